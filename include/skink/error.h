@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * skink/error.h - how skink says that something went wrong.
+ *
+ * Functions that can fail return 0 or a negative errno; codes of the system and of libuv (which are the same
+ * numbers on Linux) pass through unchanged, and `errno` itself is never used. These are the codes that skink
+ * itself gives a meaning of its own:
+ *
+ *   -EINVAL     a value out of range, an unknown flag, a NULL where none may be
+ *   -EPERM      not from here: a suspending call outside a task, or inside the runtime section
+ *   -EALREADY   it has happened before: a second completion, a second answer
+ *   -ECANCELED  the task, the future or the scheduler was cancelled or is stopping
+ *   -ETIMEDOUT  the deadline passed first
+ *   -EAGAIN     a limit is reached; the same call may succeed later
+ *   -EDEADLK    the call would wait for itself
+ *   -E2BIG      an options struct from a newer skink, with a field in use that this one does not know
+ *   -ENOMEM     no memory; nothing was changed
+ */
+#ifndef SKINK_ERROR_H
+#define SKINK_ERROR_H
+#include "skink/annot.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A sentence for a negative errno or libuv code that skink returned, such as "operation timed out".
+ * Never NULL; the text is static. Any thread, also signal handlers. */
+SKINK_API const char *skink_strerror(int error) SKINK_ANY_THREAD;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

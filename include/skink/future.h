@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * skink/future.h - a value, or an error, that is not there yet.
+ *
+ * Owns     nothing but itself: what the value points to is between completer and awaiters.
+ *          Reference-counted; it belongs to no scheduler.
+ * Threads  any. skink_await suspends a task and blocks any other thread.
+ * More     docs/embedding.md, "Waiting".
+ */
+#ifndef SKINK_FUTURE_H
+#define SKINK_FUTURE_H
+#include "skink/annot.h"
+#include "skink/clock.h"
+#include "skink/scheduler.h"
+#include <stdbool.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct skink_future skink_future; /* opaque */
+
+/* Create a future that is not complete. On 0 the caller owns one reference. -ENOMEM. */
+SKINK_NODISCARD SKINK_API int skink_future_create(skink_future **ret_future) SKINK_ANY_THREAD;
+
+/* One more reference; returns its argument. */
+SKINK_API skink_future *skink_future_ref(skink_future *future) SKINK_ANY_THREAD;
+
+/* One reference less. Who awaits it must hold a reference of its own (or know that another holds one).
+ * NULL is fine. */
+SKINK_API void skink_future_unref(skink_future *future) SKINK_ANY_THREAD;
+
+/* Complete it with a value, once. Everybody who awaits it is woken. -EALREADY: it was complete before, and
+ * stays as it was. */
+SKINK_NODISCARD SKINK_API int skink_future_complete(skink_future *future, void *value) SKINK_ANY_THREAD;
+
+/* Complete it with an error (a negative errno), once. -EALREADY as above; -EINVAL if error is not negative. */
+SKINK_NODISCARD SKINK_API int skink_future_fail(skink_future *future, int error) SKINK_ANY_THREAD;
+
+/* Is it complete? Never waits. */
+SKINK_API bool skink_future_is_done(const skink_future *future) SKINK_ANY_THREAD;
+
+/*
+ * Wait for it. A task is suspended; any other thread blocks. ret_value may be NULL and is written on 0 only.
+ *   0           *ret_value is what it was completed with
+ *   <0          the error it was failed with, or
+ *   -ETIMEDOUT  deadline_ns passed first
+ *   -ECANCELED  the calling task was cancelled
+ *   -EPERM      inside the runtime section, where nothing may wait
+ */
+SKINK_NODISCARD SKINK_API int skink_await(skink_future *future, uint64_t deadline_ns,
+                                          void **ret_value) SKINK_ANY_THREAD SKINK_SUSPENDS;
+
+/*
+ * Wait for it by blocking this thread, also when that is a loop thread. From a task this is the classic
+ * deadlock: if what completes the future is a task of the same loop, it cannot run while the thread blocks.
+ * The watchdog then abandons the thread after the timeout, a fresh one runs the other task, and this call
+ * returns on the fresh thread. Correct programs use skink_await(); this is for code that cannot be changed
+ * to, and for tests of recovery. Cancellation does not end it. Results as skink_await().
+ */
+SKINK_NODISCARD SKINK_API int skink_future_block(skink_future *future, uint64_t deadline_ns,
+                                                 void **ret_value) SKINK_ANY_THREAD SKINK_BLOCKS;
+
+/* Where a continuation runs. */
+typedef enum skink_where {
+    SKINK_ON_LOOP = 1, /* as a task of the given scheduler                                             */
+    SKINK_ON_POOL = 2, /* on a thread of the pool that the given scheduler uses; it may block there    */
+    SKINK_IN_PLACE = 3 /* on the thread that completes the future, inside its call: must be short      */
+} skink_where;
+
+/*
+ * Call fn(arg, error, value) once when the future is complete (at once if it is): error is 0 or the negative
+ * errno. scheduler is needed for SKINK_ON_LOOP and SKINK_ON_POOL, and ignored for SKINK_IN_PLACE. If that
+ * scheduler is stopped by then, fn runs in place with -ECANCELED.
+ *   -EINVAL, -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_future_then(skink_future *future, skink_where where, skink_scheduler *scheduler,
+                                                void (*fn)(void *arg, int error, void *value),
+                                                void *arg) SKINK_ANY_THREAD;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

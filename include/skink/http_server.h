@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * skink/http_server.h - an HTTP/1.1 server on a scheduler's own libuv loop.
+ *
+ * Owns     its listeners and connections; routes and middlewares are fixed before the first listen.
+ * Threads  any, before the scheduler runs; afterwards as each declaration says.
+ * Errors   int functions return 0 or a negative errno.
+ * More     docs/http.md.
+ */
+#ifndef SKINK_HTTP_SERVER_H
+#define SKINK_HTTP_SERVER_H
+#include "skink/annot.h"
+#include "skink/middleware.h"
+#include "skink/scheduler.h"
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct skink_http_server skink_http_server; /* opaque */
+
+/* Zero in any field means its default; an unknown flag is -EINVAL. */
+typedef struct skink_http_options {
+    size_t size;                /* set by SKINK_HTTP_OPTIONS_INIT                                          */
+    uint32_t flags;             /* none yet                                                                */
+    uint32_t max_connections;   /* default 10000; a connection past it is answered 503 and closed          */
+    size_t max_header_bytes;    /* default 16 KiB; request line, headers and trailers together             */
+    size_t max_body_bytes;      /* default 1 MiB                                                           */
+    size_t max_backlog_bytes;   /* default 64 KiB; read ahead of the answer on one connection              */
+    uint64_t header_timeout_ns; /* default 10 s; from the first byte of a request to its last, with body   */
+    uint64_t idle_timeout_ns;   /* default 75 s; between requests on an open connection                    */
+    uint64_t late_window_ns;    /* default 1 s; how long a request declared stuck may still answer itself  */
+    const char *server_header;  /* default "skink"; "" for none; copied                                    */
+} skink_http_options;
+#define SKINK_HTTP_OPTIONS_INIT                                                                                        \
+    {                                                                                                                  \
+        .size = sizeof(skink_http_options)                                                                             \
+    }
+
+/* Settings of one route. Zero in any field means the server's. */
+typedef struct skink_route_options {
+    size_t size;                  /* set by SKINK_ROUTE_OPTIONS_INIT                          */
+    uint64_t deadlock_timeout_ns; /* of each slice of a request on this route; at least 10 ms */
+} skink_route_options;
+#define SKINK_ROUTE_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        .size = sizeof(skink_route_options)                                                                            \
+    }
+
+/* Create a server on a scheduler that the caller keeps alive for longer. NULL options means all defaults.
+ *   -EINVAL, -E2BIG, -ENOMEM */
+SKINK_NODISCARD SKINK_API int skink_http_server_create(skink_scheduler *scheduler, const skink_http_options *options,
+                                                       skink_http_server **ret_server) SKINK_ANY_THREAD;
+
+/*
+ * Add a route. `pattern` is a path of literal segments and `{name}` parameters, each one whole segment:
+ * "/users/{id}"; a last segment `{name...}` takes the rest of the path. A literal wins over a parameter, and
+ * a parameter over a rest. HEAD is served by a GET route unless it has one of its own; a known path with
+ * another method gets 405 with Allow. options may be NULL. Strings are copied. Before the first listen.
+ *   -EINVAL  bad pattern or method, or a timeout below 10 ms
+ *   -EEXIST  the same method and pattern were added before
+ *   -EBUSY   the server listens already
+ *   -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_http_route(skink_http_server *server, const char *method, const char *pattern,
+                                               const skink_route_options *options, skink_handler handler,
+                                               void *arg) SKINK_ANY_THREAD;
+
+/* Add a middleware around all routes; the first added is the outermost. Before the first listen.
+ *   -EBUSY, -EINVAL, -ENOMEM */
+SKINK_NODISCARD SKINK_API int skink_http_use(skink_http_server *server, skink_middleware middleware,
+                                             void *arg) SKINK_ANY_THREAD;
+
+/* Change a route's deadlock timeout, wherever it was added. -ENOENT: no route has this pattern. */
+SKINK_NODISCARD SKINK_API int skink_http_route_set_timeout(skink_http_server *server, const char *pattern,
+                                                           uint64_t deadlock_timeout_ns) SKINK_ANY_THREAD;
+
+/*
+ * Listen on `address`: "127.0.0.1:8080", "[::1]:8080", ":8080" (all interfaces), "unix:/run/x.sock". Port 0
+ * takes a free one; *ret_port (may be NULL) says which. A left-over socket file nobody listens on is
+ * replaced. Blocks until the listener is open; may be called several times.
+ *   -EINVAL      not an address
+ *   -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -ENAMETOOLONG, ... from the system
+ *   -ECANCELED   the scheduler is stopping
+ */
+SKINK_NODISCARD SKINK_API int skink_http_listen(skink_http_server *server, const char *address,
+                                                int *ret_port) SKINK_ANY_THREAD;
+
+/* Close the listeners and every idle connection; requests in flight are answered with Connection: close.
+ * Returns at once. Idempotent. */
+SKINK_API void skink_http_server_stop(skink_http_server *server) SKINK_ANY_THREAD;
+
+/* Destroy it, before or after its scheduler was stopped; open connections are cut. Requests that a stray
+ * still stands on keep their memory until it ends. NULL is fine. Never from a request's task. */
+SKINK_API void skink_http_server_destroy(skink_http_server *server) SKINK_ANY_THREAD SKINK_BLOCKS;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * skink/io.h - waiting for file descriptors, and work on the thread pool.
+ *
+ * Threads  as each declaration says.
+ * More     docs/embedding.md, "Waiting".
+ */
+#ifndef SKINK_IO_H
+#define SKINK_IO_H
+#include "skink/annot.h"
+#include "skink/clock.h"
+#include "skink/future.h"
+#include "skink/scheduler.h"
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SKINK_READABLE 1u /* bytes, a connection to accept, or the end of the stream */
+#define SKINK_WRITABLE 2u
+#define SKINK_HANGUP 4u /* the peer is gone; reported also when not asked for */
+
+/*
+ * Suspend this task until fd is ready for one of `events` (SKINK_READABLE | SKINK_WRITABLE) or deadline_ns
+ * passes; outside a task, block the thread. Several tasks may wait for one descriptor. The descriptor must
+ * be non-blocking for the read or write that follows, and must stay open during the call.
+ *   0           *ret_events (may be NULL) has what is ready
+ *   -ETIMEDOUT, -ECANCELED, -EINVAL (no such event), -EBADF, -EPERM (a regular file, or inside the runtime
+ *   section), -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_await_fd(int fd, uint32_t events, uint64_t deadline_ns,
+                                             uint32_t *ret_events) SKINK_ANY_THREAD SKINK_SUSPENDS;
+
+/*
+ * Run fn(arg) on the thread pool of libuv (UV_THREADPOOL_SIZE threads, 4 by default) and wait for what it
+ * returns; fn may block there. Suspends a task. Returns only when fn has returned or will never run, so arg
+ * may be on the caller's stack. Outside a task: -EPERM; use skink_offload_start().
+ *   0           *ret_value (may be NULL) is what fn returned
+ *   -ECANCELED  the task was cancelled before fn had started; fn does not run
+ *   -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_offload(void *(*fn)(void *arg), void *arg,
+                                            void **ret_value) SKINK_IN_TASK SKINK_SUSPENDS;
+
+/*
+ * The same without waiting: on 0 *ret_future completes with what fn returns, or fails with -ECANCELED if the
+ * scheduler is stopped before fn has started. The caller owns one reference. arg is fn's until it returns.
+ *   -ECANCELED  the scheduler is stopping
+ *   -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void *arg,
+                                                  skink_future **ret_future) SKINK_ANY_THREAD;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * skink/recovery.h - the watchdog: declares deadlocks and hands the scheduler to a fresh thread.
+ *
+ * Owns     one watchdog thread and the standby threads; one recovery serves any number of schedulers.
+ * Threads  any.
+ * More     docs/recovery.md tells it function by function, with its known weaknesses.
+ */
+#ifndef SKINK_RECOVERY_H
+#define SKINK_RECOVERY_H
+#include "skink/annot.h"
+#include "skink/clock.h"
+#include "skink/scheduler.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct skink_recovery skink_recovery; /* opaque */
+
+/* Why a slice was declared stuck. */
+typedef enum skink_cause {
+    SKINK_CAUSE_UNKNOWN = 0, /* it ran or blocked for the whole timeout                                       */
+    SKINK_CAUSE_STARVED = 1  /* it got no processor until the ceiling; the machine is overloaded              */
+} skink_cause;
+
+#define SKINK_INCIDENT_ID_BYTES 32 /* room for an incident's id, with its terminating NUL */
+
+/* One declared deadlock, as it is handed to skink_recovery_options.incident. */
+typedef struct skink_incident {
+    char id[SKINK_INCIDENT_ID_BYTES]; /* unique for this process, and in all likelihood among restarts   */
+    uint64_t number;                  /* 1, 2, 3, ... in this process                                    */
+    uint64_t time_unix_ns;            /* wall clock at the declaration                                   */
+    uint64_t generation;              /* of the loop thread that was abandoned                           */
+    const char *scheduler;            /* the scheduler's name                                            */
+    const char *task;                 /* the task's name; a request's is its route, such as "GET /stick" */
+    uint64_t slice_ns;                /* for how long the slice had run, wall time                       */
+    uint64_t effective_ns;            /* what of that counted (docs/recovery.md, "Effective time")       */
+    skink_cause cause;
+    bool held;       /* declared at the stray limit: nothing else runs until a stray returns */
+    uint32_t strays; /* living strays after it                                              */
+} skink_incident;
+
+/* Zero in any field means its default; an unknown flag is -EINVAL. */
+typedef struct skink_recovery_options {
+    size_t size;                  /* set by SKINK_RECOVERY_OPTIONS_INIT                                     */
+    uint32_t flags;               /* none yet                                                               */
+    uint64_t deadlock_timeout_ns; /* default 30 s, at least 10 ms; of a slice whose task sets none          */
+    uint32_t standby_threads;     /* default 1, at most 64; threads parked for takeovers                    */
+    uint32_t max_strays;          /* default 8, at most 4096; living strays at which takeovers stop         */
+    uint32_t ceiling_factor;      /* default 4; times the timeout, at which starvation defers no longer     */
+
+    /* Each incident, on a helper thread, in order; it may block, and then it delays only later reports. The
+     * pointer and the strings are valid during the call. NULL: nobody is told (the log hook still is). */
+    void (*incident)(const skink_incident *incident, void *arg);
+    void *arg;
+} skink_recovery_options;
+#define SKINK_RECOVERY_OPTIONS_INIT                                                                                    \
+    {                                                                                                                  \
+        .size = sizeof(skink_recovery_options)                                                                         \
+    }
+
+/*
+ * Create a recovery: its watchdog and its standby threads are started here, so that a takeover needs no new
+ * thread. NULL options means all defaults. On 0 the caller owns it.
+ *   -EINVAL  a value out of range
+ *   -EAGAIN  the threads cannot be created
+ *   -E2BIG, -ENOMEM, -EMFILE
+ */
+SKINK_NODISCARD SKINK_API int skink_recovery_create(const skink_recovery_options *options,
+                                                    skink_recovery **ret_recovery) SKINK_ANY_THREAD;
+
+/* Stop watching everything and end the watchdog and the standby threads. Strays live on by themselves. NULL
+ * is fine. Never from a task of a watched scheduler. */
+SKINK_API void skink_recovery_destroy(skink_recovery *recovery) SKINK_ANY_THREAD SKINK_BLOCKS;
+
+/*
+ * Watch a scheduler, from now until it is destroyed or unwatched; it may be started before or after.
+ *   -EALREADY  it is watched, by this recovery or another
+ *   -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_recovery_watch(skink_recovery *recovery,
+                                                   skink_scheduler *scheduler) SKINK_ANY_THREAD;
+
+/* Watch it no longer. When this returns the watchdog has let go of it. -ESRCH: it was not watched. */
+SKINK_API int skink_recovery_unwatch(skink_recovery *recovery, skink_scheduler *scheduler) SKINK_ANY_THREAD;
+
+/* Change the timeout of slices whose task sets none; it holds from the next tick on, for the slice that runs
+ * as well. -EINVAL below 10 ms. */
+SKINK_NODISCARD SKINK_API int skink_recovery_set_timeout(skink_recovery *recovery,
+                                                         uint64_t deadlock_timeout_ns) SKINK_ANY_THREAD;
+
+#define SKINK_RECOVERY_BUCKETS 12
+
+/* Upper bounds of the histogram of skink_recovery_stats, in nanoseconds; the last bucket is what is above. */
+SKINK_API extern const uint64_t skink_recovery_bucket_bounds_ns[SKINK_RECOVERY_BUCKETS - 1];
+
+/* What recovery counts, over all schedulers it watches. */
+typedef struct skink_recovery_stats {
+    size_t size;                /* set by SKINK_RECOVERY_STATS_INIT; fields past it are not written     */
+    uint64_t deadlocks;         /* slices declared stuck                                                */
+    uint64_t deadlocks_starved; /* of these, at the ceiling                                             */
+    uint64_t takeovers;         /* schedulers handed to a fresh thread                                  */
+    uint64_t strays;            /* threads abandoned and not ended                                      */
+    uint64_t strays_total;      /* threads ever abandoned                                               */
+    uint64_t strays_returned;   /* strays that came free and ended                                      */
+    uint64_t oldest_stray_ns;   /* age of the oldest living stray; 0 without one                        */
+    uint64_t current_slice_ns;  /* longest slice running at this moment; 0 while the loops move         */
+    uint64_t starved_ns;        /* time that did not count because a thread was not given the processor */
+    uint64_t suspended_ns;      /* time that did not count because the process or thread was stopped    */
+    uint64_t runtime_stalls;    /* runtime sections that took longer than the timeout; not recoverable  */
+    uint64_t standby_threads;   /* parked and ready                                                     */
+    uint64_t standby_failures;  /* attempts to create a standby that failed                             */
+    uint64_t recovery_count[SKINK_RECOVERY_BUCKETS]; /* declaration to the fresh thread's first act           */
+    uint64_t recovery_sum_ns;
+    uint64_t ticks; /* samples the watchdog has taken                                       */
+} skink_recovery_stats;
+#define SKINK_RECOVERY_STATS_INIT                                                                                      \
+    {                                                                                                                  \
+        .size = sizeof(skink_recovery_stats)                                                                           \
+    }
+
+/* Read the counters. stats->size must be set; -EINVAL if it is zero. */
+SKINK_NODISCARD SKINK_API int skink_recovery_stats_read(skink_recovery *recovery,
+                                                        skink_recovery_stats *stats) SKINK_ANY_THREAD;
+
+/* May the next deadlock be recovered? */
+typedef enum skink_health {
+    SKINK_HEALTH_OK = 0,
+    SKINK_HEALTH_STRAY_LIMIT = 1, /* max_strays living strays                                        */
+    SKINK_HEALTH_NO_STANDBY = 2,  /* no thread is parked and none can be created                     */
+    SKINK_HEALTH_STALLED = 3      /* a runtime section is stuck: recovery cannot help                */
+} skink_health;
+
+/* The worst that holds now. */
+SKINK_API skink_health skink_recovery_health(skink_recovery *recovery) SKINK_ANY_THREAD;
+
+/* A sentence for it, such as "8 stray threads: no further deadlock can be recovered". Static text. */
+SKINK_API const char *skink_health_text(skink_health health) SKINK_ANY_THREAD;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * skink/request.h - what a handler sees of one HTTP request, and how it answers.
+ *
+ * Owns     every string a getter returns belongs to the request and lives as long as the handler runs.
+ * Threads  the request's own task, unless a declaration says otherwise.
+ * More     docs/http.md.
+ */
+#ifndef SKINK_REQUEST_H
+#define SKINK_REQUEST_H
+#include "skink/annot.h"
+#include "skink/task.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct skink_request skink_request; /* opaque */
+
+/* "GET", "POST", ... as it came. */
+SKINK_API const char *skink_request_method(const skink_request *request);
+
+/* The path, percent-decoded, without the query; always starts with '/'. */
+SKINK_API const char *skink_request_path(const skink_request *request);
+
+/* What stands behind the '?', as it came; "" without one. */
+SKINK_API const char *skink_request_query_string(const skink_request *request);
+
+/* The route's pattern that matched, such as "/users/{id}"; "" before routing or without a match. */
+SKINK_API const char *skink_request_route(const skink_request *request);
+
+/* 1, 2, 3, ... in order of arrival at this server. */
+SKINK_API uint64_t skink_request_index(const skink_request *request);
+
+/* First header of that name, in any case; NULL without one. The value has no blanks around it. */
+SKINK_API const char *skink_request_header(const skink_request *request, const char *name);
+
+/* The i-th header, from 0, names as they came; false past the last. */
+SKINK_API bool skink_request_header_at(const skink_request *request, size_t i, const char **ret_name,
+                                       const char **ret_value);
+
+/* The part of the path that `{name}` of the route matched, percent-decoded; NULL without such a name. */
+SKINK_API const char *skink_request_param(const skink_request *request, const char *name);
+
+/* First value of that name in the query string, decoded ('+' is a blank); NULL without one. Bad encoding was
+ * refused with 400 before the handler ran. */
+SKINK_API const char *skink_request_query(skink_request *request, const char *name);
+
+/* The body, whole. ret_length may be NULL; the bytes are followed by a NUL that is not counted. */
+SKINK_API const void *skink_request_body(const skink_request *request, size_t *ret_length);
+
+/* The request's cancellation token: fires when its client goes away. Borrowed: ref it to keep it. */
+SKINK_API skink_token *skink_request_token(const skink_request *request);
+
+/*
+ * Add a header to the answer, before skink_respond(). Both strings are copied.
+ *   -EINVAL    not a header name or value, or one that the server writes itself (Content-Length,
+ *              Transfer-Encoding, Connection, Date)
+ *   -EALREADY  the answer is out
+ *   -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_response_header(skink_request *request, const char *name, const char *value);
+
+/*
+ * Answer. body may be NULL when length_bytes is 0; it is written or copied before the call returns.
+ * content_type may be NULL for none. A HEAD request gets the headers alone. Exactly one answer goes out: a
+ * second is refused here, and a handler that returns without one is answered for with 500.
+ *   -EALREADY   answered before
+ *   -ECANCELED  the client is gone, or was already told that this request was stuck: dropped, and counted
+ *   -EINVAL     status outside of 200..599, or a body with 204 or 304
+ *   -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_respond(skink_request *request, int status, const char *content_type,
+                                            const void *body, size_t length_bytes) SKINK_IN_TASK;
+
+/* The same with a text body of type text/plain; charset=utf-8. */
+SKINK_NODISCARD SKINK_API int skink_respond_text(skink_request *request, int status, const char *text) SKINK_IN_TASK;
+
+/* Answer with the one JSON form of errors (docs/errors.md): {"status":…,"error":true,"number":…,
+ * "message":…,"request":…}. Results as skink_respond(). */
+SKINK_NODISCARD SKINK_API int skink_respond_error(skink_request *request, int status, int number,
+                                                  const char *message) SKINK_IN_TASK;
+
+/* The status that was answered, 0 before that. For middlewares, on the way out. */
+SKINK_API int skink_request_status(const skink_request *request);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* skink/skink.h - everything a program that embeds skink needs. One header per concept. */
+#ifndef SKINK_SKINK_H
+#define SKINK_SKINK_H
+#include "skink/annot.h"
+#include "skink/clock.h"
+#include "skink/error.h"
+#include "skink/future.h"
+#include "skink/hooks.h"
+#include "skink/http_server.h"
+#include "skink/io.h"
+#include "skink/middleware.h"
+#include "skink/recovery.h"
+#include "skink/request.h"
+#include "skink/scheduler.h"
+#include "skink/stats_server.h"
+#include "skink/task.h"
+#include "skink/version.h"
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * skink/stats_server.h - /metrics and /health on a thread of their own.
+ *
+ * Owns     a small scheduler and HTTP server of its own, so that it answers while the watched loop is stuck.
+ * Threads  any.
+ * More     docs/metrics.md.
+ */
+#ifndef SKINK_STATS_SERVER_H
+#define SKINK_STATS_SERVER_H
+#include "skink/annot.h"
+#include "skink/http_server.h"
+#include "skink/recovery.h"
+#include "skink/scheduler.h"
+#include <stddef.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct skink_stats_server skink_stats_server; /* opaque */
+
+/* What it reports on. Borrowed: each must live for longer than the stats server. NULL where there is none. */
+typedef struct skink_stats_sources {
+    size_t size; /* set by SKINK_STATS_SOURCES_INIT */
+    skink_scheduler *scheduler;
+    skink_recovery *recovery;
+    skink_http_server *http_server;
+} skink_stats_sources;
+#define SKINK_STATS_SOURCES_INIT                                                                                       \
+    {                                                                                                                  \
+        .size = sizeof(skink_stats_sources)                                                                            \
+    }
+
+/*
+ * Start it: GET /metrics (Prometheus text), GET /health (200 or 503 with a JSON reason). `address` as for
+ * skink_http_listen(); *ret_port (may be NULL) says which port. On 0 the caller owns it.
+ * Errors: those of skink_scheduler_create, skink_scheduler_start and skink_http_listen.
+ */
+SKINK_NODISCARD SKINK_API int skink_stats_server_start(const skink_stats_sources *sources, const char *address,
+                                                       int *ret_port, skink_stats_server **ret_server) SKINK_ANY_THREAD;
+
+/* Stop it and free it. NULL is fine. */
+SKINK_API void skink_stats_server_destroy(skink_stats_server *server) SKINK_ANY_THREAD SKINK_BLOCKS;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop/lease.h - the word in which a loop thread publishes what it is doing.
+ *
+ * One word per thread object, on a cache line of its own; it dies with the object and is never reused. This
+ * table is the whole protocol (docs/architecture.md; tests/model/lease.pml is the same in Promela):
+ *
+ *   1  loop thread  RUNTIME(n)  -> RUNNING(n')  store, release      a task starts or goes on; n' > n
+ *   1b loop thread  RUNTIME(n)  -> RUNNING(n)   store, release      an API call is over, same slice
+ *   2  loop thread  RUNNING(n)  -> RUNTIME(n)   compare-exchange    the task suspended, ended, or made a call
+ *   3  watchdog     RUNNING(n)  -> ABANDONED(n) compare-exchange    n was seen for the whole timeout
+ *   4  loop thread  RUNTIME(n)  -> RUNTIME(n')  store               once round the loop; so a word that stands
+ *                                                                   still means sleep in poll, or a stall
+ *   5  loop thread  RUNTIME | ABANDONED -> ENDED store, release     the thread has let go of everything
+ *
+ * Who wins 3 owns the scheduler.
+ */
+#ifndef SKINK_LOOP_LEASE_H
+#define SKINK_LOOP_LEASE_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum skink__lease_state {
+    SKINK__RUNTIME = 0,   /* in the runtime section, or asleep in poll                    */
+    SKINK__RUNNING = 1,   /* host code runs                                               */
+    SKINK__ABANDONED = 2, /* the thread is a stray                                        */
+    SKINK__ENDED = 3      /* the thread has left: stopped, or a stray that came back      */
+};
+
+struct skink__lease {
+    /* n << 2 | state. Loop thread writes; watchdog reads and does transition 3. */
+    _Alignas(64) _Atomic uint64_t word;
+    /* The slice n that has used half of its timeout. Watchdog writes, loop thread reads after winning 2; relaxed:
+     * a mark that is seen late only means that the slice goes on until its next call. */
+    _Atomic uint64_t late_slice;
+    /* Timeout of the slice in `word`; 0: the watchdog's own. Loop thread writes before transition 1 (whose release
+     * publishes it), only when it changes. A reader must find the same word before and after. */
+    _Atomic uint64_t timeout_ns;
+    char padding[64 - 3 * sizeof(uint64_t)];
+};
+_Static_assert(sizeof(struct skink__lease) == 64, "the lease has a cache line of its own");
+
+static inline uint64_t skink__lease_word(enum skink__lease_state state, uint64_t slice)
+{
+    return slice << 2 | (uint64_t)state;
+}
+
+static inline enum skink__lease_state skink__lease_state(uint64_t word)
+{
+    return (enum skink__lease_state)(word & 3);
+}
+
+static inline uint64_t skink__lease_slice(uint64_t word)
+{
+    return word >> 2;
+}
+
+/* Transition 1 and 1b. Release: what the runtime section wrote is there for whoever wins 3. */
+static inline void skink__lease_run(struct skink__lease *lease, uint64_t slice)
+{
+    atomic_store_explicit(&lease->word, skink__lease_word(SKINK__RUNNING, slice), memory_order_release);
+}
+
+/* Transition 2. False: the thread has been abandoned and must touch nothing but the inbox.
+ * Acquire pairs with nothing of the watchdog's when it wins; it keeps the runtime section from moving up. */
+static inline bool skink__lease_take(struct skink__lease *lease, uint64_t slice)
+{
+    uint64_t expected = skink__lease_word(SKINK__RUNNING, slice);
+    return atomic_compare_exchange_strong_explicit(&lease->word, &expected, skink__lease_word(SKINK__RUNTIME, slice),
+                                                   memory_order_acquire, memory_order_acquire);
+}
+
+/* Transition 3. Acquire: the winner sees all that the runtime section wrote before transition 1. Release: a
+ * stray that loses 2 sees what the winner wrote into the thread object before (who to tell when it ends). */
+static inline bool skink__lease_abandon(struct skink__lease *lease, uint64_t slice)
+{
+    uint64_t expected = skink__lease_word(SKINK__RUNNING, slice);
+    return atomic_compare_exchange_strong_explicit(&lease->word, &expected, skink__lease_word(SKINK__ABANDONED, slice),
+                                                   memory_order_acq_rel, memory_order_relaxed);
+}
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop/runtime.h - the runtime section: how skink's own code gets in and out of it.
+ *
+ * Every public call that touches a scheduler is written like this:
+ *
+ *     skink_scheduler *here = skink__runtime_enter();   // transition 2; may migrate the task to another thread
+ *     ... here == NULL: not a loop thread; hand over through the inbox ...
+ *     ... here == scheduler: touch it ...
+ *     skink__runtime_leave(here);                       // transition 1b; NULL is fine
+ *
+ * libuv callbacks are inside already, and so is a public call made from one: entering nests.
+ */
+#ifndef SKINK_LOOP_RUNTIME_H
+#define SKINK_LOOP_RUNTIME_H
+#include "loop/inbox.h"
+#include "skink/scheduler.h"
+#include "skink/task.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* Enter the runtime section of the scheduler whose loop thread this is; NULL on any other thread. If this thread
+ * has been abandoned, the task suspends here and comes back on the current loop thread. Re-read thread-locals. */
+skink_scheduler *skink__runtime_enter(void);
+
+/* Leave it, back to host code (or to the section around it, when nested). An overdue slice goes through the ready
+ * queue first, so this may suspend. NULL does nothing. */
+void skink__runtime_leave(skink_scheduler *scheduler);
+
+/* Panics unless the caller is in the runtime section of this scheduler. First line of each libuv callback. */
+void skink__assert_runtime(const skink_scheduler *scheduler);
+
+/* Is the calling thread in a task's host code or API call (as against a libuv callback or a foreign thread)? */
+bool skink__in_task(void);
+
+/* The scheduler's libuv loop. To be used in the runtime section only (or before the scheduler is started). */
+uv_loop_t *skink__scheduler_loop(skink_scheduler *scheduler);
+
+/* Post to the scheduler's inbox; false when it is closed. Any thread. */
+bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *message);
+
+/* At the stray limit, so that no task is started or resumed; and: does it refuse new tasks? Any thread. */
+bool skink__scheduler_is_held(const skink_scheduler *scheduler);
+bool skink__scheduler_is_stopping(const skink_scheduler *scheduler);
+
+/* A task of the middleware's, with what the public skink_spawn() does not offer. */
+struct skink__task_spec {
+    const char *name;             /* valid until the task has ended */
+    uint64_t deadlock_timeout_ns; /* 0: the watchdog's */
+    void (*fn)(void *arg);
+    /* In the runtime section of the fresh loop thread, right after a takeover, when this task's slice was declared
+     * stuck. The task still runs, on its stray. NULL: nobody cares. */
+    void (*abandoned)(void *arg, const char *incident_id);
+    /* In the runtime section, instead of the rest of fn, when the scheduler stops before the task has ended (or
+     * started): fn will never run further. Not called for a task that stays with a stray. NULL: nobody cares. */
+    void (*dropped)(void *arg);
+    void *arg;
+};
+
+/* Spawn from the runtime section of `scheduler`. The spec is copied. *ret_task (may be NULL) is a reference of the
+ * caller's. -ECANCELED, -EAGAIN, -ENOMEM. */
+int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
+
+/* A token that is not tied to a task yet; a task spawned for it can be given it by skink__task_set_token(). */
+int skink__token_create(skink_token **ret_token);
+void skink__token_fire(skink_token *token, int reason);
+#endif

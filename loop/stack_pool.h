@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop/stack_pool.h - guarded stacks, by the slab.
+ *
+ * Not thread-safe: the pool belongs to a scheduler's runtime section. fini is for when no stack is in use.
+ */
+#ifndef SKINK_LOOP_STACK_POOL_H
+#define SKINK_LOOP_STACK_POOL_H
+#include "loop/coroutine.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct skink__stack_slab;
+
+struct skink__stack_pool {
+    size_t stack_bytes;            /* usable, a multiple of the page size */
+    size_t stride_bytes;           /* with the guard page */
+    struct skink__coroutine *free; /* linked by skink__coroutine.next, most recently used first */
+    struct skink__stack_slab *slabs;
+    uint64_t allocated; /* stacks ever carved */
+};
+
+/* Allocates nothing yet. */
+void skink__stack_pool_init(struct skink__stack_pool *pool, size_t stack_bytes);
+void skink__stack_pool_fini(struct skink__stack_pool *pool);
+
+/* A coroutine with a stack of its own, or NULL without memory (or mappings). */
+struct skink__coroutine *skink__stack_acquire(struct skink__stack_pool *pool);
+
+/* Give it back. Nobody stands on it any more. */
+void skink__stack_release(struct skink__stack_pool *pool, struct skink__coroutine *co);
+
+/* Return to the kernel the pages of free stacks beyond `keep` of them. */
+void skink__stack_pool_trim(struct skink__stack_pool *pool, size_t keep);
+#endif

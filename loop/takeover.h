@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop/takeover.h - all that recovery sees of the loop, beside the lease.
+ *
+ * The order of a takeover, by the watchdog, with a thread object made long before:
+ *
+ *   skink__lease_abandon(...)               it won: the scheduler is the watchdog's
+ *   skink__takeover_begin(s, fresh, ...)    still the watchdog's: notes who is next and what was stuck
+ *   wake the standby thread, which calls    skink__thread_run(fresh, s)
+ *
+ * Nothing on this path allocates, locks anything that host code may hold, or depends on what is in flight.
+ */
+#ifndef SKINK_LOOP_TAKEOVER_H
+#define SKINK_LOOP_TAKEOVER_H
+#include "loop/lease.h"
+#include "skink/scheduler.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct skink__thread; /* one OS thread that is, was, or may become a loop thread; reference-counted */
+
+/* A thread object for a thread that is to stand by. All memory that it will ever need is allocated here.
+ * -ENOMEM. The caller owns one reference. Any thread. */
+int skink__thread_create(struct skink__thread **ret_thread);
+struct skink__thread *skink__thread_ref(struct skink__thread *thread);
+void skink__thread_unref(struct skink__thread *thread);
+
+/* Its lease; valid as long as a reference is held. */
+struct skink__lease *skink__thread_lease(struct skink__thread *thread);
+
+/* The kernel's id of the thread, 0 before it runs; the generation it runs or ran as. */
+pid_t skink__thread_tid(const struct skink__thread *thread);
+uint64_t skink__thread_generation(const struct skink__thread *thread);
+
+/* Whom to tell, once, on the stray itself, when it has come back, handed over its task and set its lease to ENDED.
+ * For the watchdog, right before skink__lease_abandon(): the stray reads it after losing transition 2. */
+void skink__thread_on_ended(struct skink__thread *thread, void (*ended)(struct skink__thread *thread, void *arg),
+                            void *arg);
+
+/* The loop thread of this moment with a reference for the caller; NULL while the scheduler does not run.
+ * Takes a lock that is held for a few instructions at start, takeover and stop only. Any thread. */
+struct skink__thread *skink__scheduler_thread(skink_scheduler *scheduler);
+
+/* References on the scheduler's memory (not on its running). Any thread. */
+skink_scheduler *skink__scheduler_ref(skink_scheduler *scheduler);
+void skink__scheduler_unref(skink_scheduler *scheduler);
+const char *skink__scheduler_name(const skink_scheduler *scheduler);
+
+/* skink_scheduler_destroy() has been called: who watches it should let go. Any thread. */
+bool skink__scheduler_is_destroyed(const skink_scheduler *scheduler);
+
+/* The shortest slice timeout that any task of it was spawned with; UINT64_MAX without one. Any thread. */
+uint64_t skink__scheduler_shortest_timeout(const skink_scheduler *scheduler);
+
+/* For the winner of transition 3 only: name of the stuck task; valid until skink__takeover_begin(). */
+const char *skink__takeover_task_name(skink_scheduler *scheduler);
+
+/*
+ * For the winner of transition 3 only: makes `fresh` the scheduler's thread, with the next generation, and hands
+ * the stuck task `incident_id` (copied, at most 31 bytes), which its abandoned hook is told on the fresh thread.
+ * hold: the fresh thread runs the event loop and the runtime section only, and starts or resumes no task,
+ * until skink__scheduler_release_hold().
+ */
+void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh, const char *incident_id, bool hold);
+
+/* Let a held scheduler run tasks again. Any thread; nothing happens if it is not held. */
+void skink__scheduler_release_hold(skink_scheduler *scheduler);
+
+/*
+ * Be the loop thread, on the calling OS thread, after skink__takeover_begin(scheduler, thread, ...). Returns when
+ * the scheduler has stopped, or when this thread was abandoned, came back and handed its task over; in both
+ * cases the lease is ENDED, the ended callback has run, and nothing of the scheduler may be touched any more.
+ */
+void skink__thread_run(struct skink__thread *thread, skink_scheduler *scheduler);
+#endif
