@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+#
+# skink_add_tests(NAME unit SOURCES file... [LAYER name] [LIBS lib...] [TIMEOUT seconds] [LABELS label...] [SERIAL])
+#
+# One executable for the unit, and one CTest entry <layer>/<unit>/<case> for each case, with a time limit of its own,
+# so that a hung loop is one red line. The cases are read from the sources: each stands in the table of tests/support/case.h as
+#     CASE(name)                     time limit of the unit: TIMEOUT, 20 s unless said
+#     CASE_TIMEOUT(name, seconds)    one of its own
+#     CASE_SERIAL(name, seconds)     and no other test runs beside it: for those that judge times
+# LAYER is the folder's name unless said; SERIAL makes every case of the unit serial. Each test has the static library and the
+# application's code (skink_app) linked, so internal functions can be called.
+set(skink_test_slower 1) # sanitizers slow everything down, and the time limits with it
+if(SKINK_SANITIZE STREQUAL "address" OR SKINK_COVERAGE)
+    set(skink_test_slower 3)
+elseif(SKINK_SANITIZE STREQUAL "thread")
+    set(skink_test_slower 6)
+endif()
+
+set(skink_test_environment
+    "ASAN_OPTIONS=halt_on_error=1:abort_on_error=0:detect_leaks=1:detect_stack_use_after_return=0:allocator_may_return_null=1:exitcode=99"
+    "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1"
+    "LSAN_OPTIONS=print_suppressions=0")
+set(skink_tsan_options "halt_on_error=1:second_deadlock_stack=1:exitcode=99")
+foreach(kind IN ITEMS tsan lsan)
+    if(EXISTS "${PROJECT_SOURCE_DIR}/tests/support/${kind}.supp")
+        if(kind STREQUAL "tsan")
+            string(APPEND skink_tsan_options ":suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp")
+        else()
+            list(TRANSFORM skink_test_environment REPLACE "^(LSAN_OPTIONS=.*)$"
+                 "\\1:suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp")
+        endif()
+    endif()
+endforeach()
+list(APPEND skink_test_environment "TSAN_OPTIONS=${skink_tsan_options}")
+
+# A time limit in seconds, stretched for the sanitizer in use.
+function(skink_test_time_limit seconds ret_limit)
+    math(EXPR limit "${seconds} * ${skink_test_slower}")
+    set(${ret_limit} ${limit} PARENT_SCOPE)
+endfunction()
+
+function(skink_add_tests)
+    cmake_parse_arguments(PARSE_ARGV 0 arg "SERIAL" "NAME;LAYER;TIMEOUT" "SOURCES;LIBS;LABELS")
+    if(NOT arg_NAME OR NOT arg_SOURCES)
+        message(FATAL_ERROR "skink_add_tests: NAME and SOURCES are needed")
+    endif()
+    if(NOT arg_LAYER)
+        get_filename_component(arg_LAYER "${CMAKE_CURRENT_SOURCE_DIR}" NAME)
+    endif()
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 20)
+    endif()
+
+    set(target test_${arg_LAYER}_${arg_NAME})
+    add_executable(${target} ${arg_SOURCES})
+    set(app "")
+    if(TARGET skink_app)
+        set(app skink_app)
+    endif()
+    set(json "")
+    if(SKINK_JANSSON_FOUND)
+        set(json PkgConfig::SKINK_JANSSON)
+    endif()
+    target_link_libraries(${target} PRIVATE ${arg_LIBS} skink_test_support skink_dev skink_headers skink_llhttp_headers ${app}
+                                            skink::skink_static ${json} ${CMAKE_DL_LIBS})
+    target_compile_definitions(${target} PRIVATE TEST_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                                                 TEST_BINARY_DIR="${PROJECT_BINARY_DIR}")
+    set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    # Paths of what tests start or load; a test that uses one needs it built first.
+    if(TARGET skinkd)
+        target_compile_definitions(${target} PRIVATE TEST_SKINKD="$<TARGET_FILE:skinkd>")
+        add_dependencies(${target} skinkd)
+    endif()
+    if(TARGET demo)
+        target_compile_definitions(${target} PRIVATE TEST_DEMO_MODULE="$<TARGET_FILE:demo>")
+        add_dependencies(${target} demo)
+    endif()
+
+    set(found FALSE)
+    foreach(source IN LISTS arg_SOURCES)
+        get_filename_component(source "${source}" ABSOLUTE)
+        # A case that is added to the file must become a CTest entry without anybody thinking of it.
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${source}")
+        file(STRINGS "${source}" lines REGEX "^[ \t]*CASE(_TIMEOUT|_SERIAL)?\\(")
+        foreach(line IN LISTS lines)
+            if(NOT line MATCHES "CASE(_TIMEOUT|_SERIAL)?\\(([a-zA-Z0-9_]+)(,[ ]*([0-9]+))?\\)")
+                message(FATAL_ERROR "${source}: cannot read the case in '${line}'")
+            endif()
+            set(kind "${CMAKE_MATCH_1}")
+            set(case "${CMAKE_MATCH_2}")
+            set(seconds ${arg_TIMEOUT})
+            if(CMAKE_MATCH_4)
+                set(seconds ${CMAKE_MATCH_4})
+            endif()
+            skink_test_time_limit(${seconds} limit)
+            set(test ${arg_LAYER}/${arg_NAME}/${case})
+            add_test(NAME ${test} COMMAND ${target} ${case})
+            set_tests_properties(${test} PROPERTIES TIMEOUT ${limit} SKIP_RETURN_CODE 77
+                                                    ENVIRONMENT "${skink_test_environment}"
+                                                    LABELS "${arg_LAYER};${arg_LABELS}")
+            if(kind STREQUAL "_SERIAL" OR arg_SERIAL)
+                set_tests_properties(${test} PROPERTIES RUN_SERIAL TRUE)
+            endif()
+            set(found TRUE)
+        endforeach()
+    endforeach()
+    if(NOT found)
+        message(FATAL_ERROR "skink_add_tests: no CASE(...) in ${arg_SOURCES}")
+    endif()
+endfunction()

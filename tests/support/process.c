@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/support/process.c - reading /proc. */
+#include "tests/support/process.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int count_entries(pid_t pid, const char *directory)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)(pid ? pid : getpid()), directory);
+    DIR *dir = opendir(path);
+    if (!dir) return -1;
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (entry->d_name[0] != '.') count++;
+    closedir(dir);
+    return count;
+}
+
+int test_thread_count(pid_t pid)
+{
+    return count_entries(pid, "task");
+}
+
+int test_fd_count(pid_t pid)
+{
+    int count = count_entries(pid, "fd");
+    if (count > 0 && (pid == 0 || pid == getpid())) count--; /* the directory itself was open */
+    return count;
+}
+
+long test_resident_kb(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)(pid ? pid : getpid()));
+    FILE *file = fopen(path, "re");
+    if (!file) return -1;
+    char line[256];
+    long kb = -1;
+    while (kb < 0 && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmRSS: %ld kB", &kb) != 1) kb = -1;
+    fclose(file);
+    return kb;
+}
