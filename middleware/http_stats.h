@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/http_stats.h - what an HTTP server counts, and how others read it.
+ *
+ * Every counter has one writer, the loop thread in the runtime section, and is written with relaxed stores. A
+ * reader on any thread sees each counter as of some moment, not all of them as of one moment. Nothing here waits
+ * for the loop, so it can be read while the loop is stuck.
+ */
+#ifndef SKINK_MIDDLEWARE_HTTP_STATS_H
+#define SKINK_MIDDLEWARE_HTTP_STATS_H
+#include "skink/http_server.h"
+#include <stdint.h>
+
+/* Durations are counted from a request's first byte being read to its answer being handed to the kernel. */
+#define SKINK__HTTP_BUCKETS 17
+
+/* Upper bounds in nanoseconds, ascending; the last bucket is what is above the last bound. */
+extern const uint64_t skink__http_bucket_bounds_ns[SKINK__HTTP_BUCKETS - 1];
+
+/* Counts per bucket (not cumulative), and the sum. */
+struct skink__http_durations {
+    uint64_t buckets[SKINK__HTTP_BUCKETS];
+    uint64_t sum_ns;
+};
+
+/* One server, all routes together. */
+struct skink__http_stats {
+    uint64_t connections;          /* open now                                                             */
+    uint64_t connections_total;    /* accepted, the refused included                                       */
+    uint64_t connections_refused;  /* answered 503 because of max_connections                              */
+    uint64_t requests;             /* answered, or ended without an answer since the client had gone (499) */
+    uint64_t in_flight;            /* handed to a task and not answered yet                                */
+    uint64_t response_bytes;       /* headers and bodies, handed to the kernel or queued for it            */
+    uint64_t late_answers_dropped; /* given after the client was told that its request was stuck           */
+    uint64_t answers_client_gone;  /* given after the client had gone                                      */
+    uint64_t answers_missing;      /* handlers that returned without an answer                             */
+    uint64_t requests_refused;     /* 503 before a task was started: held, stopping, task limit, no memory */
+    uint64_t requests_malformed;   /* refused by the parser                                                */
+    struct skink__http_durations durations;
+};
+
+/* Any thread. The server must not be destroyed during the call. */
+void skink__http_stats_read(const skink_http_server *server, struct skink__http_stats *ret_stats);
+
+/*
+ * One route. What matched no route, and what the parser refused, is in a last one with method "" and route
+ * "(none)". Strings live as long as the server.
+ */
+struct skink__http_route_stats {
+    const char *method; /* "GET"; HEAD requests that a GET route served are counted there */
+    const char *route;  /* the pattern, "/users/{id}" */
+    uint64_t requests;
+    struct skink__http_durations durations;
+};
+
+/* Call each(route, arg) for every route, those without requests included, in the order they were added. */
+void skink__http_stats_routes(const skink_http_server *server,
+                              void (*each)(const struct skink__http_route_stats *route, void *arg), void *arg);
+
+/* Call each(method, route, code, count, arg) for every route and status code counted at least once. */
+void skink__http_stats_codes(const skink_http_server *server,
+                             void (*each)(const char *method, const char *route, int code, uint64_t count, void *arg),
+                             void *arg);
+#endif
