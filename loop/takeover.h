@@ -12,6 +12,7 @@
  */
 #ifndef SKINK_LOOP_TAKEOVER_H
 #define SKINK_LOOP_TAKEOVER_H
+#include "loop/doorbell.h"
 #include "loop/lease.h"
 #include "skink/scheduler.h"
 #include <stdbool.h>
@@ -34,7 +35,8 @@ pid_t skink__thread_tid(const struct skink__thread *thread);
 uint64_t skink__thread_generation(const struct skink__thread *thread);
 
 /* Whom to tell, once, on the stray itself, when it has come back, handed over its task and set its lease to ENDED.
- * For the watchdog, right before skink__lease_abandon(): the stray reads it after losing transition 2. */
+ * For the watchdog, right before skink__lease_abandon(): the stray reads it after losing transition 2. A thread that
+ * was never abandoned must not read it when it ends, for then nothing orders it with the watchdog's write. */
 void skink__thread_on_ended(struct skink__thread *thread, void (*ended)(struct skink__thread *thread, void *arg),
                             void *arg);
 
@@ -47,8 +49,17 @@ skink_scheduler *skink__scheduler_ref(skink_scheduler *scheduler);
 void skink__scheduler_unref(skink_scheduler *scheduler);
 const char *skink__scheduler_name(const skink_scheduler *scheduler);
 
-/* skink_scheduler_destroy() has been called: who watches it should let go. Any thread. */
+/* skink_scheduler_destroy() has been called: who watches it should let go. It has rung the doorbell afterwards, with a
+ * full fence between. Any thread. */
 bool skink__scheduler_is_destroyed(const skink_scheduler *scheduler);
+
+/* Its doorbell; valid as long as its memory. The loop thread rings it once per turn, between poll and the first task,
+ * after the store of transition 4: a thread that has just started does so before its first task as well. */
+struct skink__doorbell *skink__scheduler_doorbell(skink_scheduler *scheduler);
+
+/* The descriptor that its loop sleeps on in poll (uv_backend_fd(), as of its creation). By this the watchdog
+ * tells a thread asleep in poll from one that is stuck in a runtime section. Any thread. */
+int skink__scheduler_backend_fd(const skink_scheduler *scheduler);
 
 /* The shortest slice timeout that any task of it was spawned with; UINT64_MAX without one. Any thread. */
 uint64_t skink__scheduler_shortest_timeout(const skink_scheduler *scheduler);
@@ -69,8 +80,8 @@ void skink__scheduler_release_hold(skink_scheduler *scheduler);
 
 /*
  * Be the loop thread, on the calling OS thread, after skink__takeover_begin(scheduler, thread, ...). Returns when
- * the scheduler has stopped, or when this thread was abandoned, came back and handed its task over; in both
- * cases the lease is ENDED, the ended callback has run, and nothing of the scheduler may be touched any more.
+ * the scheduler has stopped, or when this thread was abandoned, came back and handed its task over (and then the ended
+ * callback has run); in both cases the lease is ENDED and nothing of the scheduler may be touched any more.
  */
 void skink__thread_run(struct skink__thread *thread, skink_scheduler *scheduler);
 #endif
