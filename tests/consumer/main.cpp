@@ -17,7 +17,8 @@ int main()
         err = skink_post(
             scheduler,
             [](void *arg) {
-                if (skink_future_complete(static_cast<skink_future *>(arg), &number) != 0) std::puts("completed twice?");
+                if (skink_future_complete(static_cast<skink_future *>(arg), &number) != 0)
+                    std::puts("completed twice?");
             },
             answer);
     if (err == 0) err = skink_await(answer, SKINK_FOREVER, &value);
