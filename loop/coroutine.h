@@ -7,6 +7,7 @@
  */
 #ifndef SKINK_LOOP_COROUTINE_H
 #define SKINK_LOOP_COROUTINE_H
+#include "loop/sanitizer.h"
 #include <stddef.h>
 
 /* A place that can be switched to: an OS thread's own stack, or a coroutine's. */
@@ -24,10 +25,19 @@ struct skink__coroutine {
     void (*entry)(void *arg); /* never returns: it switches away for good */
     void *arg;
     struct skink__coroutine *next; /* skink__stack_pool.free */
+#if SKINK__TSAN
+    void *tsan_way_out; /* coroutine.c */
+#endif
 };
 
 /* Fill in the context of the calling OS thread. */
 void skink__context_init_thread(struct skink__context *context);
+
+/* Make a coroutine of the stack that reaches from stack_bottom up to co, which is a multiple of 16. */
+void skink__coroutine_init(struct skink__coroutine *co, void *stack_bottom);
+
+/* Forget it; the memory is the caller's. Nobody stands on its stack. */
+void skink__coroutine_fini(struct skink__coroutine *co);
 
 /* Let co start entry(arg) at the next switch to it. Its stack must not be in use. */
 void skink__coroutine_prepare(struct skink__coroutine *co, void (*entry)(void *arg), void *arg);
