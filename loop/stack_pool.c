@@ -102,27 +102,23 @@ static bool reserve_take(struct skink__stack_pool *pool)
 {
     size_t page = page_bytes();
     char *region = mmap(NULL, RESERVE_MAPPINGS * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (region == MAP_FAILED)
-        return false;
+    if (region == MAP_FAILED) return false;
     pool->reserve = region;
     for (size_t i = 1; i < RESERVE_MAPPINGS; i += 2)
-        if (mprotect(region + i * page, page, PROT_READ) != 0)
-            return false;
+        if (mprotect(region + i * page, page, PROT_READ) != 0) return false;
     return true;
 }
 
 static void reserve_release(struct skink__stack_pool *pool)
 {
     /* Cannot fail for want of a mapping: only a hole in the middle of one needs one more. */
-    if (pool->reserve)
-        munmap(pool->reserve, RESERVE_MAPPINGS * page_bytes());
+    if (pool->reserve) munmap(pool->reserve, RESERVE_MAPPINGS * page_bytes());
     pool->reserve = NULL;
 }
 
 static bool guard_by_mprotect(struct skink__stack_pool *pool, char *guard_page)
 {
-    if ((pool->reserve || reserve_take(pool)) && mprotect(guard_page, page_bytes(), PROT_NONE) == 0)
-        return true;
+    if ((pool->reserve || reserve_take(pool)) && mprotect(guard_page, page_bytes(), PROT_NONE) == 0) return true;
     pool->exhausted = true;
     reserve_release(pool);
     return false;
@@ -131,10 +127,8 @@ static bool guard_by_mprotect(struct skink__stack_pool *pool, char *guard_page)
 static bool guard_install(struct skink__stack_pool *pool, char *guard_page)
 {
     if (pool->guard == SKINK__STACK_GUARD_MARKER) {
-        if (madvise(guard_page, page_bytes(), MADV_GUARD_INSTALL) == 0)
-            return true;
-        if (errno != EINVAL)
-            return false;
+        if (madvise(guard_page, page_bytes(), MADV_GUARD_INSTALL) == 0) return true;
+        if (errno != EINVAL) return false;
         /* The kernel is too old, or cannot do it here (some cannot in locked memory). */
         pool->guard = SKINK__STACK_GUARD_MPROTECT;
     }
@@ -146,12 +140,10 @@ static bool guard_install(struct skink__stack_pool *pool, char *guard_page)
 static struct skink__stack_slab *slab_map(struct skink__stack_pool *pool, size_t stack_count)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(stack_count, pool->stride_bytes, &bytes))
-        return NULL;
+    if (__builtin_mul_overflow(stack_count, pool->stride_bytes, &bytes)) return NULL;
     size_t words = (stack_count + BITS_PER_WORD - 1) / BITS_PER_WORD;
     struct skink__stack_slab *slab = skink__zalloc(sizeof *slab + words * sizeof slab->cold[0]);
-    if (!slab)
-        return NULL;
+    if (!slab) return NULL;
     slab->base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (slab->base == MAP_FAILED) {
         skink__free(slab);
@@ -174,8 +166,7 @@ static bool slab_unmap(struct skink__stack_pool *pool, struct skink__stack_slab 
     __asan_unpoison_memory_region(slab->base, slab->carved_count * pool->stride_bytes);
 #endif
     /* Fails when it would make a hole in a merged mapping and there is no mapping left for the other side. */
-    if (munmap(slab->base, bytes) != 0)
-        return false;
+    if (munmap(slab->base, bytes) != 0) return false;
 #if SKINK__ASAN
     __lsan_unregister_root_region(slab->base, bytes);
 #endif
@@ -187,12 +178,10 @@ static bool slab_unmap(struct skink__stack_pool *pool, struct skink__stack_slab 
 static struct skink__stack_slab *pool_grow(struct skink__stack_pool *pool)
 {
     size_t stack_count = pool->slabs ? pool->slabs->stack_count * 2 : SLAB_STACKS_MIN;
-    if (stack_count > SLAB_STACKS_MAX)
-        stack_count = SLAB_STACKS_MAX;
+    if (stack_count > SLAB_STACKS_MAX) stack_count = SLAB_STACKS_MAX;
     for (; stack_count > 0; stack_count /= 2) {
         struct skink__stack_slab *slab = slab_map(pool, stack_count);
-        if (!slab)
-            continue;
+        if (!slab) continue;
         slab->next = pool->slabs;
         pool->slabs = slab;
         return slab;
@@ -213,13 +202,10 @@ static struct skink__coroutine *stack_open(struct skink__stack_pool *pool, struc
 
 static struct skink__coroutine *stack_carve(struct skink__stack_pool *pool)
 {
-    if (pool->exhausted || (SKINK__TSAN && pool->allocated >= TSAN_STACK_MAX))
-        return NULL;
+    if (pool->exhausted || (SKINK__TSAN && pool->allocated >= TSAN_STACK_MAX)) return NULL;
     struct skink__stack_slab *slab = pool->slabs;
-    if (!slab || slab->carved_count == slab->stack_count)
-        slab = pool_grow(pool);
-    if (!slab || !guard_install(pool, stack_guard_page(pool, slab, slab->carved_count)))
-        return NULL;
+    if (!slab || slab->carved_count == slab->stack_count) slab = pool_grow(pool);
+    if (!slab || !guard_install(pool, stack_guard_page(pool, slab, slab->carved_count))) return NULL;
     pool->allocated++;
     return stack_open(pool, slab, slab->carved_count++);
 }
@@ -242,8 +228,7 @@ static struct skink__coroutine *stack_warm(struct skink__stack_pool *pool)
 struct skink__coroutine *skink__stack_acquire(struct skink__stack_pool *pool)
 {
     struct skink__coroutine *co = pool->free;
-    if (!co)
-        return pool->cold_count > 0 ? stack_warm(pool) : stack_carve(pool);
+    if (!co) return pool->cold_count > 0 ? stack_warm(pool) : stack_carve(pool);
     pool->free = co->next;
     co->next = NULL;
     return co;
@@ -308,8 +293,7 @@ void skink__stack_pool_trim(struct skink__stack_pool *pool, size_t keep)
             *link = next;
             continue;
         }
-        if (trimmed)
-            slab_discard(pool, slab);
+        if (trimmed) slab_discard(pool, slab);
         link = &slab->next;
     }
 }
@@ -318,8 +302,7 @@ void skink__stack_pool_trim(struct skink__stack_pool *pool, size_t keep)
 static void slab_fini_coroutines(const struct skink__stack_pool *pool, const struct skink__stack_slab *slab)
 {
     for (size_t i = 0; SKINK__TSAN && i < slab->carved_count; i++)
-        if (!stack_is_cold(slab, i))
-            skink__coroutine_fini(&stack_header(pool, slab, i)->co);
+        if (!stack_is_cold(slab, i)) skink__coroutine_fini(&stack_header(pool, slab, i)->co);
 }
 
 void skink__stack_pool_fini(struct skink__stack_pool *pool)
