@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* app/schema.c - the rows of the table that schema.h describes. To add a key: one enumerator, one row, then
+ * `skink_reference --update` for the documents (a test says so if it is forgotten). */
+#include "app/schema.h"
+#include <string.h>
+
+const struct config_section skink__config_sections[CONFIG_SECTION_COUNT] = {
+    { "loop", "The loop thread and its tasks." },
+    { "http", "The HTTP server." },
+    { "stats", "Metrics and health, served by a thread of their own." },
+    { "recovery", "What happens when a task is stuck." },
+};
+
+const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
+    [CONFIG_LOOP_DEADLOCK_TIMEOUT] = {
+        .name = "loop.deadlock_timeout",
+        .environment = "SKINK_LOOP_DEADLOCK_TIMEOUT",
+        .type = CONFIG_DURATION,
+        .fallback = "30s",
+        .least = "10ms",
+        .most = "24h",
+        .sentence = "How long a task may hold the loop thread without suspending before it is declared stuck and "
+                    "another thread goes on with the loop. It must be longer than the longest honest computation "
+                    "between two waits.",
+    },
+    [CONFIG_LOOP_STACK_SIZE] = {
+        .name = "loop.stack_size",
+        .environment = "SKINK_LOOP_STACK_SIZE",
+        .type = CONFIG_SIZE,
+        .fallback = "64kb",
+        .least = "16kb",
+        .most = "64mb",
+        .sentence = "Stack of each task. Only the pages that a task touches take memory.",
+    },
+    [CONFIG_LOOP_MAX_TASKS] = {
+        .name = "loop.max_tasks",
+        .environment = "SKINK_LOOP_MAX_TASKS",
+        .type = CONFIG_COUNT,
+        .fallback = "1048576",
+        .least = "1",
+        .most = "16777216",
+        .sentence = "Living tasks past which a new one is refused; a request is then answered with 503.",
+    },
+    [CONFIG_HTTP_LISTEN] = {
+        .name = "http.listen",
+        .environment = "SKINK_HTTP_LISTEN",
+        .type = CONFIG_ADDRESS,
+        .fallback = "127.0.0.1:8080",
+        .sentence = "Where requests are accepted. Port 0 takes a free one; the log line `event=listening` says which.",
+    },
+    [CONFIG_HTTP_MAX_BODY] = {
+        .name = "http.max_body",
+        .environment = "SKINK_HTTP_MAX_BODY",
+        .type = CONFIG_SIZE,
+        .fallback = "1mb",
+        .least = "1kb",
+        .most = "1gb",
+        .sentence = "Largest request body; a larger one is answered with 413.",
+    },
+    [CONFIG_HTTP_MAX_HEADER] = {
+        .name = "http.max_header",
+        .environment = "SKINK_HTTP_MAX_HEADER",
+        .type = CONFIG_SIZE,
+        .fallback = "16kb",
+        .least = "1kb",
+        .most = "1mb",
+        .sentence = "Largest request line, headers and trailers together; more is answered with 431 or 414.",
+    },
+    [CONFIG_HTTP_HEADER_TIMEOUT] = {
+        .name = "http.header_timeout",
+        .environment = "SKINK_HTTP_HEADER_TIMEOUT",
+        .type = CONFIG_DURATION,
+        .fallback = "10s",
+        .least = "10ms",
+        .most = "1h",
+        .sentence = "Time from the first byte of a request to its last, body included; a slower one is answered with "
+                    "408.",
+    },
+    [CONFIG_HTTP_IDLE_TIMEOUT] = {
+        .name = "http.idle_timeout",
+        .environment = "SKINK_HTTP_IDLE_TIMEOUT",
+        .type = CONFIG_DURATION,
+        .fallback = "75s",
+        .least = "10ms",
+        .most = "24h",
+        .sentence = "How long an open connection may wait for its next request before it is closed.",
+    },
+    [CONFIG_HTTP_MAX_CONNECTIONS] = {
+        .name = "http.max_connections",
+        .environment = "SKINK_HTTP_MAX_CONNECTIONS",
+        .type = CONFIG_COUNT,
+        .fallback = "10000",
+        .least = "1",
+        .most = "1000000",
+        .sentence = "Open connections past which a new one is answered with 503 and closed.",
+    },
+    [CONFIG_STATS_LISTEN] = {
+        .name = "stats.listen",
+        .environment = "SKINK_STATS_LISTEN",
+        .type = CONFIG_ADDRESS,
+        .fallback = "127.0.0.1:9464",
+        .sentence = "Where `/metrics` and `/health` are served.",
+    },
+    [CONFIG_RECOVERY_LATE_WINDOW] = {
+        .name = "recovery.late_window",
+        .environment = "SKINK_RECOVERY_LATE_WINDOW",
+        .type = CONFIG_DURATION,
+        .fallback = "1s",
+        .least = "1ms",
+        .most = "1h",
+        .sentence = "How long a request that was declared stuck may still send its own answer. After it the client gets "
+                    "503, and a later answer is dropped and counted.",
+    },
+    [CONFIG_RECOVERY_STANDBY_THREADS] = {
+        .name = "recovery.standby_threads",
+        .environment = "SKINK_RECOVERY_STANDBY_THREADS",
+        .type = CONFIG_COUNT,
+        .fallback = "1",
+        .least = "1",
+        .most = "64",
+        .sentence = "Threads that are parked for takeovers.",
+    },
+    [CONFIG_RECOVERY_MAX_STRAYS] = {
+        .name = "recovery.max_strays",
+        .environment = "SKINK_RECOVERY_MAX_STRAYS",
+        .type = CONFIG_COUNT,
+        .fallback = "8",
+        .least = "1",
+        .most = "4096",
+        .sentence = "Living abandoned threads at which takeovers stop and `/health` turns bad, until one of them "
+                    "returns.",
+    },
+};
+
+const char skink__config_list_sentence[] =
+    "Settings of single routes, by the pattern that a module added; a path that no module added is an error at start. "
+    "A list, to be set in the file only.";
+
+const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
+    [CONFIG_ROUTE_PATH] = {
+        .name = "path",
+        .type = CONFIG_PATH,
+        .required = true,
+        .sentence = "The route's pattern, as the module wrote it.",
+    },
+    [CONFIG_ROUTE_DEADLOCK_TIMEOUT] = {
+        .name = "deadlock_timeout",
+        .type = CONFIG_DURATION,
+        .least = "10ms",
+        .most = "24h",
+        .sentence = "Instead of `loop.deadlock_timeout`, for requests on this route.",
+    },
+};
+
+const struct config_key *skink__config_key_find(const char *name)
+{
+    for (size_t i = 0; i < CONFIG_ID_COUNT; i++)
+        if (strcmp(skink__config_keys[i].name, name) == 0) return &skink__config_keys[i];
+    return NULL;
+}
+
+const struct config_section *skink__config_section_find(const char *name)
+{
+    for (size_t i = 0; i < CONFIG_SECTION_COUNT; i++)
+        if (strcmp(skink__config_sections[i].name, name) == 0) return &skink__config_sections[i];
+    return NULL;
+}

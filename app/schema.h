@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * app/schema.h - the table of all configuration keys.
+ *
+ * One row per key; everything else is made from it: reading the file, the environment and --set, the checks and
+ * their messages, --print-config, the stock file app/skinkd.yaml, the reference in docs/configuration.md and
+ * the one in the man page. A key that is not in the table does not exist.
+ */
+#ifndef SKINK_APP_SCHEMA_H
+#define SKINK_APP_SCHEMA_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How a value is written, and what it is kept as. */
+enum config_type {
+    CONFIG_DURATION, /* "30s"; nanoseconds                                        */
+    CONFIG_SIZE,     /* "64kb"; bytes                                             */
+    CONFIG_COUNT,    /* "8"; a whole number                                       */
+    CONFIG_ADDRESS,  /* "127.0.0.1:8080" and the other forms of skink_http_listen */
+    CONFIG_PATH      /* "/hello"; a route's pattern                               */
+};
+
+/* Keys in the order in which documents and --print-config show them. */
+enum config_id {
+    CONFIG_LOOP_DEADLOCK_TIMEOUT,
+    CONFIG_LOOP_STACK_SIZE,
+    CONFIG_LOOP_MAX_TASKS,
+    CONFIG_HTTP_LISTEN,
+    CONFIG_HTTP_MAX_BODY,
+    CONFIG_HTTP_MAX_HEADER,
+    CONFIG_HTTP_HEADER_TIMEOUT,
+    CONFIG_HTTP_IDLE_TIMEOUT,
+    CONFIG_HTTP_MAX_CONNECTIONS,
+    CONFIG_STATS_LISTEN,
+    CONFIG_RECOVERY_LATE_WINDOW,
+    CONFIG_RECOVERY_STANDBY_THREADS,
+    CONFIG_RECOVERY_MAX_STRAYS,
+    CONFIG_ID_COUNT
+};
+
+/* Keys of one element of the list `routes`. */
+enum config_route_id { CONFIG_ROUTE_PATH, CONFIG_ROUTE_DEADLOCK_TIMEOUT, CONFIG_ROUTE_ID_COUNT };
+
+struct config_key {
+    const char *name;        /* "loop.deadlock_timeout"; in a list's element without the list: "path"         */
+    const char *environment; /* the variable that sets it, spelt out so that a search finds it; NULL: none    */
+    enum config_type type;
+    const char *fallback; /* the default, as a user would write it; NULL: none                                */
+    const char *least;    /* the range, written the same way; NULL for addresses and paths                    */
+    const char *most;
+    bool required;        /* in a list's element                                                              */
+    const char *sentence; /* what it does; one or two sentences for the reference                             */
+};
+
+struct config_section {
+    const char *name;
+    const char *sentence;
+};
+
+#define CONFIG_SECTION_COUNT 4
+#define CONFIG_LIST_NAME "routes" /* the one key that is a list; it can be set in the file only */
+
+extern const struct config_key skink__config_keys[CONFIG_ID_COUNT];
+extern const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT];
+extern const struct config_section skink__config_sections[CONFIG_SECTION_COUNT];
+extern const char skink__config_list_sentence[];
+
+/* The key of that name; NULL without one. */
+const struct config_key *skink__config_key_find(const char *name);
+
+/* The section of that name; NULL without one. */
+const struct config_section *skink__config_section_find(const char *name);
+#endif
