@@ -12,6 +12,7 @@
 #include "skink/annot.h"
 #include "skink/middleware.h"
 #include "skink/scheduler.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #ifdef __cplusplus
@@ -75,6 +76,11 @@ SKINK_NODISCARD SKINK_API int skink_http_use(skink_http_server *server, skink_mi
 /* Change a route's deadlock timeout, wherever it was added. -ENOENT: no route has this pattern. */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_timeout(skink_http_server *server, const char *pattern,
                                                            uint64_t deadlock_timeout_ns) SKINK_ANY_THREAD;
+
+/* The i-th route, from 0 in the order they were added; false past the last. The strings live as long as the server.
+ * Before the first listen. */
+SKINK_API bool skink_http_route_at(const skink_http_server *server, size_t i, const char **ret_method,
+                                   const char **ret_pattern) SKINK_ANY_THREAD;
 
 /*
  * Listen on `address`: "127.0.0.1:8080", "[::1]:8080", ":8080" (all interfaces), "unix:/run/x.sock". Port 0

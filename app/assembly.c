@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* app/assembly.c - the parts of the server, put together in order and taken apart in the reverse (see assembly.h). */
+#include "app/assembly.h"
+#include "app/allocate.h"
+#include "app/log.h"
+#include "app/module_loader.h"
+#include "app/suggest.h"
+#include "skink/error.h"
+#include "skink/http_server.h"
+#include "skink/recovery.h"
+#include "skink/scheduler.h"
+#include "skink/stats_server.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+struct assembly {
+    const struct config *config;
+    skink_recovery *recovery;
+    skink_scheduler *scheduler;
+    skink_http_server *http;
+    skink_stats_server *stats;
+    bool watched;
+    bool running;
+};
+
+static uint64_t number(const struct assembly *a, enum config_id id)
+{
+    return a->config->values[id].number;
+}
+
+__attribute__((format(printf, 1, 2))) static enum exit_status cannot_start(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("skinkd: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return EXIT_STATUS_CANNOT_START;
+}
+
+/* Each connection takes a descriptor, and the usual soft limit of 1024 is meant for programs that use select(). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit)) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)!setrlimit(RLIMIT_NOFILE, &limit); /* if it cannot be raised, accepting says so later */
+}
+
+static int create_recovery(struct assembly *a)
+{
+    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
+    options.deadlock_timeout_ns = number(a, CONFIG_LOOP_DEADLOCK_TIMEOUT);
+    options.standby_threads = (uint32_t)number(a, CONFIG_RECOVERY_STANDBY_THREADS);
+    options.max_strays = (uint32_t)number(a, CONFIG_RECOVERY_MAX_STRAYS);
+    return skink_recovery_create(&options, &a->recovery);
+}
+
+static int create_scheduler(struct assembly *a)
+{
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.stack_size_bytes = number(a, CONFIG_LOOP_STACK_SIZE);
+    options.task_max = (uint32_t)number(a, CONFIG_LOOP_MAX_TASKS);
+    int error = skink_scheduler_create(&options, &a->scheduler);
+    if (error) return error;
+    error = skink_recovery_watch(a->recovery, a->scheduler);
+    a->watched = error == 0;
+    return error;
+}
+
+static int create_http(struct assembly *a)
+{
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.max_connections = (uint32_t)number(a, CONFIG_HTTP_MAX_CONNECTIONS);
+    options.max_header_bytes = number(a, CONFIG_HTTP_MAX_HEADER);
+    options.max_body_bytes = number(a, CONFIG_HTTP_MAX_BODY);
+    options.header_timeout_ns = number(a, CONFIG_HTTP_HEADER_TIMEOUT);
+    options.idle_timeout_ns = number(a, CONFIG_HTTP_IDLE_TIMEOUT);
+    options.late_window_ns = number(a, CONFIG_RECOVERY_LATE_WINDOW);
+    return skink_http_server_create(a->scheduler, &options, &a->http);
+}
+
+static enum exit_status create_parts(struct assembly *a)
+{
+    int error = create_recovery(a);
+    if (error) return cannot_start("cannot create the watchdog and its threads: %s", skink_strerror(error));
+    error = create_scheduler(a);
+    if (error) return cannot_start("cannot create the scheduler: %s", skink_strerror(error));
+    error = create_http(a);
+    if (error) return cannot_start("cannot create the HTTP server: %s", skink_strerror(error));
+    return EXIT_STATUS_OK;
+}
+
+static enum exit_status load_modules(struct assembly *a, const char *const *modules, size_t module_count)
+{
+    char complaint[MODULE_COMPLAINT_BYTES];
+    for (size_t i = 0; i < module_count; i++) {
+        if (!skink__module_load(modules[i], a->scheduler, a->http, complaint)) return cannot_start("%s", complaint);
+        skink__log_line(SKINK_LOG_INFO, "event=module_loaded file=\"%s\"", modules[i]);
+    }
+    return EXIT_STATUS_OK;
+}
+
+/* A path of the configuration that no module added: say which there are, and which was probably meant. */
+static void report_unknown_route(const struct assembly *a, const struct config_value *path, struct problems *problems)
+{
+    struct suggestion suggestion = SUGGEST_INIT;
+    const char *method, *pattern, *last = "";
+    char known[512] = "";
+    size_t length = 0;
+    for (size_t i = 0; skink_http_route_at(a->http, i, &method, &pattern); i++) {
+        skink__suggest_offer(&suggestion, path->text, pattern);
+        if (strcmp(pattern, last) == 0) continue; /* one path with several methods, most often added in a row */
+        last = pattern;
+        if (length < sizeof known)
+            length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", pattern);
+    }
+    if (suggestion.best)
+        skink__problem_add(problems, &path->origin, CONFIG_LIST_NAME ": no module adds a route %s; did you mean %s?",
+                           path->text, suggestion.best);
+    else
+        skink__problem_add(problems, &path->origin, CONFIG_LIST_NAME ": no module adds a route %s; expected one of: %s",
+                           path->text, length ? known : "(there are none; is a --module missing?)");
+}
+
+/* The routes' settings, once the modules have said which routes there are. */
+static enum exit_status configure_routes(struct assembly *a)
+{
+    struct problems problems = { 0 };
+    for (size_t i = 0; i < a->config->route_count; i++) {
+        const struct config_value *values = a->config->routes[i].values;
+        const struct config_value *path = &values[CONFIG_ROUTE_PATH];
+        int error = skink_http_route_set_timeout(a->http, path->text, values[CONFIG_ROUTE_DEADLOCK_TIMEOUT].number);
+        if (error == -ENOENT)
+            report_unknown_route(a, path, &problems);
+        else if (error)
+            skink__problem_add(&problems, &path->origin, CONFIG_LIST_NAME ": %s: %s", path->text,
+                               skink_strerror(error));
+    }
+    skink__problems_print(&problems, stderr);
+    enum exit_status status = problems.errors ? EXIT_STATUS_CONFIGURATION : EXIT_STATUS_OK;
+    skink__problems_fini(&problems);
+    return status;
+}
+
+/* What an operator can do about an address that cannot be had. */
+static const char *listen_advice(int error)
+{
+    if (error == -EADDRINUSE) return "; another program has it: stop that one, or choose another address";
+    if (error == -EACCES) return "; not allowed: ports below 1024 and some folders need a privilege";
+    if (error == -EADDRNOTAVAIL) return "; this machine has no such address";
+    return "";
+}
+
+static enum exit_status cannot_listen(const struct config_value *address, const struct config_key *key, int error)
+{
+    char origin[512];
+    skink__origin_format(&address->origin, origin, sizeof origin);
+    return cannot_start("cannot listen on %s: %s%s (%s, from %s)", address->text, skink_strerror(error),
+                        listen_advice(error), key->name, origin);
+}
+
+/* Tell the address with the port that it really is, since port 0 takes any. */
+static void log_listening(const char *what, const char *address, int port)
+{
+    const char *colon = strrchr(address, ':');
+    if (strncmp(address, "unix:", 5) == 0)
+        skink__log_line(SKINK_LOG_INFO, "event=listening what=%s address=%s", what, address);
+    else
+        skink__log_line(SKINK_LOG_INFO, "event=listening what=%s address=%.*s:%d port=%d", what, (int)(colon - address),
+                        address, port, port);
+}
+
+static enum exit_status open_http(struct assembly *a)
+{
+    const struct config_value *address = &a->config->values[CONFIG_HTTP_LISTEN];
+    int port = 0;
+    int error = skink_http_listen(a->http, address->text, &port);
+    if (error) return cannot_listen(address, &skink__config_keys[CONFIG_HTTP_LISTEN], error);
+    log_listening("http", address->text, port);
+    return EXIT_STATUS_OK;
+}
+
+static enum exit_status open_stats(struct assembly *a)
+{
+    const struct config_value *address = &a->config->values[CONFIG_STATS_LISTEN];
+    skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
+    sources.scheduler = a->scheduler;
+    sources.recovery = a->recovery;
+    sources.http_server = a->http;
+    int port = 0;
+    int error = skink_stats_server_start(&sources, address->text, &port, &a->stats);
+    if (error) return cannot_listen(address, &skink__config_keys[CONFIG_STATS_LISTEN], error);
+    log_listening("stats", address->text, port);
+    return EXIT_STATUS_OK;
+}
+
+static enum exit_status start_loop(struct assembly *a)
+{
+    int error = skink_scheduler_start(a->scheduler);
+    if (error) return cannot_start("cannot start the loop thread: %s", skink_strerror(error));
+    a->running = true;
+    return EXIT_STATUS_OK;
+}
+
+enum exit_status skink__assembly_start(const struct config *config, const char *const *modules, size_t module_count,
+                                       struct assembly **ret_assembly)
+{
+    struct assembly *a = skink__app_alloc(sizeof *a);
+    a->config = config;
+    raise_descriptor_limit();
+    enum exit_status status = create_parts(a);
+    if (status == EXIT_STATUS_OK) status = load_modules(a, modules, module_count);
+    if (status == EXIT_STATUS_OK) status = configure_routes(a);
+    if (status == EXIT_STATUS_OK) status = open_http(a);
+    if (status == EXIT_STATUS_OK) status = open_stats(a);
+    if (status == EXIT_STATUS_OK) status = start_loop(a);
+    if (status == EXIT_STATUS_OK)
+        *ret_assembly = a;
+    else
+        skink__assembly_destroy(a);
+    return status;
+}
+
+bool skink__assembly_stop(struct assembly *assembly, uint64_t deadline_ns)
+{
+    skink_http_server_stop(assembly->http);
+    int error = skink_scheduler_stop(assembly->scheduler, deadline_ns);
+    assembly->running = false;
+    if (error == 0) return true;
+    skink__log_line(SKINK_LOG_WARNING, "event=stop_cut reason=\"%s\"", skink_strerror(error));
+    return false;
+}
+
+static bool has_strays(const struct assembly *assembly)
+{
+    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
+    return assembly->recovery && skink_recovery_stats_read(assembly->recovery, &stats) == 0 && stats.strays > 0;
+}
+
+/* Recovery goes last: it is needed for as long as a task can get stuck, and the stop is such a time. */
+bool skink__assembly_destroy(struct assembly *assembly)
+{
+    if (!assembly) return true;
+    skink_stats_server_destroy(assembly->stats);
+    skink_http_server_destroy(assembly->http);
+    bool strays = has_strays(assembly);
+    if (assembly->watched) skink_recovery_unwatch(assembly->recovery, assembly->scheduler);
+    skink_scheduler_destroy(assembly->scheduler);
+    skink_recovery_destroy(assembly->recovery);
+    free(assembly);
+    return !strays;
+}

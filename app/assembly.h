@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * app/assembly.h - from a configuration to a running server: recovery, scheduler, HTTP server, modules, stats.
+ *
+ * Owns     all of these parts.
+ * Threads  the main thread.
+ */
+#ifndef SKINK_APP_ASSEMBLY_H
+#define SKINK_APP_ASSEMBLY_H
+#include "app/config.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Exit statuses of skinkd; the man page explains them. */
+enum exit_status {
+    EXIT_STATUS_OK = 0,
+    EXIT_STATUS_CANNOT_START = 1,
+    EXIT_STATUS_CONFIGURATION = 2, /* or usage */
+    EXIT_STATUS_CUT = 3            /* the stop cut something: a task, or a second signal came */
+};
+
+struct assembly; /* opaque */
+
+/*
+ * Build everything and start it. On EXIT_STATUS_OK the caller owns *ret_assembly and requests are being answered; else
+ * everything is undone and the reason is on stderr. The configuration must live for longer.
+ */
+enum exit_status skink__assembly_start(const struct config *config, const char *const *modules, size_t module_count,
+                                       struct assembly **ret_assembly);
+
+/* Stop it: no new connections, tasks may finish until deadline_ns. Says whether everything had ended by then. Never
+ * blocks for longer than the deadline and some seconds. */
+bool skink__assembly_stop(struct assembly *assembly, uint64_t deadline_ns);
+
+/* Free it, running or not; NULL is fine. False when abandoned threads still run code of modules: then the process must
+ * end without running the destructors of libraries, by _exit(). */
+bool skink__assembly_destroy(struct assembly *assembly);
+#endif
