@@ -100,6 +100,10 @@ static const char *key_text(struct loader *l, const struct yaml_node *node)
         skink__problem_add(l->problems, &at, "an empty key; expected a name such as loop.deadlock_timeout");
         return NULL;
     }
+    if (node->plain && strcmp(node->text, "<<") == 0) {
+        skink__problem_add(l->problems, &at, "merging with << is not understood; expected the keys themselves");
+        return NULL;
+    }
     return node->text;
 }
 
@@ -131,6 +135,12 @@ static void read_scalar(struct loader *l, struct config_value *value, const stru
         set_value(l, value, key, name, node->text, node->length, &at);
 }
 
+/* Beyond what will be shown, looking for what was meant would only cost time. */
+static const char *suggest_key(const struct loader *l, const char *name)
+{
+    return l->problems->count < PROBLEMS_MAX ? skink__suggest_key(name) : NULL;
+}
+
 static void report_unknown(struct loader *l, const struct origin *at, const char *what, const char *name,
                            const char *suggestion)
 {
@@ -149,7 +159,7 @@ static void read_key(struct loader *l, const struct yaml_node *key_node, const c
     const struct config_key *key = skink__config_key_find(name);
     struct origin at = node_origin(l, key_node);
     if (!key) {
-        report_unknown(l, &at, "key", name, skink__suggest_key(name));
+        report_unknown(l, &at, "key", name, suggest_key(l, name));
         return;
     }
     check_duplicate(l, key_node, name, &l->key_lines[key - skink__config_keys]);
@@ -233,8 +243,8 @@ static void read_route(struct loader *l, const struct yaml_node *element, struct
         struct origin at = node_origin(l, node);
         if (name && !key) report_unknown(l, &at, "key of a route", name, suggest_route_key(name));
         if (!key) continue;
-        check_duplicate(l, node, name, &lines[id]);
         char *full_name = skink__app_format(CONFIG_LIST_NAME ": %s", name);
+        check_duplicate(l, node, full_name, &lines[id]);
         read_scalar(l, &route->values[id], key, full_name, node->next);
         free(full_name);
     }
@@ -267,12 +277,12 @@ static void read_routes(struct loader *l, const struct yaml_node *key_node, cons
     }
 }
 
-static const char *suggest_top(const char *name)
+static const char *suggest_top(const struct loader *l, const char *name)
 {
     struct suggestion suggestion = SUGGEST_INIT;
     for (size_t i = 0; i < CONFIG_SECTION_COUNT; i++)
         skink__suggest_offer(&suggestion, name, skink__config_sections[i].name);
-    return suggestion.best ? suggestion.best : skink__suggest_key(name);
+    return suggestion.best ? suggestion.best : suggest_key(l, name);
 }
 
 static void read_root(struct loader *l, const struct yaml_node *root)
@@ -296,7 +306,7 @@ static void read_root(struct loader *l, const struct yaml_node *root)
         else if (strchr(name, '.'))
             read_key(l, node, name, node->next);
         else
-            report_unknown(l, &at, node->next->kind == YAML_MAP ? "section" : "key", name, suggest_top(name));
+            report_unknown(l, &at, node->next->kind == YAML_MAP ? "section" : "key", name, suggest_top(l, name));
     }
 }
 
@@ -398,7 +408,7 @@ static void load_setting(struct loader *l, const char *setting)
     else if (strcmp(name, CONFIG_LIST_NAME) == 0)
         skink__problem_add(l->problems, &at, CONFIG_LIST_NAME " is a list; expected it in the file");
     else
-        report_unknown(l, &at, "key", name, skink__suggest_key(name));
+        report_unknown(l, &at, "key", name, suggest_key(l, name));
     free(name);
 }
 

@@ -235,6 +235,7 @@ static bool skip_to_next_key(struct reader *r, const yaml_mark_t *mark)
     r->first_line += line;
     r->length = (size_t)(end - at);
     r->bytes = at;
+    r->documents = 0;
     return true;
 }
 
