@@ -14,6 +14,9 @@ void skink__thread_ending(const char *role);
 /* From now on skink_hooks_set() is refused. */
 void skink__hooks_freeze(void);
 
+/* The hooks in force. */
+const skink_hooks *skink__hooks(void);
+
 _Noreturn void skink__panic(const char *condition, const char *file, int line);
 
 /* An invariant of skink's own; always on. */

@@ -34,6 +34,9 @@ void skink__inbox_fini(struct skink__inbox *inbox);
  * Any thread, strays and signal handlers included; never blocks. */
 bool skink__inbox_post(struct skink__inbox *inbox, struct skink__message *message);
 
+/* Make the loop go round once, whatever is in the inbox. Any thread, also signal handlers. */
+void skink__inbox_wake(struct skink__inbox *inbox);
+
 /* Loop thread: everything there is, oldest first; the loop counts as awake afterwards. */
 struct skink__message *skink__inbox_take(struct skink__inbox *inbox);
 

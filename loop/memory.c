@@ -1,27 +1,57 @@
 /* SPDX-License-Identifier: MIT */
-/* memory.c - the allocator: libc's, until there are hooks. */
+/* memory.c - the allocator: the host's if it set one, else libc's. */
 #include "loop/memory.h"
+#include "loop/hooks.h"
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 void *skink__alloc(size_t size_bytes)
 {
-    return malloc(size_bytes);
+    const skink_hooks *hooks = skink__hooks();
+    return hooks->allocate ? hooks->allocate(size_bytes, hooks->arg) : malloc(size_bytes);
 }
 
 void *skink__zalloc(size_t size_bytes)
 {
-    return calloc(1, size_bytes);
+    void *memory = skink__alloc(size_bytes);
+    if (memory) memset(memory, 0, size_bytes);
+    return memory;
 }
 
 void *skink__realloc(void *memory, size_t size_bytes)
 {
-    return realloc(memory, size_bytes);
+    const skink_hooks *hooks = skink__hooks();
+    return hooks->reallocate ? hooks->reallocate(memory, size_bytes, hooks->arg) : realloc(memory, size_bytes);
 }
 
 void skink__free(void *memory)
 {
-    free(memory);
+    const skink_hooks *hooks = skink__hooks();
+    if (!memory) return;
+    if (hooks->release)
+        hooks->release(memory, hooks->arg);
+    else
+        free(memory);
+}
+
+/* The host's allocator need not align to cache lines: so a little more, and its address right in front of ours. */
+void *skink__zalloc_aligned(size_t size_bytes, size_t alignment)
+{
+    char *memory = skink__zalloc(size_bytes + sizeof(void *) + alignment);
+    if (!memory) return NULL;
+    uintptr_t first = (uintptr_t)memory + sizeof(void *);
+    char *aligned = memory + sizeof(void *) + (-first & (alignment - 1));
+    memcpy(aligned - sizeof(void *), &memory, sizeof memory);
+    return aligned;
+}
+
+void skink__free_aligned(void *memory)
+{
+    if (!memory) return;
+    void *first;
+    memcpy(&first, (char *)memory - sizeof first, sizeof first);
+    skink__free(first);
 }
 
 char *skink__strndup(const char *text, size_t length)

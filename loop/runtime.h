@@ -56,13 +56,16 @@ struct skink__task_spec {
      * started): fn will never run further. Not called for a task that stays with a stray. NULL: nobody cares. */
     void (*dropped)(void *arg);
     void *arg;
+    skink_token *token; /* NULL, or the token that a cancellation is to fire; the task takes a reference */
 };
 
 /* Spawn from the runtime section of `scheduler`. The spec is copied. *ret_task (may be NULL) is a reference of the
  * caller's. -ECANCELED, -EAGAIN, -ENOMEM. */
 int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
 
-/* A token that is not tied to a task yet; a task spawned for it can be given it by skink__task_set_token(). */
+/* A token that has not fired, with one reference for the caller. -ENOMEM. Any thread. */
 int skink__token_create(skink_token **ret_token);
+
+/* Fire it with a negative errno; the first reason stays. Any thread. */
 void skink__token_fire(skink_token *token, int reason);
 #endif

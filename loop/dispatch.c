@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dispatch.c - the loop: libuv, inbox, ready queue, and round again.
+ *
+ * No state of the scheduler lives in these functions' frames: a thread that is abandoned in the middle of run_task()
+ * leaves nothing behind that the next one would need.
+ */
+#include "loop/hooks.h"
+#include "loop/state.h"
+#include <unistd.h>
+
+static void deliver_all(skink_scheduler *scheduler)
+{
+    struct skink__message *message = skink__inbox_take(&scheduler->inbox);
+    while (message) {
+        struct skink__message *next = message->next; /* deliver may put the message into another list */
+        message->deliver(scheduler, message, false);
+        message = next;
+    }
+}
+
+static bool give_stack(skink_scheduler *scheduler, skink_task *task)
+{
+    if (task->co) return true;
+    task->co = skink__stack_acquire(&scheduler->stacks);
+    if (!task->co) return false;
+    atomic_store_explicit(&scheduler->stacks_allocated, scheduler->stacks.allocated, memory_order_relaxed);
+    skink__coroutine_prepare(task->co, skink__task_main, task);
+    return true;
+}
+
+/* Without memory for its stack a fresh task waits aside, so that those behind it, which may give stacks back, can run.
+ * It is tried again before every batch, and after a while if nothing else happens. */
+static void set_aside(skink_scheduler *scheduler, skink_task *task)
+{
+    if (!scheduler->stackless.first)
+        skink__log(SKINK_LOG_ERROR, "event=no_stack scheduler=%s stacks=%llu", scheduler->name,
+                   (unsigned long long)scheduler->stacks.allocated);
+    skink__queue_push(&scheduler->stackless, task);
+    skink__stack_retry(scheduler);
+}
+
+/* The next task that can run: first those set aside, for which a stack may have come back. */
+static skink_task *next_runnable(skink_scheduler *scheduler)
+{
+    skink_task *aside = (skink_task *)scheduler->stackless.first;
+    if (aside && give_stack(scheduler, aside)) return skink__queue_pop(&scheduler->stackless);
+    skink_task *task;
+    while ((task = skink__ready_pop(scheduler))) {
+        if (!aside || task->co) {
+            if (give_stack(scheduler, task)) return task;
+        }
+        set_aside(scheduler, task);
+        aside = task;
+    }
+    return NULL;
+}
+
+/* The slice's bookkeeping, wherever it starts: here, or on the stack of a task that has just ended. */
+static void slice_count(skink_scheduler *scheduler, skink_task *task)
+{
+    SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_FRESH || skink__task_state(task) == SKINK__TASK_READY);
+    if (skink__task_state(task) == SKINK__TASK_FRESH) skink__count(&scheduler->tasks_started, 1);
+    skink__count(&scheduler->slices, 1);
+    skink__task_set_state(task, SKINK__TASK_RUNNING);
+}
+
+/* One task, from here until its stack is left again. False: this thread was abandoned meanwhile. */
+static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, skink_task *task)
+{
+    slice_count(scheduler, task);
+    skink__slice_begin(thread, task);
+    skink__switch(&thread->native, &task->co->context);
+    /* Back on this thread's own stack, and so on the same thread, whatever became of its lease. */
+    if (thread->leave == SKINK__LEAVE_MIGRATE) return false;
+    SKINK_ASSERT(thread->in_runtime && thread->nesting == 0);
+    thread->current = NULL;
+    if (thread->leave == SKINK__LEAVE_FINISH) skink__stack_release(&scheduler->stacks, thread->finished);
+    return true;
+}
+
+/* Bounded, so that a flood of ready tasks cannot starve I/O. False: this thread was abandoned. */
+static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler)
+{
+    scheduler->batch_left = scheduler->batch_max;
+    while (scheduler->batch_left) {
+        skink_task *task = next_runnable(scheduler);
+        if (!task) break;
+        scheduler->batch_left--;
+        if (!run_task(thread, scheduler, task)) return false;
+    }
+    return true;
+}
+
+/* A finished task's stack runs the next fresh task directly, without a switch ("chaining"). */
+static skink_task *next_fresh(skink_scheduler *scheduler)
+{
+    skink_task *next = (skink_task *)scheduler->ready.first;
+    if (!next || scheduler->stackless.first || scheduler->batch_left == 0 ||
+        skink__task_state(next) != SKINK__TASK_FRESH)
+        return NULL;
+    scheduler->batch_left--;
+    return skink__ready_pop(scheduler);
+}
+
+void skink__task_main(void *arg)
+{
+    skink_task *task = arg;
+    for (;;) {
+        task->fn(task->arg);
+
+        skink_scheduler *scheduler = skink__runtime_enter(); /* a stray's task comes to its end on the loop, too */
+        struct skink__thread *thread = skink__thread_self();
+        SKINK_ASSERT(thread->current == task);
+        struct skink__coroutine *co = task->co;
+        task->co = NULL;
+        skink__task_end(task, false);
+
+        task = next_fresh(scheduler);
+        if (!task) {
+            thread->finished = co;
+            thread->leave = SKINK__LEAVE_FINISH;
+            skink__switch_for_good(&co->context, &thread->native);
+        }
+        task->co = co;
+        slice_count(scheduler, task);
+        skink__slice_begin(thread, task);
+    }
+}
+
+/* Right before poll. libuv has run due timers by now, and one of them may have made a task ready: then poll must not
+ * block, and uv_stop() makes its timeout zero. The same if somebody has posted since the inbox was taken. */
+static void before_poll(uv_prepare_t *handle)
+{
+    skink_scheduler *scheduler = handle->data;
+    if (!scheduler->may_sleep) return;
+    bool idle = !scheduler->ready.first || atomic_load_explicit(&scheduler->held, memory_order_relaxed);
+    if (!idle || !skink__inbox_sleep(&scheduler->inbox)) uv_stop(&scheduler->loop);
+}
+
+static void drain_wakeup(uv_poll_t *handle, int status, int events)
+{
+    skink_scheduler *scheduler = handle->data;
+    (void)status;
+    (void)events;
+    uint64_t count;
+    ssize_t got = read(scheduler->inbox.wakeup_fd, &count, sizeof count);
+    (void)got; /* only that it was readable matters */
+}
+
+int skink__loop_callbacks_start(skink_scheduler *scheduler)
+{
+    int err = uv_prepare_start(&scheduler->before_poll, before_poll);
+    return err ? err : uv_poll_start(&scheduler->wakeup, UV_READABLE, drain_wakeup);
+}
+
+/* The first thing a fresh thread does: tell whoever is concerned that the stuck task is with a stray now. */
+void skink__loop_note_stuck(skink_scheduler *scheduler)
+{
+    skink_task *stuck = scheduler->stuck;
+    scheduler->stuck = NULL;
+    if (!stuck) return;
+    skink__task_set_state(stuck, SKINK__TASK_ABANDONED);
+    skink__count(&scheduler->tasks_abandoned, 1);
+    if (stuck->abandoned) stuck->abandoned(stuck->arg, scheduler->incident_id);
+}
+
+/* A stray, on its own stack: nobody stands on the task's stack any more, so it may be handed over. From here on this
+ * thread touches nothing of the scheduler but the inbox, and the reference count of its memory. */
+static void end_as_stray(struct skink__thread *thread, skink_scheduler *scheduler)
+{
+    skink_task *task = thread->current;
+    task->message.deliver = skink__task_deliver_migrated;
+    if (!skink__inbox_post(&scheduler->inbox, &task->message))
+        skink__log(SKINK_LOG_WARNING, "event=stray_too_late scheduler=%s generation=%llu", scheduler->name,
+                   (unsigned long long)thread->generation);
+}
+
+static void end_as_stopped(struct skink__thread *thread, skink_scheduler *scheduler)
+{
+    pthread_mutex_lock(&scheduler->lock);
+    SKINK_ASSERT(scheduler->thread == thread);
+    scheduler->thread = NULL;
+    scheduler->stopped = true;
+    atomic_store(&scheduler->running, false);
+    atomic_store(&scheduler->held, false);
+    pthread_cond_broadcast(&scheduler->stopped_cond);
+    pthread_mutex_unlock(&scheduler->lock);
+    skink__thread_unref(thread); /* the scheduler's; the caller of skink__thread_run has its own */
+}
+
+void skink__loop_end(struct skink__thread *thread, skink_scheduler *scheduler, bool abandoned)
+{
+    if (abandoned) end_as_stray(thread, scheduler);
+    /* Transition 5, before anybody is told, so that who is told finds it. */
+    atomic_store_explicit(&thread->lease.word, skink__lease_word(SKINK__ENDED, thread->slice), memory_order_release);
+    /* Losing transition 2 ordered this thread after the write of `ended`; otherwise it must not look at it. */
+    if (abandoned && thread->ended) thread->ended(thread, thread->ended_arg);
+    if (!abandoned) end_as_stopped(thread, scheduler);
+    skink__scheduler_unref(scheduler);
+}
+
+/* libuv and the inbox: fills the ready queue. */
+static void gather(struct skink__thread *thread, skink_scheduler *scheduler)
+{
+    skink__deadlines_arm(scheduler);
+    scheduler->may_sleep = (!scheduler->ready.first || atomic_load_explicit(&scheduler->held, memory_order_relaxed)) &&
+                           !skink__stop_is_due(scheduler);
+    uv_run(&scheduler->loop, scheduler->may_sleep ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    /* Transition 4: a word that stands still while the thread is not asleep is a stall in this section. */
+    thread->slice++;
+    atomic_store_explicit(&thread->lease.word, skink__lease_word(SKINK__RUNTIME, thread->slice), memory_order_release);
+    skink__doorbell_ring(&scheduler->doorbell);
+    deliver_all(scheduler);
+}
+
+void skink__loop_run(struct skink__thread *thread, skink_scheduler *scheduler)
+{
+    bool abandoned = false;
+    skink__loop_note_stuck(scheduler);
+    while (!abandoned) {
+        gather(thread, scheduler);
+        if (atomic_load_explicit(&scheduler->stopping, memory_order_acquire)) skink__stop_step(scheduler);
+        if (scheduler->stop_phase == SKINK__STOP_DONE) break;
+        if (atomic_load_explicit(&scheduler->held, memory_order_acquire)) continue;
+        abandoned = !run_batch(thread, scheduler);
+    }
+    skink__loop_end(thread, scheduler, abandoned);
+}

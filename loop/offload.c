@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * offload.c - work on libuv's thread pool.
+ *
+ * The work's memory is on the heap: a task that is dropped at a stop leaves work behind that still runs.
+ */
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "loop/state.h"
+#include "skink/io.h"
+#include <errno.h>
+
+struct work {
+    uv_work_t request;
+    skink_scheduler *scheduler; /* with a reference on its memory */
+    void *(*fn)(void *arg);
+    void *arg;
+    void *value;
+    skink_task *task;              /* skink_offload: who waits; NULL once it was dropped */
+    skink_future *future;          /* skink_offload_start: what completes; with a reference */
+    struct skink__message message; /* skink_offload_start from another thread */
+};
+
+static struct work *work_create(skink_scheduler *scheduler, void *(*fn)(void *arg), void *arg)
+{
+    struct work *work = skink__zalloc(sizeof *work);
+    if (!work) return NULL;
+    work->request.data = work;
+    work->scheduler = skink__scheduler_ref(scheduler);
+    work->fn = fn;
+    work->arg = arg;
+    return work;
+}
+
+static void work_free(struct work *work)
+{
+    skink_future_unref(work->future);
+    skink__scheduler_unref(work->scheduler);
+    skink__free(work);
+}
+
+static void work_fail(struct work *work, int error)
+{
+    int err = skink_future_fail(work->future, error);
+    SKINK_ASSERT(err == 0);
+    work_free(work);
+}
+
+/* On a thread of the pool. */
+static void work_run(uv_work_t *request)
+{
+    struct work *work = request->data;
+    work->value = work->fn(work->arg);
+    if (!work->future) return;
+    /* Completed right here, not through the loop: who blocks for it gets it even while the loop is stuck. */
+    int err = skink_future_complete(work->future, work->value);
+    SKINK_ASSERT(err == 0);
+}
+
+static void work_done(uv_work_t *request, int status)
+{
+    struct work *work = request->data;
+    if (work->future && status == UV_ECANCELED) {
+        work_fail(work, -ECANCELED);
+        return;
+    }
+    skink_task *task = work->task;
+    if (task && skink__wait_claim(task)) skink__wait_wake(task, status, true);
+    if (!task) work_free(work); /* else it is the task's, which reads the value */
+}
+
+/* Work that runs cannot be stopped, and what it works on may be on the task's stack: only work still queued ends the
+ * wait early, and then work_done() does that. */
+static bool abort_offload(skink_task *task)
+{
+    struct work *work = task->wait_object;
+    (void)uv_cancel((uv_req_t *)&work->request);
+    if (task->scheduler->stop_phase == SKINK__STOP_DONE) work->task = NULL; /* it is being dropped */
+    return false;
+}
+
+int skink_offload(void *(*fn)(void *arg), void *arg, void **ret_value)
+{
+    if (!fn) return -EINVAL;
+    skink_scheduler *here = skink__runtime_enter();
+    if (!here || !skink__in_task()) {
+        skink__runtime_leave(here);
+        return -EPERM;
+    }
+    skink_task *task = skink__thread_self()->current;
+    struct work *work = work_create(here, fn, arg);
+    int err = work ? skink__wait_begin(task, SKINK_FOREVER, 0, abort_offload, work) : -ENOMEM;
+    if (err) goto leave;
+    work->task = task;
+    err = uv_queue_work(&here->loop, &work->request, work_run, work_done);
+    if (err) {
+        skink__wait_undo(task);
+        goto leave;
+    }
+    err = skink__wait_suspend(task);
+    if (!err && ret_value) *ret_value = work->value;
+    work_free(work);
+    return err;
+leave:
+    if (work) work_free(work);
+    skink__runtime_leave(here);
+    return err;
+}
+
+static void deliver_work(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    struct work *work = (struct work *)((char *)message - offsetof(struct work, message));
+    int err = closed ? -ECANCELED : uv_queue_work(&scheduler->loop, &work->request, work_run, work_done);
+    if (err) work_fail(work, err);
+}
+
+int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void *arg, skink_future **ret_future)
+{
+    if (!scheduler || !fn || !ret_future) return -EINVAL;
+    if (skink__scheduler_is_stopping(scheduler)) return -ECANCELED;
+    skink_future *future;
+    int err = skink_future_create(&future);
+    if (err) return err;
+    struct work *work = work_create(scheduler, fn, arg);
+    if (!work) {
+        skink_future_unref(future);
+        return -ENOMEM;
+    }
+    work->future = skink_future_ref(future);
+    skink_scheduler *here = skink__runtime_enter();
+    if (here == scheduler) {
+        deliver_work(scheduler, &work->message, false);
+    } else {
+        work->message.deliver = deliver_work;
+        if (!skink__inbox_post(&scheduler->inbox, &work->message)) work_fail(work, -ECANCELED);
+    }
+    skink__runtime_leave(here);
+    *ret_future = future;
+    return 0;
+}

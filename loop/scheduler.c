@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/* scheduler.c - a scheduler's life: create, start, take over, destroy. Stopping is in stop.c. */
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "loop/options.h"
+#include "loop/state.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TASK_MAX_DEFAULT = 1048576, STACK_BYTES_DEFAULT = 64 * 1024, STACK_BYTES_MIN = 16 * 1024, BATCH_DEFAULT = 256 };
+
+static int options_read(skink_scheduler *scheduler, const skink_scheduler_options *options)
+{
+    skink_scheduler_options given;
+    int err = SKINK__OPTIONS_READ(&given, options);
+    if (err) return err;
+    if (given.flags) return -EINVAL;
+    size_t stack_bytes = given.stack_size_bytes ? given.stack_size_bytes : STACK_BYTES_DEFAULT;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (stack_bytes < STACK_BYTES_MIN || stack_bytes > SIZE_MAX / 2) return -EINVAL;
+    skink__stack_pool_init(&scheduler->stacks, (stack_bytes + page - 1) / page * page);
+    skink__task_pool_init(&scheduler->tasks, given.task_max ? given.task_max : TASK_MAX_DEFAULT);
+    scheduler->batch_max = given.batch_max ? given.batch_max : BATCH_DEFAULT;
+    const char *name = given.name ? given.name : "loop";
+    size_t length = strnlen(name, sizeof scheduler->name - 1);
+    memcpy(scheduler->name, name, length);
+    return 0;
+}
+
+static int locks_init(skink_scheduler *scheduler)
+{
+    pthread_condattr_t monotonic;
+    int err = pthread_condattr_init(&monotonic);
+    if (err) return -err;
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    err = pthread_cond_init(&scheduler->stopped_cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&scheduler->lock, NULL);
+    pthread_mutex_init(&scheduler->control, NULL);
+    return -err;
+}
+
+int skink_scheduler_create(const skink_scheduler_options *options, skink_scheduler **ret_scheduler)
+{
+    if (!ret_scheduler) return -EINVAL;
+    skink__hooks_freeze();
+    skink_scheduler *scheduler = skink__zalloc_aligned(sizeof *scheduler, _Alignof(skink_scheduler));
+    if (!scheduler) return -ENOMEM;
+    scheduler->inbox.wakeup_fd = -1;
+    scheduler->stopped = true;
+    atomic_init(&scheduler->refs, 1);
+    atomic_init(&scheduler->shortest_timeout_ns, UINT64_MAX);
+    int err = options_read(scheduler, options);
+    if (!err) err = locks_init(scheduler);
+    if (!err) err = skink__inbox_init(&scheduler->inbox);
+    if (!err) err = skink__uv_open(scheduler);
+    if (err) {
+        skink_scheduler_destroy(scheduler);
+        return err;
+    }
+    *ret_scheduler = scheduler;
+    return 0;
+}
+
+/* ---- references on the memory ---- */
+
+skink_scheduler *skink__scheduler_ref(skink_scheduler *scheduler)
+{
+    atomic_fetch_add_explicit(&scheduler->refs, 1, memory_order_relaxed);
+    return scheduler;
+}
+
+void skink__scheduler_unref(skink_scheduler *scheduler)
+{
+    if (atomic_fetch_sub_explicit(&scheduler->refs, 1, memory_order_acq_rel) != 1) return;
+    if (atomic_load(&scheduler->leaked)) return;
+    skink__stack_pool_fini(&scheduler->stacks);
+    skink__task_pool_fini(&scheduler->tasks);
+    skink__deadline_heap_fini(&scheduler->deadlines);
+    skink__inbox_fini(&scheduler->inbox);
+    pthread_cond_destroy(&scheduler->stopped_cond);
+    pthread_mutex_destroy(&scheduler->lock);
+    pthread_mutex_destroy(&scheduler->control);
+    skink__free_aligned(scheduler);
+}
+
+/* ---- start ---- */
+
+static void *first_thread(void *arg)
+{
+    struct skink__thread *thread = arg;
+    skink_scheduler *scheduler = thread->scheduler;
+    skink__thread_started("loop");
+    skink__environment_capture(&scheduler->environment);
+    skink__thread_run(thread, scheduler);
+    skink__thread_ending("loop");
+    skink__thread_unref(thread);
+    return NULL;
+}
+
+/* Make `thread` the scheduler's, which takes a reference on it; and `thread` takes one on the scheduler. */
+static void install_thread(skink_scheduler *scheduler, struct skink__thread *thread)
+{
+    skink__count(&scheduler->generation, 1);
+    thread->generation = skink__counted(&scheduler->generation);
+    thread->scheduler = skink__scheduler_ref(scheduler);
+    pthread_mutex_lock(&scheduler->lock);
+    struct skink__thread *former = scheduler->thread;
+    scheduler->thread = skink__thread_ref(thread);
+    pthread_mutex_unlock(&scheduler->lock);
+    skink__thread_unref(former);
+}
+
+static int start_locked(skink_scheduler *scheduler)
+{
+    if (!scheduler->stopped) return -EALREADY;
+    struct skink__thread *thread;
+    int err = skink__thread_create(&thread);
+    if (err) return err;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    scheduler->stopped = false;
+    scheduler->stop_phase = SKINK__STOP_NONE;
+    scheduler->stop_cut = false;
+    atomic_store(&scheduler->stopping, false);
+    skink__inbox_open(&scheduler->inbox);
+    install_thread(scheduler, thread);
+    atomic_store(&scheduler->running, true);
+    pthread_t id;
+    err = pthread_create(&id, &attributes, first_thread, thread);
+    pthread_attr_destroy(&attributes);
+    if (!err) return 0;
+
+    atomic_store(&scheduler->running, false);
+    pthread_mutex_lock(&scheduler->lock);
+    scheduler->thread = NULL;
+    scheduler->stopped = true;
+    pthread_mutex_unlock(&scheduler->lock);
+    skink__count(&scheduler->generation, -1);
+    skink__thread_unref(thread);
+    skink__thread_unref(thread);
+    skink__scheduler_unref(scheduler);
+    return -err;
+}
+
+int skink_scheduler_start(skink_scheduler *scheduler)
+{
+    if (!scheduler) return -EINVAL;
+    pthread_mutex_lock(&scheduler->control);
+    int err = start_locked(scheduler);
+    pthread_mutex_unlock(&scheduler->control);
+    return err;
+}
+
+/* ---- takeover ---- */
+
+struct skink__thread *skink__scheduler_thread(skink_scheduler *scheduler)
+{
+    pthread_mutex_lock(&scheduler->lock);
+    struct skink__thread *thread = scheduler->thread ? skink__thread_ref(scheduler->thread) : NULL;
+    pthread_mutex_unlock(&scheduler->lock);
+    return thread;
+}
+
+const char *skink__takeover_task_name(skink_scheduler *scheduler)
+{
+    return scheduler->thread->current->name;
+}
+
+void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh, const char *incident_id, bool hold)
+{
+    struct skink__thread *stray = scheduler->thread;
+    SKINK_ASSERT(skink__lease_state(atomic_load(&stray->lease.word)) == SKINK__ABANDONED);
+    scheduler->stuck = stray->current;
+    size_t length = strnlen(incident_id, sizeof scheduler->incident_id - 1);
+    memcpy(scheduler->incident_id, incident_id, length);
+    scheduler->incident_id[length] = '\0';
+    if (hold) atomic_store_explicit(&scheduler->held, true, memory_order_release);
+    install_thread(scheduler, fresh);
+}
+
+void skink__scheduler_release_hold(skink_scheduler *scheduler)
+{
+    if (atomic_exchange(&scheduler->held, false)) skink__inbox_wake(&scheduler->inbox);
+}
+
+/* ---- what others may ask ---- */
+
+const char *skink__scheduler_name(const skink_scheduler *scheduler)
+{
+    return scheduler->name;
+}
+
+struct skink__doorbell *skink__scheduler_doorbell(skink_scheduler *scheduler)
+{
+    return &scheduler->doorbell;
+}
+
+int skink__scheduler_backend_fd(const skink_scheduler *scheduler)
+{
+    return scheduler->backend_fd;
+}
+
+bool skink__scheduler_is_destroyed(const skink_scheduler *scheduler)
+{
+    return atomic_load(&scheduler->destroyed);
+}
+
+bool skink__scheduler_is_held(const skink_scheduler *scheduler)
+{
+    return atomic_load_explicit(&scheduler->held, memory_order_acquire);
+}
+
+bool skink__scheduler_is_stopping(const skink_scheduler *scheduler)
+{
+    return atomic_load_explicit(&scheduler->stopping, memory_order_acquire);
+}
+
+uint64_t skink__scheduler_shortest_timeout(const skink_scheduler *scheduler)
+{
+    return atomic_load_explicit(&scheduler->shortest_timeout_ns, memory_order_relaxed);
+}
+
+bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *message)
+{
+    return skink__inbox_post(&scheduler->inbox, message);
+}
+
+int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats *stats)
+{
+    if (!scheduler || !stats) return -EINVAL;
+    skink_scheduler_stats values = {
+        .generation = skink__counted(&scheduler->generation),
+        .tasks_started = skink__counted(&scheduler->tasks_started),
+        .tasks_finished = skink__counted(&scheduler->tasks_finished),
+        .slices = skink__counted(&scheduler->slices),
+        .tasks_ready = skink__counted(&scheduler->tasks_ready),
+        .tasks_suspended = skink__counted(&scheduler->tasks_suspended),
+        .migrations = skink__counted(&scheduler->migrations),
+        .stacks_allocated = skink__counted(&scheduler->stacks_allocated),
+        .running = atomic_load(&scheduler->running),
+        .held = atomic_load(&scheduler->held),
+    };
+    uint64_t spawned = skink__counted(&scheduler->tasks_spawned);
+    values.tasks_living = spawned > values.tasks_finished ? spawned - values.tasks_finished : 0;
+    return skink__stats_write(stats, &values, sizeof values);
+}
+
+/* ---- destroy ---- */
+
+static void drop_messages(skink_scheduler *scheduler)
+{
+    struct skink__message *message = skink__inbox_close(&scheduler->inbox);
+    while (message) {
+        struct skink__message *next = message->next;
+        message->deliver(scheduler, message, true);
+        message = next;
+    }
+}
+
+/* The calling thread, as loop thread of a scheduler that does not run: what it calls expects a runtime section. */
+static void dismantle(skink_scheduler *scheduler, struct skink__thread *thread)
+{
+    enum { CLOSE_TIMEOUT_S = 2 };
+    struct skink__thread *outer = skink__thread_self();
+    thread->scheduler = scheduler;
+    skink__thread_set_self(thread);
+    drop_messages(scheduler);
+    skink__stop_drop_all(scheduler);
+    bool closed = skink__uv_close(scheduler, skink_after(CLOSE_TIMEOUT_S * SKINK_S));
+    skink__thread_set_self(outer);
+    if (closed) return;
+    skink__log(SKINK_LOG_WARNING, "event=leak scheduler=%s reason=\"work on the thread pool did not end\"",
+               scheduler->name);
+    atomic_store(&scheduler->leaked, true);
+}
+
+void skink_scheduler_destroy(skink_scheduler *scheduler)
+{
+    if (!scheduler) return;
+    int err = atomic_load(&scheduler->running) ? skink_scheduler_stop(scheduler, skink_now()) : 0;
+    struct skink__thread *thread;
+    if (err == -ETIMEDOUT || err == -EDEADLK || skink__thread_create(&thread)) {
+        atomic_store(&scheduler->leaked, true);
+    } else {
+        if (scheduler->inbox.wakeup_fd >= 0) dismantle(scheduler, thread);
+        skink__thread_unref(thread);
+    }
+    skink__task_stock_drop(scheduler);
+    atomic_store(&scheduler->destroyed, true);
+    atomic_thread_fence(memory_order_seq_cst);
+    skink__doorbell_ring(&scheduler->doorbell);
+    skink__scheduler_unref(scheduler);
+}

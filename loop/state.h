@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop/state.h - what a scheduler, its loop threads and its tasks are made of; for loop/ only.
+ *
+ * Who may touch a field: "runtime" means the loop thread, in its runtime section (or whoever won transition 3 and has
+ * not handed the scheduler on yet). Such fields are plain: a takeover hands them from thread to thread by the lease's
+ * release and acquire. "any" means any thread, in the way the field's comment says.
+ */
+#ifndef SKINK_LOOP_STATE_H
+#define SKINK_LOOP_STATE_H
+#include "loop/coroutine.h"
+#include "loop/inbox.h"
+#include "loop/lease.h"
+#include "loop/runtime.h"
+#include "loop/stack_pool.h"
+#include "loop/takeover.h"
+#include "skink/future.h"
+#include "skink/scheduler.h"
+#include "skink/task.h"
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* ---- counters: one writer at a time (runtime), any reader ---- */
+
+typedef _Atomic uint64_t skink__counter;
+
+static inline void skink__count(skink__counter *counter, int64_t by)
+{
+    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, value + (uint64_t)by, memory_order_relaxed);
+}
+
+static inline uint64_t skink__counted(const skink__counter *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* ---- futures ---- */
+
+enum skink__waiter_kind { SKINK__WAITER_TASK, SKINK__WAITER_THREAD, SKINK__WAITER_CONTINUATION };
+
+/* Somebody who waits for a future; lives with the one who waits. Guarded by the future's lock while linked. */
+struct skink__waiter {
+    struct skink__waiter *next; /* skink_future.waiters */
+    struct skink__waiter *previous;
+    enum skink__waiter_kind kind;
+    bool linked;
+};
+
+struct skink_future {
+    _Atomic uint32_t refs;
+    /* Release by the completer, acquire by readers: error and value are there when it is true. */
+    _Atomic bool done;
+    pthread_mutex_t lock;          /* held for a few instructions of ours, never across host code or a wait */
+    struct skink__waiter *waiters; /* newest first */
+    int error;
+    void *value;
+};
+
+/* For a future that lives inside something else and is never unreferenced. */
+void skink__future_init(skink_future *future);
+void skink__future_fini(skink_future *future);
+
+/* ---- tasks ---- */
+
+enum skink__task_state {
+    SKINK__TASK_FREE = 0,  /* in a pool                                                             */
+    SKINK__TASK_FRESH,     /* spawned: in the inbox or the ready queue, without a stack             */
+    SKINK__TASK_READY,     /* in the inbox or the ready queue, with a stack                         */
+    SKINK__TASK_RUNNING,   /* a loop thread's current task                                          */
+    SKINK__TASK_WAITING,   /* suspended; what will wake it knows it                                 */
+    SKINK__TASK_ABANDONED, /* a stray's current task                                                */
+    SKINK__TASK_ENDED      /* fn has returned or was dropped; the object lives for its handles      */
+};
+
+#define SKINK__NOT_IN_HEAP UINT32_MAX
+
+struct skink_task {
+    struct skink__message message; /* ready queue or inbox: a task is in one place at a time */
+    skink_scheduler *scheduler;    /* constant for the life of the pool's chunk */
+    struct skink__coroutine *co;   /* runtime; NULL before the first slice and after the end */
+    void (*fn)(void *arg);
+    void *arg;
+    const char *name;
+    uint64_t timeout_ns;   /* of a slice; 0: the watchdog's */
+    _Atomic uint32_t refs; /* one while it lives, and one per handle */
+    _Atomic uint8_t state; /* enum skink__task_state; runtime writes, or its spawner; relaxed */
+    bool foreign;          /* its object came from a poster's cache and goes back to the shared list */
+    bool pins_scheduler;   /* has handles, and so a reference on the scheduler's memory */
+    bool has_done;         /* `done` is initialised; set before anybody else knows the task */
+
+    /* The wait it is in. `waiting` is exchanged to false by whoever ends the wait; only the winner wakes the task. */
+    _Atomic bool waiting;
+    int wait_result;
+    int timeout_result;   /* what a wait that its deadline ends returns */
+    uint32_t heap_index;  /* skink_scheduler.deadlines; runtime */
+    uint64_t deadline_ns; /* runtime */
+    /* Runtime: end the wait from outside (deadline, cancellation, drop). True: it is ended and unlinked, and the caller
+     * wakes the task; false: somebody else ends it, or it cannot be ended early. */
+    bool (*wait_abort)(skink_task *task);
+    void *wait_object; /* wait_abort's */
+
+    _Atomic int cancel_reason; /* 0, or the errno its awaits return; runtime writes */
+    _Atomic bool cancel_posted;
+    struct skink__message cancel_message; /* inbox, once in a task's life; holds a reference */
+    skink_token *token;                   /* runtime; made when first asked for; holds a reference */
+    void (*abandoned)(void *arg, const char *incident_id);
+    void (*dropped)(void *arg);
+    skink_future done; /* completes when the task has ended */
+};
+
+/* Objects come in chunks that go with the scheduler's memory, so a task's memory stays a task's. */
+struct skink__task_chunk {
+    struct skink__task_chunk *next; /* skink__task_pool.chunks */
+    uint32_t count;
+    skink_task tasks[];
+};
+
+struct skink__task_pool {
+    skink_task *free;                           /* runtime; linked by message.next */
+    skink_task *returning;                      /* runtime; foreign objects, on their way to `shared` */
+    skink_task *returning_last;                 /* runtime */
+    uint32_t returning_count;                   /* runtime */
+    uint32_t chunk_tasks;                       /* constant */
+    uint32_t task_max;                          /* constant */
+    _Atomic uint32_t task_count;                /* any; objects ever made */
+    _Atomic(skink_task *) shared;               /* any; pushed by compare-exchange, taken whole by exchange */
+    _Atomic(struct skink__task_chunk *) chunks; /* any; only ever pushed to */
+};
+
+void skink__task_pool_init(struct skink__task_pool *pool, uint32_t task_max);
+void skink__task_pool_fini(struct skink__task_pool *pool);
+
+/* A task object; NULL with *ret_err -EAGAIN or -ENOMEM. In the runtime section, or on any thread. */
+skink_task *skink__task_acquire_here(skink_scheduler *scheduler, int *ret_err);
+skink_task *skink__task_acquire_foreign(skink_scheduler *scheduler, int *ret_err);
+/* Its last reference is gone. `here`: in the runtime section of its scheduler. */
+void skink__task_release(skink_task *task, bool here);
+
+static inline enum skink__task_state skink__task_state(const skink_task *task)
+{
+    return (enum skink__task_state)atomic_load_explicit(&task->state, memory_order_relaxed);
+}
+
+static inline void skink__task_set_state(skink_task *task, enum skink__task_state state)
+{
+    atomic_store_explicit(&task->state, (uint8_t)state, memory_order_relaxed);
+}
+
+/* A foreign or fresh task's deliver function; and that of a task woken or handed back from elsewhere. */
+void skink__task_deliver_fresh(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+void skink__task_deliver_woken(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+
+/* Give back what the calling thread holds of this scheduler's tasks, before it may go. */
+void skink__task_stock_drop(const skink_scheduler *scheduler);
+
+/* A fresh task that is submitted later, by skink__task_submit(), so that it cannot fail then. */
+skink_task *skink__task_reserve(skink_scheduler *scheduler, bool here, const struct skink__task_spec *spec,
+                                int *ret_err);
+void skink__task_unreserve(skink_task *task);
+
+/* Hand a fresh task to its scheduler; `here` as above. False: stopping; the task is the caller's again. */
+bool skink__task_submit(skink_task *task, bool here);
+
+/* Runtime: the task's fn has returned (or never will); lets go of everything the task has but its stack. */
+void skink__task_end(skink_task *task, bool dropped);
+/* Runtime: make its awaits return `reason`, now and from now on. */
+void skink__task_cancel_here(skink_task *task, int reason);
+/* Runtime: it will never run again. */
+void skink__task_drop(skink_task *task);
+
+/* ---- waiting (wait.c) ---- */
+
+/* Runtime of the calling task, before linking it anywhere: the task is about to wait. Returns 0, or the reason why it
+ * may not (it is cancelled); then nothing was done. */
+int skink__wait_begin(skink_task *task, uint64_t deadline_ns, int timeout_result, bool (*abort)(skink_task *task),
+                      void *object);
+/* It will not wait after all. */
+void skink__wait_undo(skink_task *task);
+/* Suspend, and return what the wait ended with. The caller is out of the runtime section afterwards. */
+int skink__wait_suspend(skink_task *task);
+/* Any thread: become the one who wakes this task. */
+bool skink__wait_claim(skink_task *task);
+/* The winner: make the task ready. `here`: in the runtime section of its scheduler. */
+void skink__wait_wake(skink_task *task, int result, bool here);
+
+/* ---- the heap of deadlines (deadline_heap.c), runtime ---- */
+
+struct skink__deadline {
+    uint64_t deadline_ns; /* a copy beside the pointer, so that sifting does not touch the tasks */
+    skink_task *task;
+};
+
+struct skink__deadline_heap {
+    struct skink__deadline *entries;
+    uint32_t count;
+    uint32_t capacity;
+};
+
+int skink__deadline_add(struct skink__deadline_heap *heap, skink_task *task); /* -ENOMEM */
+void skink__deadline_remove(struct skink__deadline_heap *heap, skink_task *task);
+void skink__deadline_heap_fini(struct skink__deadline_heap *heap);
+
+/* ---- threads (thread.c) ---- */
+
+/* Why a task switched to the loop thread's own stack. Each says what the loop thread does next. */
+enum skink__leave {
+    SKINK__LEAVE_SUSPEND, /* nothing: it is in the ready queue, or something will wake it          */
+    SKINK__LEAVE_FINISH,  /* take its stack back                                                   */
+    SKINK__LEAVE_MIGRATE  /* the thread is a stray: post the task to the inbox, touch nothing else */
+};
+
+struct skink__thread {
+    struct skink__lease lease;
+    /* Loop thread only, but for the winner of transition 3, who reads `current`. */
+    uint64_t slice;      /* n in the lease */
+    skink_task *current; /* whose slice this is */
+    skink_scheduler *scheduler;
+    uint32_t nesting; /* runtime sections entered inside the runtime section */
+    bool in_runtime;
+    enum skink__leave leave;
+    struct skink__coroutine *finished; /* with SKINK__LEAVE_FINISH */
+    struct skink__context native;      /* the OS thread's own stack */
+
+    uint64_t generation; /* constant from skink__takeover_begin() on */
+    _Atomic int tid;     /* its own thread writes once */
+    _Atomic uint32_t refs;
+    void (*ended)(struct skink__thread *thread, void *arg); /* watchdog writes before transition 3 */
+    void *ended_arg;
+};
+
+/* The thread object of the calling OS thread; NULL if it is no loop thread. Never inlined: a task that was suspended
+ * may have come back on another thread, and a compiler may keep a thread-local's address. */
+struct skink__thread *skink__thread_self(void);
+void skink__thread_set_self(struct skink__thread *thread);
+
+/* Runtime: start a slice of the task on this thread; the caller switches to it right after. */
+static inline void skink__slice_begin(struct skink__thread *thread, skink_task *task)
+{
+    thread->current = task;
+    thread->slice++;
+    thread->in_runtime = false;
+    if (atomic_load_explicit(&thread->lease.timeout_ns, memory_order_relaxed) != task->timeout_ns)
+        atomic_store_explicit(&thread->lease.timeout_ns, task->timeout_ns, memory_order_relaxed);
+    skink__lease_run(&thread->lease, thread->slice);
+}
+
+/* Runtime, on the current task's stack: go to the loop thread's own. Returns when the task is resumed, outside of the
+ * runtime section. */
+void skink__task_leave(struct skink__thread *thread, enum skink__leave leave);
+
+/* ---- scheduler ---- */
+
+struct skink__ready_queue {
+    struct skink__message *first;
+    struct skink__message *last;
+};
+
+/* How far a stop has come; runtime moves it forward. */
+enum skink__stop_phase {
+    SKINK__STOP_NONE,
+    SKINK__STOP_DRAINING,   /* tasks may finish                  */
+    SKINK__STOP_CANCELLING, /* every await returns -ECANCELED    */
+    SKINK__STOP_DONE        /* what was left has been dropped    */
+};
+
+/* What a fresh loop thread must have in common with the first. */
+struct skink__thread_environment {
+    sigset_t signals;
+    cpu_set_t affinity;
+    bool has_affinity;
+    int nice;
+};
+
+/* The caller's; and: make the calling thread the same (thread.c). */
+void skink__environment_capture(struct skink__thread_environment *environment);
+void skink__environment_apply(const struct skink__thread_environment *environment);
+
+struct skink__fd_watches; /* await_fd.c */
+
+struct skink_scheduler {
+    struct skink__inbox inbox; /* any */
+    struct skink__doorbell
+        doorbell; /* any, as its functions say; on the inbox's cache line, which a turn reads anyway */
+
+    /* Runtime. */
+    uv_loop_t loop;
+    uv_prepare_t before_poll;
+    uv_poll_t wakeup;
+    uv_timer_t deadline_timer; /* armed for the first of `deadlines` */
+    uv_timer_t stop_timer;
+    uv_timer_t stack_timer;     /* another try for `stackless` */
+    uint64_t deadline_armed_ns; /* SKINK_FOREVER: the timer is not armed */
+    struct skink__deadline_heap deadlines;
+    struct skink__ready_queue ready;
+    struct skink__ready_queue stackless; /* fresh tasks for which there was no memory */
+    struct skink__stack_pool stacks;
+    struct skink__task_pool tasks;
+    struct skink__fd_watches *fd_watches;
+    uint32_t batch_left; /* tasks that may still run before the next look at libuv */
+    bool may_sleep;      /* this uv_run is allowed to block */
+    bool uv_open;        /* the handles above exist */
+    enum skink__stop_phase stop_phase;
+    uint64_t cancel_deadline_ns;
+    bool stop_cut; /* a task was cancelled, dropped or left with a stray */
+
+    /* Counters. */
+    skink__counter tasks_spawned; /* delivered to this scheduler */
+    skink__counter tasks_started;
+    skink__counter tasks_finished;
+    skink__counter slices;
+    skink__counter tasks_ready;
+    skink__counter tasks_suspended;
+    skink__counter tasks_abandoned; /* with strays now */
+    skink__counter migrations;
+    skink__counter generation;
+    skink__counter stacks_allocated;
+
+    /* Any. */
+    _Atomic uint32_t refs; /* on the memory: the owner's, each thread's, each handle's, each poster's cache */
+    _Atomic bool held;
+    _Atomic bool stopping; /* refuse new tasks */
+    _Atomic bool running;
+    _Atomic bool destroyed;
+    _Atomic uint64_t stop_deadline_ns;
+    _Atomic uint64_t shortest_timeout_ns;
+    _Atomic bool leaked; /* a runtime section is stuck: never free the memory */
+
+    pthread_mutex_t lock; /* guards `thread` and `stopped`; start, stop and takeover only */
+    pthread_cond_t stopped_cond;
+    struct skink__thread *thread; /* the loop thread; NULL when none runs; with a reference */
+    bool stopped;
+    pthread_mutex_t control; /* one start, stop or early skink_scheduler_uv at a time */
+    uint64_t stop_begun_ns;  /* guarded by control */
+    struct skink__thread_environment environment;
+    bool has_environment;
+
+    char incident_id[32]; /* winner of transition 3 writes; the fresh thread reads */
+    skink_task *stuck;    /* same */
+
+    uint32_t batch_max; /* constant */
+    int backend_fd;     /* constant */
+    char name[16];      /* constant */
+};
+
+static inline void skink__queue_push(struct skink__ready_queue *queue, skink_task *task)
+{
+    task->message.next = NULL;
+    if (queue->last)
+        queue->last->next = &task->message;
+    else
+        queue->first = &task->message;
+    queue->last = &task->message;
+}
+
+static inline skink_task *skink__queue_pop(struct skink__ready_queue *queue)
+{
+    struct skink__message *first = queue->first;
+    if (!first) return NULL;
+    queue->first = first->next;
+    if (!queue->first) queue->last = NULL;
+    return (skink_task *)first; /* message is a task's first member */
+}
+
+static inline void skink__ready_push(skink_scheduler *scheduler, skink_task *task)
+{
+    skink__queue_push(&scheduler->ready, task);
+    skink__count(&scheduler->tasks_ready, 1);
+}
+
+static inline skink_task *skink__ready_pop(skink_scheduler *scheduler)
+{
+    skink_task *task = skink__queue_pop(&scheduler->ready);
+    if (task) skink__count(&scheduler->tasks_ready, -1);
+    return task;
+}
+_Static_assert(offsetof(skink_task, message) == 0, "queues cast");
+
+/* The loop (dispatch.c): run until stopped or abandoned. */
+void skink__loop_run(struct skink__thread *thread, skink_scheduler *scheduler);
+/* Runtime, in dispatch.c: what a coroutine runs. */
+void skink__task_main(void *arg);
+
+/* Runtime: start the two uv handles whose callbacks are the loop's own. */
+int skink__loop_callbacks_start(skink_scheduler *scheduler);
+
+/* The first and the last of a loop thread: pass on that a task is with a stray now; let go of everything. */
+void skink__loop_note_stuck(skink_scheduler *scheduler);
+void skink__loop_end(struct skink__thread *thread, skink_scheduler *scheduler, bool abandoned);
+
+/* Runtime: the next step of stopping (stop.c); whether it need not wait for its time; and its last, dropping whatever
+ * task is left. */
+bool skink__stop_is_due(const skink_scheduler *scheduler);
+void skink__stop_step(skink_scheduler *scheduler);
+void skink__stop_drop_all(skink_scheduler *scheduler);
+
+/* libuv handles of the scheduler's own (uv_handles.c). */
+int skink__uv_open(skink_scheduler *scheduler);
+/* Close everything; false if something is still in use after the deadline, and the memory must stay. */
+bool skink__uv_close(skink_scheduler *scheduler, uint64_t deadline_ns);
+/* Runtime, before uv_run: let the timer go off at the first deadline. */
+void skink__deadlines_arm(skink_scheduler *scheduler);
+/* Runtime: wake the loop again at deadline_ns, for the next step of a stop; or soon, to try again for a stack. */
+void skink__stop_wake_at(skink_scheduler *scheduler, uint64_t deadline_ns);
+void skink__stack_retry(skink_scheduler *scheduler);
+
+/* await_fd.c, runtime */
+void skink__fd_watches_fini(skink_scheduler *scheduler);
+
+/* Block the calling OS thread until *word is not zero, or the deadline passes (false). (thread_wait.c) */
+bool skink__thread_wait(_Atomic uint32_t *word, uint64_t deadline_ns);
+void skink__thread_notify(_Atomic uint32_t *word);
+#endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stop.c - stopping: let tasks finish, then cancel, then drop; and never hang.
+ *
+ * The loop thread moves the stop forward once a turn (skink__stop_step). The thread that called skink_scheduler_stop()
+ * waits for it, and watches the lease itself meanwhile: a loop that is stuck at this moment, or that nobody
+ * watches, gets a fresh thread after half of the time there is, so that all others have the other half to finish. At
+ * the very end the caller drops what is left with its own hands.
+ */
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "loop/state.h"
+#include <errno.h>
+
+#define CANCEL_GRACE_NS (SKINK_S)     /* after the deadline, for cancelled tasks to end */
+#define LAST_GRACE_NS (SKINK_S / 2)   /* after that, for the loop thread to drop the rest */
+#define POLL_NS (10 * SKINK_MS)       /* how often the stopper looks at the lease */
+#define STUCK_MIN_NS (100 * SKINK_MS) /* a slice shorter than this is never taken for stuck */
+
+/* ---- on the loop thread ---- */
+
+static void for_each_task(skink_scheduler *scheduler, void (*fn)(skink_task *task))
+{
+    struct skink__task_chunk *chunk = atomic_load_explicit(&scheduler->tasks.chunks, memory_order_acquire);
+    for (; chunk; chunk = chunk->next)
+        for (uint32_t i = 0; i < chunk->count; i++)
+            fn(&chunk->tasks[i]);
+}
+
+/* One that this scheduler has (not still in the inbox, nor in a poster's hands), and that may still move. */
+static bool is_ours(const skink_task *task)
+{
+    switch (skink__task_state(task)) {
+    case SKINK__TASK_READY:
+    case SKINK__TASK_WAITING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void cancel_one(skink_task *task)
+{
+    if (is_ours(task)) skink__task_cancel_here(task, -ECANCELED);
+}
+
+static void drop_one(skink_task *task)
+{
+    if (is_ours(task)) skink__task_drop(task);
+}
+
+static void drop_queue(struct skink__ready_queue *queue)
+{
+    skink_task *task;
+    while ((task = skink__queue_pop(queue)))
+        skink__task_drop(task);
+}
+
+void skink__stop_drop_all(skink_scheduler *scheduler)
+{
+    scheduler->stop_phase = SKINK__STOP_DONE;
+    drop_queue(&scheduler->ready);
+    drop_queue(&scheduler->stackless);
+    atomic_store_explicit(&scheduler->tasks_ready, 0, memory_order_relaxed);
+    for_each_task(scheduler, drop_one);
+}
+
+/* Fresh tasks in the queues are cancelled as well: they start, and find themselves cancelled. */
+static void cancel_queue(struct skink__ready_queue *queue)
+{
+    for (struct skink__message *message = queue->first; message; message = message->next)
+        skink__task_cancel_here((skink_task *)message, -ECANCELED);
+}
+
+static void cancel_all(skink_scheduler *scheduler)
+{
+    scheduler->stop_phase = SKINK__STOP_CANCELLING;
+    scheduler->stop_cut = true;
+    cancel_queue(&scheduler->ready);
+    cancel_queue(&scheduler->stackless);
+    for_each_task(scheduler, cancel_one);
+}
+
+static bool has_tasks(const skink_scheduler *scheduler)
+{
+    uint64_t living = skink__counted(&scheduler->tasks_spawned) - skink__counted(&scheduler->tasks_finished);
+    return living > skink__counted(&scheduler->tasks_abandoned) || !skink__inbox_is_empty(&scheduler->inbox);
+}
+
+bool skink__stop_is_due(const skink_scheduler *scheduler)
+{
+    return scheduler->stop_phase != SKINK__STOP_NONE && !has_tasks(scheduler);
+}
+
+static void finish(skink_scheduler *scheduler)
+{
+    if (has_tasks(scheduler) || skink__counted(&scheduler->tasks_abandoned)) scheduler->stop_cut = true;
+    skink__stop_wake_at(scheduler, SKINK_FOREVER);
+    scheduler->stop_phase = SKINK__STOP_DONE; /* first: what is delivered closed may look at it */
+    struct skink__message *message = skink__inbox_close(&scheduler->inbox);
+    while (message) {
+        struct skink__message *next = message->next;
+        message->deliver(scheduler, message, true);
+        message = next;
+    }
+    skink__stop_drop_all(scheduler);
+}
+
+void skink__stop_step(skink_scheduler *scheduler)
+{
+    uint64_t now = skink_now();
+    uint64_t deadline = atomic_load(&scheduler->stop_deadline_ns);
+    if (scheduler->stop_phase == SKINK__STOP_NONE) {
+        scheduler->stop_phase = SKINK__STOP_DRAINING;
+        skink__stop_wake_at(scheduler, deadline);
+    }
+    if (scheduler->stop_phase == SKINK__STOP_DRAINING && has_tasks(scheduler) && now >= deadline) {
+        cancel_all(scheduler);
+        scheduler->cancel_deadline_ns = now + CANCEL_GRACE_NS;
+        skink__stop_wake_at(scheduler, scheduler->cancel_deadline_ns);
+    }
+    bool over = scheduler->stop_phase == SKINK__STOP_CANCELLING && now >= scheduler->cancel_deadline_ns;
+    if (over || !has_tasks(scheduler)) finish(scheduler);
+}
+
+/* ---- on the thread that stops it ---- */
+
+/* What the stopper has seen of the loop thread's lease. */
+struct watch {
+    struct skink__thread *thread; /* with a reference */
+    uint64_t word;
+    uint64_t since_ns;
+};
+
+static void watch_look(struct watch *watch, skink_scheduler *scheduler, uint64_t now)
+{
+    struct skink__thread *thread = skink__scheduler_thread(scheduler);
+    uint64_t word = thread ? atomic_load_explicit(&thread->lease.word, memory_order_relaxed) : 0;
+    if (thread != watch->thread || word != watch->word) watch->since_ns = now;
+    skink__thread_unref(watch->thread);
+    watch->thread = thread;
+    watch->word = word;
+}
+
+/* Transition 3, by the stopper. True: the scheduler is ours. */
+static bool watch_abandon(struct watch *watch)
+{
+    if (!watch->thread || skink__lease_state(watch->word) != SKINK__RUNNING) return false;
+    return skink__lease_abandon(&watch->thread->lease, skink__lease_slice(watch->word));
+}
+
+static void *successor_thread(void *arg)
+{
+    struct skink__thread *thread = arg;
+    skink__thread_started("loop");
+    skink__thread_run(thread, thread->scheduler);
+    skink__thread_ending("loop");
+    skink__thread_unref(thread);
+    return NULL;
+}
+
+/* Give the scheduler, which is ours, to a thread made for it. */
+static int start_successor(struct skink__thread *fresh)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t id;
+    int err = pthread_create(&id, &attributes, successor_thread, fresh);
+    pthread_attr_destroy(&attributes);
+    return -err;
+}
+
+/* The scheduler is ours, and nothing but its end is left: no host code but the hooks of what is dropped. */
+static void finish_here(skink_scheduler *scheduler, struct skink__thread *fresh)
+{
+    struct skink__thread *outer = skink__thread_self();
+    skink__thread_set_self(fresh);
+    skink__loop_note_stuck(scheduler);
+    finish(scheduler);
+    skink__thread_set_self(outer);
+    skink__loop_end(fresh, scheduler, false);
+}
+
+static void take_over(skink_scheduler *scheduler, struct watch *watch, struct skink__thread *fresh, bool last)
+{
+    skink__log(SKINK_LOG_WARNING, "event=stuck_at_stop scheduler=%s generation=%llu task=\"%s\"", scheduler->name,
+               (unsigned long long)watch->thread->generation, skink__takeover_task_name(scheduler));
+    skink__takeover_begin(scheduler, fresh, "stop", false);
+    if (!last && start_successor(fresh) == 0) return;
+    finish_here(scheduler, fresh);
+    skink__thread_unref(fresh);
+}
+
+static bool wait_stopped(skink_scheduler *scheduler, uint64_t until_ns)
+{
+    struct timespec until = { .tv_sec = (time_t)(until_ns / SKINK_S), .tv_nsec = (long)(until_ns % SKINK_S) };
+    pthread_mutex_lock(&scheduler->lock);
+    int err = 0;
+    while (!scheduler->stopped && err == 0)
+        err = pthread_cond_timedwait(&scheduler->stopped_cond, &scheduler->lock, &until);
+    bool stopped = scheduler->stopped;
+    pthread_mutex_unlock(&scheduler->lock);
+    return stopped;
+}
+
+static uint64_t saturating_add(uint64_t a, uint64_t b)
+{
+    return a < UINT64_MAX - b ? a + b : UINT64_MAX;
+}
+
+/* Wait, and give a stuck loop a fresh thread: once early, so that the others can finish; and at the very end. */
+static int stop_wait(skink_scheduler *scheduler, uint64_t deadline_ns)
+{
+    uint64_t begun = skink_now();
+    uint64_t patience = deadline_ns > begun ? (deadline_ns - begun) / 2 : 0;
+    uint64_t last_moment = saturating_add(deadline_ns > begun ? deadline_ns : begun, CANCEL_GRACE_NS + LAST_GRACE_NS);
+    struct watch watch = { 0 };
+    struct skink__thread *fresh = NULL;
+    if (patience < STUCK_MIN_NS) patience = STUCK_MIN_NS;
+    int err = 0;
+    for (uint64_t now = begun; !wait_stopped(scheduler, now + POLL_NS); now = skink_now()) {
+        bool last = now >= last_moment;
+        watch_look(&watch, scheduler, now);
+        if (!fresh) (void)skink__thread_create(&fresh); /* without memory: again at the next look */
+        bool stuck = last || now - watch.since_ns >= patience;
+        if (fresh && stuck && watch_abandon(&watch)) {
+            take_over(scheduler, &watch, fresh, last);
+            fresh = NULL;
+        } else if (now >= saturating_add(last_moment, LAST_GRACE_NS)) {
+            err = -ETIMEDOUT;
+            break;
+        }
+    }
+    skink__thread_unref(watch.thread);
+    skink__thread_unref(fresh);
+    return err;
+}
+
+int skink_scheduler_stop(skink_scheduler *scheduler, uint64_t deadline_ns)
+{
+    if (!scheduler) return -EINVAL;
+    if (skink_scheduler_current() == scheduler) return -EDEADLK;
+    pthread_mutex_lock(&scheduler->control);
+    int err = -EALREADY;
+    if (atomic_load(&scheduler->running)) {
+        atomic_store(&scheduler->stop_deadline_ns, deadline_ns);
+        atomic_store(&scheduler->stopping, true);
+        skink__inbox_wake(&scheduler->inbox);
+        err = stop_wait(scheduler, deadline_ns);
+        if (!err && scheduler->stop_cut) err = -ECANCELED;
+    }
+    pthread_mutex_unlock(&scheduler->control);
+    return err;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/* task.c - a task's life around its slices: spawned, cancelled, awaited, ended or dropped. */
+#include "loop/hooks.h"
+#include "loop/options.h"
+#include "loop/state.h"
+#include <errno.h>
+
+enum { TIMEOUT_MIN_MS = 10 };
+
+static void task_init(skink_task *task, const struct skink__task_spec *spec)
+{
+    task->co = NULL;
+    task->fn = spec->fn;
+    task->arg = spec->arg;
+    task->name = spec->name ? spec->name : "task";
+    task->timeout_ns = spec->deadlock_timeout_ns;
+    task->abandoned = spec->abandoned;
+    task->dropped = spec->dropped;
+    task->token = spec->token ? skink_token_ref(spec->token) : NULL;
+    task->pins_scheduler = false;
+    task->has_done = false;
+    task->heap_index = SKINK__NOT_IN_HEAP;
+    atomic_store_explicit(&task->refs, 1, memory_order_relaxed);
+    atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
+    atomic_store_explicit(&task->cancel_reason, 0, memory_order_relaxed);
+    atomic_store_explicit(&task->cancel_posted, false, memory_order_relaxed);
+    skink__task_set_state(task, SKINK__TASK_FRESH);
+}
+
+static void give_handle(skink_task *task)
+{
+    skink__future_init(&task->done);
+    task->has_done = true;
+    task->pins_scheduler = true;
+    skink__scheduler_ref(task->scheduler);
+    atomic_store_explicit(&task->refs, 2, memory_order_relaxed);
+}
+
+/* The watchdog samples by the shortest timeout there is. Only ever goes down. */
+static void note_timeout(skink_scheduler *scheduler, uint64_t timeout_ns)
+{
+    uint64_t shortest = atomic_load_explicit(&scheduler->shortest_timeout_ns, memory_order_relaxed);
+    while (timeout_ns && timeout_ns < shortest &&
+           !atomic_compare_exchange_weak(&scheduler->shortest_timeout_ns, &shortest, timeout_ns)) {
+    }
+}
+
+/* Last reference: back to the pool. */
+static void task_free(skink_task *task, bool here)
+{
+    skink_scheduler *scheduler = task->scheduler;
+    bool pinned = task->pins_scheduler;
+    skink_token_unref(task->token);
+    task->token = NULL;
+    if (task->has_done) skink__future_fini(&task->done);
+    skink__task_release(task, here);
+    if (pinned) skink__scheduler_unref(scheduler);
+}
+
+bool skink__task_submit(skink_task *task, bool here)
+{
+    skink_scheduler *scheduler = task->scheduler;
+    if (atomic_load_explicit(&scheduler->stopping, memory_order_relaxed)) return false;
+    note_timeout(scheduler, task->timeout_ns);
+    if (here) {
+        skink__count(&scheduler->tasks_spawned, 1);
+        skink__ready_push(scheduler, task);
+        return true;
+    }
+    task->message.deliver = skink__task_deliver_fresh;
+    return skink__inbox_post(&scheduler->inbox, &task->message);
+}
+
+void skink__task_deliver_fresh(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    skink_task *task = (skink_task *)message;
+    skink__count(&scheduler->tasks_spawned, 1);
+    if (closed)
+        skink__task_drop(task);
+    else
+        skink__ready_push(scheduler, task);
+}
+
+void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    skink_task *task = (skink_task *)message;
+    SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_ABANDONED);
+    skink__count(&scheduler->tasks_abandoned, -1);
+    skink__count(&scheduler->migrations, 1);
+    skink__task_set_state(task, SKINK__TASK_READY);
+    if (closed)
+        skink__task_drop(task);
+    else
+        skink__ready_push(scheduler, task);
+}
+
+static int spawn(skink_scheduler *scheduler, bool here, const struct skink__task_spec *spec, skink_task **ret_task)
+{
+    int err = 0;
+    skink_task *task = here ? skink__task_acquire_here(scheduler, &err) : skink__task_acquire_foreign(scheduler, &err);
+    if (!task) return err;
+    task_init(task, spec);
+    if (ret_task) give_handle(task);
+    if (!skink__task_submit(task, here)) {
+        task_free(task, here);
+        return -ECANCELED;
+    }
+    if (ret_task) *ret_task = task;
+    return 0;
+}
+
+int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task)
+{
+    skink__assert_runtime(scheduler);
+    return spawn(scheduler, true, spec, ret_task);
+}
+
+static int spawn_from_anywhere(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task)
+{
+    skink_scheduler *here = skink__runtime_enter();
+    int err = spawn(scheduler, here == scheduler, spec, ret_task);
+    skink__runtime_leave(here);
+    return err;
+}
+
+int skink_spawn(skink_scheduler *scheduler, const skink_task_options *options, skink_task **ret_task,
+                void (*fn)(void *arg), void *arg)
+{
+    skink_task_options given;
+    int err = SKINK__OPTIONS_READ(&given, options);
+    if (err) return err;
+    if (!scheduler || !fn || given.flags) return -EINVAL;
+    if (given.deadlock_timeout_ns && given.deadlock_timeout_ns < TIMEOUT_MIN_MS * SKINK_MS) return -EINVAL;
+    struct skink__task_spec spec = {
+        .name = given.name, .deadlock_timeout_ns = given.deadlock_timeout_ns, .fn = fn, .arg = arg
+    };
+    return spawn_from_anywhere(scheduler, &spec, ret_task);
+}
+
+int skink_post(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg)
+{
+    if (!scheduler || !fn) return -EINVAL;
+    struct skink__task_spec spec = { .name = "post", .fn = fn, .arg = arg };
+    return spawn_from_anywhere(scheduler, &spec, NULL);
+}
+
+skink_task *skink__task_reserve(skink_scheduler *scheduler, bool here, const struct skink__task_spec *spec,
+                                int *ret_err)
+{
+    skink_task *task =
+        here ? skink__task_acquire_here(scheduler, ret_err) : skink__task_acquire_foreign(scheduler, ret_err);
+    if (task) task_init(task, spec);
+    return task;
+}
+
+void skink__task_unreserve(skink_task *task)
+{
+    task_free(task, false);
+}
+
+/* ---- handles ---- */
+
+skink_task *skink_task_ref(skink_task *task)
+{
+    atomic_fetch_add_explicit(&task->refs, 1, memory_order_relaxed);
+    return task;
+}
+
+static void task_unref(skink_task *task, bool here)
+{
+    /* Nobody else has it: nobody else can get it, so no exchange is needed (most tasks have no handle). */
+    if (atomic_load_explicit(&task->refs, memory_order_acquire) == 1 ||
+        atomic_fetch_sub_explicit(&task->refs, 1, memory_order_acq_rel) == 1)
+        task_free(task, here);
+}
+
+void skink_task_unref(skink_task *task)
+{
+    if (task) task_unref(task, false);
+}
+
+skink_task *skink_task_current(void)
+{
+    if (!skink__in_task()) return NULL;
+    skink_task *task = skink__thread_self()->current;
+    if (!task->has_done) { /* it may be handed to others from here on */
+        skink__future_init(&task->done);
+        task->has_done = true;
+        task->pins_scheduler = true;
+        skink__scheduler_ref(task->scheduler);
+    }
+    return task;
+}
+
+const char *skink_task_name(const skink_task *task)
+{
+    return task->name;
+}
+
+int skink_task_await(skink_task *task, uint64_t deadline_ns)
+{
+    if (!task || !task->has_done) return -EINVAL;
+    struct skink__thread *thread = skink__thread_self();
+    if (thread && thread->current == task) return -EDEADLK;
+    return skink_await(&task->done, deadline_ns, NULL);
+}
+
+/* ---- cancellation ---- */
+
+void skink__task_cancel_here(skink_task *task, int reason)
+{
+    if (skink__task_state(task) == SKINK__TASK_ENDED) return;
+    if (!atomic_load_explicit(&task->cancel_reason, memory_order_relaxed))
+        atomic_store_explicit(&task->cancel_reason, reason, memory_order_relaxed);
+    if (task->token) skink__token_fire(task->token, reason);
+    if (skink__task_state(task) == SKINK__TASK_WAITING && task->wait_abort(task)) skink__wait_wake(task, reason, true);
+}
+
+static void deliver_cancel(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    (void)scheduler;
+    skink_task *task = (skink_task *)((char *)message - offsetof(skink_task, cancel_message));
+    if (!closed) skink__task_cancel_here(task, -ECANCELED);
+    task_unref(task, true);
+}
+
+static int cancel_from_elsewhere(skink_task *task)
+{
+    if (atomic_exchange(&task->cancel_posted, true)) return 0; /* asked for already */
+    skink_task_ref(task);
+    task->cancel_message.deliver = deliver_cancel;
+    if (skink__inbox_post(&task->scheduler->inbox, &task->cancel_message)) return 0;
+    task_unref(task, false);
+    return -ESRCH;
+}
+
+int skink_task_cancel(skink_task *task)
+{
+    if (!task) return -EINVAL;
+    if (skink__task_state(task) == SKINK__TASK_ENDED) return -ESRCH;
+    skink_scheduler *here = skink__runtime_enter();
+    int err = 0;
+    if (here == task->scheduler)
+        skink__task_cancel_here(task, -ECANCELED);
+    else
+        err = cancel_from_elsewhere(task);
+    skink__runtime_leave(here);
+    return err;
+}
+
+skink_token *skink_task_token(void)
+{
+    skink_scheduler *here = skink__runtime_enter();
+    if (!here || !skink__in_task()) {
+        skink__runtime_leave(here);
+        return NULL;
+    }
+    skink_task *task = skink__thread_self()->current;
+    if (!task->token && skink__token_create(&task->token) == 0) {
+        int reason = atomic_load_explicit(&task->cancel_reason, memory_order_relaxed);
+        if (reason) skink__token_fire(task->token, reason);
+    }
+    skink_token *token = task->token;
+    skink__runtime_leave(here);
+    return token;
+}
+
+/* ---- the end ---- */
+
+void skink__task_end(skink_task *task, bool dropped)
+{
+    skink__count(&task->scheduler->tasks_finished, 1);
+    skink__task_set_state(task, SKINK__TASK_ENDED);
+    if (task->has_done) {
+        int err = dropped ? skink_future_fail(&task->done, -ECANCELED) : skink_future_complete(&task->done, NULL);
+        SKINK_ASSERT(err == 0);
+    }
+    task_unref(task, true);
+}
+
+void skink__task_drop(skink_task *task)
+{
+    skink_scheduler *scheduler = task->scheduler;
+    if (skink__task_state(task) == SKINK__TASK_WAITING) {
+        (void)task->wait_abort(task); /* unlinks it; if somebody else has claimed the wait, their wake-up is ignored */
+        skink__count(&scheduler->tasks_suspended, -1);
+    }
+    if (task->heap_index != SKINK__NOT_IN_HEAP) skink__deadline_remove(&scheduler->deadlines, task);
+    if (task->dropped) task->dropped(task->arg);
+    /* Its stack is not unwound and not used again: work on the thread pool may still write to it. It goes with the
+     * scheduler's memory. */
+    task->co = NULL;
+    skink__task_end(task, true);
+}

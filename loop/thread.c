@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * thread.c - loop threads as objects, and the door between host code and the runtime section.
+ *
+ * skink__runtime_enter() and skink__runtime_leave() are transitions 2 and 1b of the lease. Everything that a public
+ * call does to a scheduler stands between them.
+ */
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "loop/state.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* initial-exec: one load instead of a call, at the price of a little static TLS space when loaded by dlopen. */
+static _Thread_local struct skink__thread *self __attribute__((tls_model("initial-exec")));
+
+__attribute__((noinline)) struct skink__thread *skink__thread_self(void)
+{
+    __asm__ volatile(""); /* keeps calls from being merged, as noinline alone does not */
+    return self;
+}
+
+void skink__thread_set_self(struct skink__thread *thread)
+{
+    self = thread;
+}
+
+int skink__thread_create(struct skink__thread **ret_thread)
+{
+    struct skink__thread *thread = skink__zalloc_aligned(sizeof *thread, _Alignof(struct skink__thread));
+    if (!thread) return -ENOMEM;
+    atomic_init(&thread->refs, 1);
+    thread->in_runtime = true;
+    *ret_thread = thread;
+    return 0;
+}
+
+struct skink__thread *skink__thread_ref(struct skink__thread *thread)
+{
+    atomic_fetch_add_explicit(&thread->refs, 1, memory_order_relaxed);
+    return thread;
+}
+
+void skink__thread_unref(struct skink__thread *thread)
+{
+    /* Release and acquire: whoever frees it comes after everybody's last use. */
+    if (!thread || atomic_fetch_sub_explicit(&thread->refs, 1, memory_order_acq_rel) != 1) return;
+    skink__free_aligned(thread);
+}
+
+struct skink__lease *skink__thread_lease(struct skink__thread *thread)
+{
+    return &thread->lease;
+}
+
+pid_t skink__thread_tid(const struct skink__thread *thread)
+{
+    return atomic_load_explicit(&thread->tid, memory_order_relaxed);
+}
+
+uint64_t skink__thread_generation(const struct skink__thread *thread)
+{
+    return thread->generation;
+}
+
+void skink__thread_on_ended(struct skink__thread *thread, void (*ended)(struct skink__thread *thread, void *arg),
+                            void *arg)
+{
+    thread->ended = ended;
+    thread->ended_arg = arg;
+}
+
+void skink__task_leave(struct skink__thread *thread, enum skink__leave leave)
+{
+    thread->leave = leave;
+    skink__switch(&thread->current->co->context, &thread->native);
+}
+
+/*
+ * Transition 2 was lost: this thread is a stray. The task goes onto the thread's own stack, which posts it to the inbox
+ * only when nobody stands on the task's stack any more (dispatch.c); the current loop thread resumes it right here.
+ */
+static void migrate(struct skink__thread *stray)
+{
+    SKINK_ASSERT(skink__lease_state(atomic_load(&stray->lease.word)) == SKINK__ABANDONED);
+    skink__task_leave(stray, SKINK__LEAVE_MIGRATE);
+}
+
+skink_scheduler *skink__runtime_enter(void)
+{
+    struct skink__thread *thread = skink__thread_self();
+    if (!thread) return NULL;
+    if (thread->in_runtime) {
+        thread->nesting++;
+        return thread->scheduler;
+    }
+    while (!skink__lease_take(&thread->lease, thread->slice)) {
+        migrate(thread);
+        thread = skink__thread_self(); /* another thread, in host code again: it may be abandoned at once as well */
+    }
+    thread->in_runtime = true;
+    return thread->scheduler;
+}
+
+/* The slice has used more than half of its timeout. It must not be abandoned a moment after a call that it won, still
+ * believing that it is on the loop: so it ends here, and a new one starts when its turn comes. */
+static bool is_late(struct skink__thread *thread)
+{
+    return atomic_load_explicit(&thread->lease.late_slice, memory_order_relaxed) == thread->slice;
+}
+
+void skink__runtime_leave(skink_scheduler *scheduler)
+{
+    if (!scheduler) return;
+    struct skink__thread *thread = skink__thread_self();
+    SKINK_ASSERT(thread && thread->in_runtime && thread->scheduler == scheduler);
+    if (thread->nesting) {
+        thread->nesting--;
+        return;
+    }
+    SKINK_ASSERT(thread->current);
+    if (is_late(thread)) {
+        skink__task_set_state(thread->current, SKINK__TASK_READY);
+        skink__ready_push(scheduler, thread->current);
+        skink__task_leave(thread, SKINK__LEAVE_SUSPEND);
+        return;
+    }
+    thread->in_runtime = false;
+    skink__lease_run(&thread->lease, thread->slice);
+}
+
+void skink__assert_runtime(const skink_scheduler *scheduler)
+{
+    struct skink__thread *thread = skink__thread_self();
+    SKINK_ASSERT(thread && thread->in_runtime && thread->scheduler == scheduler);
+}
+
+bool skink__in_task(void)
+{
+    struct skink__thread *thread = skink__thread_self();
+    return thread && thread->current && thread->nesting == 0;
+}
+
+skink_scheduler *skink_scheduler_current(void)
+{
+    struct skink__thread *thread = skink__thread_self();
+    return thread ? thread->scheduler : NULL;
+}
+
+/* ---- being the loop thread ---- */
+
+void skink__environment_capture(struct skink__thread_environment *environment)
+{
+    pthread_sigmask(SIG_SETMASK, NULL, &environment->signals);
+    environment->has_affinity = sched_getaffinity(0, sizeof environment->affinity, &environment->affinity) == 0;
+    errno = 0;
+    environment->nice = getpriority(PRIO_PROCESS, (id_t)gettid());
+}
+
+/* A new thread has its creator's signal mask, affinity and nice value; a loop thread has the first loop thread's. What
+ * cannot be set (a nice value that needs privileges) stays as it is: running at all matters more. */
+void skink__environment_apply(const struct skink__thread_environment *environment)
+{
+    if (environment->has_affinity) sched_setaffinity(0, sizeof environment->affinity, &environment->affinity);
+    if (getpriority(PRIO_PROCESS, (id_t)gettid()) != environment->nice)
+        setpriority(PRIO_PROCESS, (id_t)gettid(), environment->nice);
+    pthread_sigmask(SIG_SETMASK, &environment->signals, NULL);
+}
+
+void skink__thread_run(struct skink__thread *thread, skink_scheduler *scheduler)
+{
+    atomic_store_explicit(&thread->tid, (int)gettid(), memory_order_relaxed);
+    skink__thread_set_self(thread);
+    skink__environment_apply(&scheduler->environment);
+    pthread_setname_np(pthread_self(), scheduler->name);
+    skink__context_init_thread(&thread->native);
+    skink__loop_run(thread, scheduler); /* the thread's reference on the scheduler ends with it */
+    skink__thread_set_self(NULL);
+}

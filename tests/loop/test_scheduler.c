@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/* test_scheduler.c - a scheduler's life, and its tasks on the one loop thread. No recovery: nothing is abandoned. */
+#include "skink/skink.h"
+#include "tests/support/case.h"
+#include "tests/support/process.h"
+#include "tests/support/wait.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct fixture {
+    skink_scheduler *scheduler;
+    _Atomic int running, most_running, finished;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_int_equal(skink_scheduler_create(NULL, &f->scheduler), 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    skink_scheduler_destroy(f->scheduler);
+    free(f);
+    return 0;
+}
+
+static void start(struct fixture *f)
+{
+    assert_int_equal(skink_scheduler_start(f->scheduler), 0);
+}
+
+static void stop_clean(struct fixture *f)
+{
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(5 * SKINK_S)), 0);
+}
+
+static void count_one(void *arg)
+{
+    struct fixture *f = arg;
+    int now = atomic_fetch_add(&f->running, 1) + 1;
+    if (now > atomic_load(&f->most_running)) atomic_store(&f->most_running, now);
+    atomic_fetch_sub(&f->running, 1);
+    atomic_fetch_add(&f->finished, 1);
+}
+
+static void posts_from_outside_all_run(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    for (int i = 0; i < 10000; i++)
+        assert_int_equal(skink_post(f->scheduler, count_one, f), 0);
+    test_wait_until(atomic_load(&f->finished) == 10000, 5000);
+    stop_clean(f);
+}
+
+static void posts_before_the_start_run_after_it(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(skink_post(f->scheduler, count_one, f), 0);
+    assert_int_equal(atomic_load(&f->finished), 0);
+    start(f);
+    test_wait_until(atomic_load(&f->finished) == 10, 5000);
+    stop_clean(f);
+}
+
+struct sequence {
+    struct fixture *f;
+    int next[4];
+    _Atomic int bad, seen;
+};
+
+struct numbered {
+    struct sequence *sequence;
+    int poster, number;
+};
+
+static void check_order(void *arg)
+{
+    struct numbered *n = arg;
+    if (n->sequence->next[n->poster]++ != n->number) atomic_fetch_add(&n->sequence->bad, 1);
+    atomic_fetch_add(&n->sequence->seen, 1);
+    free(n);
+}
+
+enum { ORDERED = 5000 };
+
+static void *post_numbered(void *arg)
+{
+    struct numbered *first = arg;
+    for (int i = 0; i < ORDERED; i++) {
+        struct numbered *n = malloc(sizeof *n);
+        *n = (struct numbered){ first->sequence, first->poster, i };
+        assert_int_equal(skink_post(first->sequence->f->scheduler, check_order, n), 0);
+    }
+    return NULL;
+}
+
+static void posts_of_each_thread_run_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct sequence sequence = { .f = f };
+    struct numbered posters[4];
+    pthread_t threads[4];
+    start(f);
+    for (int i = 0; i < 4; i++) {
+        posters[i] = (struct numbered){ &sequence, i, 0 };
+        assert_int_equal(pthread_create(&threads[i], NULL, post_numbered, &posters[i]), 0);
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    test_wait_until(atomic_load(&sequence.seen) == 4 * ORDERED, 10000);
+    assert_int_equal(atomic_load(&sequence.bad), 0);
+    stop_clean(f);
+}
+
+/* Goal: while tasks sleep they are all in flight, and never two run at once. */
+static void sleep_between(void *arg)
+{
+    struct fixture *f = arg;
+    for (int i = 0; i < 3; i++) {
+        int now = atomic_fetch_add(&f->running, 1) + 1;
+        if (now > atomic_load(&f->most_running)) atomic_store(&f->most_running, now);
+        atomic_fetch_sub(&f->running, 1);
+        assert_int_equal(skink_sleep(20 * SKINK_MS), 0);
+    }
+    atomic_fetch_add(&f->finished, 1);
+}
+
+static void thirty_sleeping_tasks_are_all_in_flight_and_never_two_run(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    uint64_t begun = skink_now();
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(skink_post(f->scheduler, sleep_between, f), 0);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_suspended == 30, 5000);
+    test_wait_until(atomic_load(&f->finished) == 30, 5000);
+    assert_true(skink_now() - begun >= 60 * SKINK_MS); /* none woke early */
+    assert_int_equal(atomic_load(&f->most_running), 1);
+    stop_clean(f);
+    assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
+    assert_int_equal(stats.tasks_living, 0);
+    assert_int_equal(stats.tasks_suspended, 0);
+    assert_int_equal(stats.tasks_started, 30);
+}
+
+static void yield_forever(void *arg)
+{
+    struct fixture *f = arg;
+    while (skink_yield() == 0)
+        atomic_fetch_add(&f->running, 1);
+    atomic_fetch_add(&f->finished, 1);
+}
+
+static void a_flood_of_ready_tasks_does_not_starve_timers_or_posts(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture other = { .scheduler = f->scheduler };
+    start(f);
+    for (int i = 0; i < 300; i++)
+        assert_int_equal(skink_post(f->scheduler, yield_forever, f), 0);
+    test_wait_until(atomic_load(&f->running) > 1000, 5000);
+    assert_int_equal(skink_post(f->scheduler, sleep_between, &other), 0);
+    test_wait_until(atomic_load(&other.finished) == 1, 5000);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_now()), -ECANCELED);
+    assert_int_equal(atomic_load(&f->finished), 300);
+}
+
+static void spawn_and_await_ten(void *arg)
+{
+    struct fixture *f = arg;
+    skink_task *tasks[10];
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(skink_spawn(f->scheduler, NULL, &tasks[i], sleep_between, f), 0);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(skink_task_await(tasks[i], SKINK_FOREVER), 0);
+        skink_task_unref(tasks[i]);
+    }
+    assert_int_equal(atomic_load(&f->finished), 10);
+    atomic_fetch_add(&f->finished, 100);
+}
+
+static void a_task_awaits_tasks_it_spawned(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    skink_task *task;
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &task, spawn_and_await_ten, f), 0);
+    assert_int_equal(skink_task_await(task, skink_after(5 * SKINK_S)), 0); /* blocks this thread */
+    skink_task_unref(task);
+    assert_int_equal(atomic_load(&f->finished), 110);
+    stop_clean(f);
+}
+
+struct sleeper {
+    _Atomic int result;
+    _Atomic bool asleep;
+    skink_token *token;
+};
+
+static void sleep_for_ever(void *arg)
+{
+    struct sleeper *s = arg;
+    s->token = skink_token_ref(skink_task_token());
+    atomic_store(&s->asleep, true);
+    int err = skink_sleep_until(SKINK_FOREVER);
+    assert_int_equal(skink_sleep(SKINK_S), -ECANCELED); /* and so is every wait after it */
+    atomic_store(&s->result, err);
+}
+
+static void cancel_ends_a_sleep_and_every_later_wait(void **state)
+{
+    struct fixture *f = *state;
+    struct sleeper s = { .result = 1 };
+    skink_task *task;
+    start(f);
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &task, sleep_for_ever, &s), 0);
+    test_wait_until(atomic_load(&s.asleep), 5000);
+    assert_int_equal(skink_token_status(s.token), 0);
+    assert_int_equal(skink_task_cancel(task), 0);
+    assert_int_equal(skink_task_await(task, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(atomic_load(&s.result), -ECANCELED);
+    assert_int_equal(skink_token_status(s.token), -ECANCELED);
+    assert_int_equal(skink_task_cancel(task), -ESRCH);
+    skink_token_unref(s.token);
+    skink_task_unref(task);
+    stop_clean(f);
+}
+
+static void stop_cancels_what_sleeps_past_the_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct sleeper s = { .result = 1 };
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, sleep_for_ever, &s), 0);
+    test_wait_until(atomic_load(&s.asleep), 5000);
+    uint64_t begun = skink_now();
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(100 * SKINK_MS)), -ECANCELED);
+    assert_in_range(skink_now() - begun, 100 * SKINK_MS, 2000 * SKINK_MS);
+    assert_int_equal(atomic_load(&s.result), -ECANCELED);
+    assert_int_equal(skink_post(f->scheduler, count_one, f), -ECANCELED);
+    skink_token_unref(s.token);
+}
+
+static void a_stopped_scheduler_starts_again(void **state)
+{
+    struct fixture *f = *state;
+    for (int round = 1; round <= 3; round++) {
+        start(f);
+        assert_int_equal(skink_scheduler_start(f->scheduler), -EALREADY);
+        assert_int_equal(skink_post(f->scheduler, count_one, f), 0);
+        test_wait_until(atomic_load(&f->finished) == round, 5000);
+        stop_clean(f);
+        assert_int_equal(skink_scheduler_stop(f->scheduler, 0), -EALREADY);
+    }
+}
+
+static void ignore_cancellation(void *arg)
+{
+    struct fixture *f = arg;
+    for (;;) {
+        if (skink_yield() == -ECANCELED) atomic_store(&f->running, 1);
+    }
+}
+
+static void a_task_that_ignores_its_cancellation_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, ignore_cancellation, f), 0);
+    uint64_t begun = skink_now();
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(50 * SKINK_MS)), -ECANCELED);
+    assert_true(skink_now() - begun < 3 * SKINK_S);
+    assert_int_equal(atomic_load(&f->running), 1);
+}
+
+static void spin_until_told(void *arg)
+{
+    _Atomic int *told = arg;
+    while (!atomic_load(told)) {
+    }
+}
+
+/* Nobody watches this scheduler: the stop itself leaves the stuck thread behind, and the others still finish. */
+static void stop_does_not_hang_on_a_stuck_loop_that_nobody_watches(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture other = { .scheduler = f->scheduler };
+    static _Atomic int told;
+    atomic_store(&told, 0);
+    start(f); /* once for nothing: with the first thread, ThreadSanitizer makes one of its own */
+    stop_clean(f);
+    test_wait_until(test_thread_count(0) <= 1 + TEST_TSAN, 5000);
+    int threads = test_thread_count(0);
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, sleep_between, &other), 0);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_suspended == 1, 5000);
+    assert_int_equal(skink_post(f->scheduler, spin_until_told, &told), 0);
+    uint64_t begun = skink_now();
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), -ECANCELED);
+    assert_true(skink_now() - begun < 3 * SKINK_S);
+    assert_int_equal(atomic_load(&other.finished), 1);
+    atomic_store(&told, 1);
+    test_wait_until(test_thread_count(0) == threads, 5000); /* the stray finds the inbox closed, and ends */
+}
+
+static void spawn_past_the_limit_is_refused(void **state)
+{
+    (void)state;
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.task_max = 100;
+    skink_scheduler *scheduler;
+    struct sleeper s = { .result = 1 };
+    (void)s;
+    assert_int_equal(skink_scheduler_create(&options, &scheduler), 0);
+    struct fixture other = { .scheduler = scheduler };
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(skink_post(scheduler, count_one, &other), 0);
+    assert_int_equal(skink_post(scheduler, count_one, &other), -EAGAIN);
+    assert_int_equal(skink_scheduler_start(scheduler), 0);
+    test_wait_until(atomic_load(&other.finished) == 100, 5000);
+    test_wait_until(skink_post(scheduler, count_one, &other) == 0, 5000);
+    skink_scheduler_destroy(scheduler);
+}
+
+static void misuse_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    skink_scheduler *scheduler;
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.flags = 1;
+    assert_int_equal(skink_scheduler_create(&options, &scheduler), -EINVAL);
+    options.flags = 0;
+    options.stack_size_bytes = 100;
+    assert_int_equal(skink_scheduler_create(&options, &scheduler), -EINVAL);
+    struct {
+        skink_scheduler_options known;
+        uint64_t future_field;
+    } newer = { .known = { .size = sizeof newer }, .future_field = 1 };
+    assert_int_equal(skink_scheduler_create(&newer.known, &scheduler), -E2BIG);
+    assert_int_equal(skink_post(f->scheduler, NULL, NULL), -EINVAL);
+    assert_int_equal(skink_post(NULL, count_one, NULL), -EINVAL);
+    assert_int_equal(skink_yield(), -EPERM);
+    assert_int_equal(skink_sleep(1), -EPERM);
+    assert_int_equal(skink_checkpoint(), -EPERM);
+    assert_null(skink_task_current());
+    assert_null(skink_task_token());
+    assert_null(skink_scheduler_current());
+    assert_int_equal(skink_scheduler_stop(f->scheduler, 0), -EALREADY);
+}
+
+static void stop_here(void *arg)
+{
+    struct fixture *f = arg;
+    atomic_store(&f->running, skink_scheduler_stop(f->scheduler, 0) == -EDEADLK);
+    atomic_store(&f->finished, skink_task_await(skink_task_current(), SKINK_FOREVER) == -EDEADLK);
+}
+
+static void a_task_cannot_wait_for_itself_or_stop_its_scheduler(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, stop_here, f), 0);
+    test_wait_until(atomic_load(&f->finished) == 1, 5000);
+    assert_int_equal(atomic_load(&f->running), 1);
+    stop_clean(f);
+}
+
+static const struct test_case cases[] = {
+    CASE(posts_from_outside_all_run),
+    CASE(posts_before_the_start_run_after_it),
+    CASE(posts_of_each_thread_run_in_order),
+    CASE(thirty_sleeping_tasks_are_all_in_flight_and_never_two_run),
+    CASE(a_flood_of_ready_tasks_does_not_starve_timers_or_posts),
+    CASE(a_task_awaits_tasks_it_spawned),
+    CASE(cancel_ends_a_sleep_and_every_later_wait),
+    CASE(stop_cancels_what_sleeps_past_the_deadline),
+    CASE(a_stopped_scheduler_starts_again),
+    CASE(a_task_that_ignores_its_cancellation_is_dropped),
+    CASE(stop_does_not_hang_on_a_stuck_loop_that_nobody_watches),
+    CASE(spawn_past_the_limit_is_refused),
+    CASE(misuse_is_refused),
+    CASE(a_task_cannot_wait_for_itself_or_stop_its_scheduler),
+};
+TEST_MAIN(cases, setup, teardown)
