@@ -71,7 +71,7 @@ __attribute__((noinline)) static void run_entry(struct skink__coroutine *co)
 }
 
 /* Itself unknown to TSan, so that what the jump goes back to is the empty call stack. */
-__attribute__((no_sanitize("thread"))) static void coroutine_main(void *arg)
+SKINK__UNSEEN_BY_TSAN static void coroutine_main(void *arg)
 {
     struct skink__coroutine *co = arg;
     struct way_out out;

@@ -24,4 +24,14 @@
 #else
 #define SKINK__TSAN 0
 #endif
+
+/* On a function whose entries and exits TSan must not count, as it does not leave where it has entered. clang's
+ * no_sanitize("thread") leaves out the memory accesses only. */
+#if !SKINK__TSAN
+#define SKINK__UNSEEN_BY_TSAN
+#elif defined(__clang__)
+#define SKINK__UNSEEN_BY_TSAN __attribute__((disable_sanitizer_instrumentation))
+#else
+#define SKINK__UNSEEN_BY_TSAN __attribute__((no_sanitize("thread")))
+#endif
 #endif
