@@ -2,6 +2,7 @@
 /* app/config_value.c - reading and writing single values (see config_value.h). There is one way to write each: a
  * whole number with its unit right behind it. */
 #include "app/config_value.h"
+#include "app/character.h"
 #include "app/problems.h"
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -170,8 +171,9 @@ static bool parse_address(const struct config_key *key, const char *text, size_t
 {
     char address[256];
     if (length == 0) return complain(key, text, length, complaint, "is no value");
-    if (length >= sizeof address || memchr(text, '\0', length))
-        return complain(key, text, length, complaint, "is not an address");
+    if (length >= sizeof address) return complain(key, text, length, complaint, "is not an address");
+    if (!skink__text_is_printable(text, length))
+        return complain(key, text, length, complaint, "has a control character in it");
     memcpy(address, text, length);
     address[length] = '\0';
     const char *fault = address_fault(address);
@@ -182,9 +184,9 @@ static bool parse_path(const struct config_key *key, const char *text, size_t le
 {
     if (length == 0) return complain(key, text, length, complaint, "is no value");
     if (text[0] != '/') return complain(key, text, length, complaint, "does not start with a slash");
-    for (size_t i = 0; i < length; i++)
-        if ((unsigned char)text[i] <= 0x20 || text[i] == 0x7f)
-            return complain(key, text, length, complaint, "has a blank or a control character in it");
+    if (memchr(text, ' ', length)) return complain(key, text, length, complaint, "has a blank in it");
+    if (!skink__text_is_printable(text, length))
+        return complain(key, text, length, complaint, "has a control character in it");
     return true;
 }
 

@@ -8,6 +8,7 @@
  */
 #include "app/config_yaml.h"
 #include "app/allocate.h"
+#include "app/character.h"
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -239,27 +240,6 @@ static bool skip_to_next_key(struct reader *r, const yaml_mark_t *mark)
     return true;
 }
 
-/* Length of the UTF-8 character at `at` if YAML allows it, else 0. */
-static size_t good_character(const unsigned char *at, size_t left)
-{
-    if (at[0] < 0x80) return at[0] == '\t' || at[0] == '\n' || at[0] == '\r' || (at[0] >= 0x20 && at[0] != 0x7f);
-    size_t length = at[0] >= 0xc2 && at[0] < 0xe0   ? 2
-                    : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
-                    : at[0] >= 0xf0 && at[0] < 0xf5 ? 4
-                                                    : 0;
-    if (length == 0 || left < length) return 0;
-    uint32_t code = at[0] & (0xffu >> (length + 1));
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xc0) != 0x80) return 0;
-        code = code << 6 | (at[i] & 0x3f);
-    }
-    static const uint32_t least_code[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    if (code < least_code[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return 0;
-    if (code < 0xa0 && code != 0x85) return 0; /* control characters of Latin-1 */
-    if (code == 0xfffe || code == 0xffff) return 0;
-    return length;
-}
-
 /*
  * Bytes that are no text, replaced by question marks so that the rest is read all the same: libyaml itself gives up
  * at the first, and before it has told anything of what stands in front. False when there are too many.
@@ -269,7 +249,7 @@ static bool clean_bytes(const char *file, char *bytes, size_t length, struct pro
     struct origin at = { ORIGIN_FILE, file, 1, 1 };
     unsigned bad = 0;
     for (size_t i = 0; i < length;) {
-        size_t good = good_character((unsigned char *)bytes + i, length - i);
+        size_t good = skink__character_length(bytes + i, length - i);
         if (!good) {
             if (++bad > BAD_BYTES_MAX) {
                 skink__problem_add(problems, &at, "this is not a text file; expected YAML in UTF-8");
