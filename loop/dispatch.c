@@ -194,8 +194,8 @@ void skink__loop_end(struct skink__thread *thread, skink_scheduler *scheduler, b
     if (abandoned) end_as_stray(thread, scheduler);
     /* Transition 5, before anybody is told, so that who is told finds it. */
     atomic_store_explicit(&thread->lease.word, skink__lease_word(SKINK__ENDED, thread->slice), memory_order_release);
-    /* Losing transition 2 ordered this thread after the write of `ended`; otherwise it must not look at it. */
-    if (abandoned && thread->ended) thread->ended(thread, thread->ended_arg);
+    struct skink__ended *ended = abandoned ? skink__thread_on_ended(thread, NULL) : NULL;
+    if (ended) ended->fn(thread, ended->arg);
     if (!abandoned) end_as_stopped(thread, scheduler);
     skink__scheduler_unref(scheduler);
 }

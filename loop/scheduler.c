@@ -172,7 +172,9 @@ const char *skink__takeover_task_name(skink_scheduler *scheduler)
 void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh, const char *incident_id, bool hold)
 {
     struct skink__thread *stray = scheduler->thread;
-    SKINK_ASSERT(skink__lease_state(atomic_load(&stray->lease.word)) == SKINK__ABANDONED);
+    /* It may have come back already: then its task is in the inbox. */
+    enum skink__lease_state state = skink__lease_state(atomic_load(&stray->lease.word));
+    SKINK_ASSERT(state == SKINK__ABANDONED || state == SKINK__ENDED);
     scheduler->stuck = stray->current;
     size_t length = strnlen(incident_id, sizeof scheduler->incident_id - 1);
     memcpy(scheduler->incident_id, incident_id, length);

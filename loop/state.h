@@ -231,8 +231,8 @@ struct skink__thread {
     uint64_t generation; /* constant from skink__takeover_begin() on */
     _Atomic int tid;     /* its own thread writes once */
     _Atomic uint32_t refs;
-    void (*ended)(struct skink__thread *thread, void *arg); /* watchdog writes before transition 3 */
-    void *ended_arg;
+    /* Watchdog, and the stray at its end, by exchange: takeover.h. */
+    _Atomic(struct skink__ended *) ended;
 };
 
 /* The thread object of the calling OS thread; NULL if it is no loop thread. Never inlined: a task that was suspended

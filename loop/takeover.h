@@ -34,11 +34,19 @@ struct skink__lease *skink__thread_lease(struct skink__thread *thread);
 pid_t skink__thread_tid(const struct skink__thread *thread);
 uint64_t skink__thread_generation(const struct skink__thread *thread);
 
-/* Whom to tell, once, on the stray itself, when it has come back, handed over its task and set its lease to ENDED.
- * For the watchdog, right before skink__lease_abandon(): the stray reads it after losing transition 2. A thread that
- * was never abandoned must not read it when it ends, for then nothing orders it with the watchdog's write. */
-void skink__thread_on_ended(struct skink__thread *thread, void (*ended)(struct skink__thread *thread, void *arg),
-                            void *arg);
+/* Whom to tell that a stray has come back. */
+struct skink__ended {
+    void (*fn)(struct skink__thread *thread, void *arg);
+    void *arg;
+};
+
+/*
+ * fn is called once, on the stray itself, when it has come back, handed over its task and set its lease to ENDED. For
+ * the watchdog, right before skink__lease_abandon(); NULL takes it back after losing. Returns what was there before:
+ * taking back and getting NULL means that somebody else (who stops the scheduler) has abandoned the thread at the same
+ * moment, and that it has ended and calls fn. A thread that was never abandoned calls nothing.
+ */
+struct skink__ended *skink__thread_on_ended(struct skink__thread *thread, struct skink__ended *ended);
 
 /* The loop thread of this moment with a reference for the caller; NULL while the scheduler does not run.
  * Takes a lock that is held for a few instructions at start, takeover and stop only. Any thread. */

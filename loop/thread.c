@@ -65,11 +65,9 @@ uint64_t skink__thread_generation(const struct skink__thread *thread)
     return thread->generation;
 }
 
-void skink__thread_on_ended(struct skink__thread *thread, void (*ended)(struct skink__thread *thread, void *arg),
-                            void *arg)
+struct skink__ended *skink__thread_on_ended(struct skink__thread *thread, struct skink__ended *ended)
 {
-    thread->ended = ended;
-    thread->ended_arg = arg;
+    return atomic_exchange(&thread->ended, ended);
 }
 
 void skink__task_leave(struct skink__thread *thread, enum skink__leave leave)
