@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * recovery/recovery.c - the public calls: making and ending a recovery, choosing what it watches, reading its counters.
+ */
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "recovery/state.h"
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEFAULT_TIMEOUT_NS (30 * SKINK_S)
+#define SHORTEST_TIMEOUT_NS (10 * SKINK_MS)
+#define STANDBY_THREADS_MAX 64
+#define MAX_STRAYS_MAX 4096
+#define CEILING_FACTOR_MAX 1000
+
+const uint64_t skink_recovery_bucket_bounds_ns[SKINK_RECOVERY_BUCKETS - 1] = {
+    10 * SKINK_US, 25 * SKINK_US,   50 * SKINK_US, 100 * SKINK_US, 250 * SKINK_US, 500 * SKINK_US,
+    1 * SKINK_MS,  2500 * SKINK_US, 5 * SKINK_MS,  25 * SKINK_MS,  100 * SKINK_MS
+};
+
+/* ---- identity of incidents: of the process, for there may be many recoveries in it ---- */
+
+static _Atomic uint64_t incident_count;
+static _Atomic uint64_t process_epoch_s;
+
+uint64_t skink__incident_next_number(void)
+{
+    return atomic_fetch_add_explicit(&incident_count, 1, memory_order_relaxed) + 1;
+}
+
+static uint64_t epoch_s(void)
+{
+    uint64_t none = 0;
+    atomic_compare_exchange_strong(&process_epoch_s, &none, (uint64_t)time(NULL));
+    return atomic_load(&process_epoch_s);
+}
+
+/* ---- create and destroy ---- */
+
+static int read_options(skink_recovery *recovery, const skink_recovery_options *given)
+{
+    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
+    if (given) {
+        const unsigned char *bytes = (const unsigned char *)given;
+        if (given->size < offsetof(skink_recovery_options, deadlock_timeout_ns)) return -EINVAL;
+        for (size_t i = sizeof options; i < given->size; i++)
+            if (bytes[i] != 0) return -E2BIG;
+        memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+    }
+    recovery->timeout_ns = skink__timeout_or(options.deadlock_timeout_ns, DEFAULT_TIMEOUT_NS);
+    recovery->threads_wanted = options.standby_threads ? options.standby_threads : 1;
+    recovery->max_strays = options.max_strays ? options.max_strays : 8;
+    recovery->ceiling_factor = options.ceiling_factor ? options.ceiling_factor : 4;
+    recovery->incident = options.incident;
+    recovery->arg = options.arg;
+    if (options.flags != 0 || recovery->timeout_ns < SHORTEST_TIMEOUT_NS ||
+        recovery->threads_wanted > STANDBY_THREADS_MAX || recovery->max_strays > MAX_STRAYS_MAX ||
+        recovery->ceiling_factor > CEILING_FACTOR_MAX)
+        return -EINVAL;
+    return 0;
+}
+
+/* A command that works, preferably the one that takes a microsecond and not a grace period; or 0. */
+static int choose_barrier(void)
+{
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
+        return MEMBARRIER_CMD_PRIVATE_EXPEDITED;
+    long known = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    return known > 0 && (known & MEMBARRIER_CMD_GLOBAL) ? MEMBARRIER_CMD_GLOBAL : 0;
+}
+
+static void wait_for_standbys(skink_recovery *recovery)
+{
+    pthread_mutex_lock(&recovery->mutex);
+    while (skink__standby_parked(recovery) < recovery->threads_wanted)
+        pthread_cond_wait(&recovery->standby_changed, &recovery->mutex);
+    pthread_mutex_unlock(&recovery->mutex);
+}
+
+static int start_threads(skink_recovery *recovery)
+{
+    int err = skink__reports_start(recovery);
+    for (uint32_t i = 0; err == 0 && i < recovery->threads_wanted; i++)
+        err = skink__standby_start(recovery);
+    if (err) return err;
+    wait_for_standbys(recovery);
+    return skink__watchdog_start(recovery);
+}
+
+int skink_recovery_create(const skink_recovery_options *options, skink_recovery **ret_recovery)
+{
+    if (!ret_recovery) return -EINVAL;
+    skink__hooks_freeze();
+    skink_recovery *recovery = skink__zalloc(sizeof *recovery);
+    if (!recovery) return -ENOMEM;
+    recovery->refs = 1;
+    recovery->wakeup_fd = -1;
+    pthread_mutex_init(&recovery->mutex, NULL);
+    pthread_cond_init(&recovery->standby_changed, NULL);
+    pthread_cond_init(&recovery->reports.changed, NULL);
+    snprintf(recovery->id_prefix, sizeof recovery->id_prefix, "%llx", (unsigned long long)epoch_s());
+    recovery->barrier_command = choose_barrier();
+
+    int err = read_options(recovery, options);
+    if (err) goto fail;
+    recovery->wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    err = recovery->wakeup_fd < 0 ? -errno : 0;
+    if (err) goto fail;
+    err = start_threads(recovery);
+    if (err) goto fail;
+    *ret_recovery = recovery;
+    return 0;
+fail:
+    skink_recovery_destroy(recovery); /* copes with half-built ones */
+    return err;
+}
+
+bool skink__recovery_unref(skink_recovery *recovery)
+{
+    return --recovery->refs == 0;
+}
+
+void skink__recovery_free(skink_recovery *recovery)
+{
+    pthread_cond_destroy(&recovery->reports.changed);
+    pthread_cond_destroy(&recovery->standby_changed);
+    pthread_mutex_destroy(&recovery->mutex);
+    skink__free(recovery);
+}
+
+static void stop_watchdog(skink_recovery *recovery)
+{
+    if (!recovery->watchdog_running) return;
+    pthread_mutex_lock(&recovery->mutex);
+    recovery->quit = true;
+    skink__watchdog_kick(recovery);
+    pthread_mutex_unlock(&recovery->mutex);
+    pthread_join(recovery->watchdog, NULL);
+}
+
+static void drop_all(skink_recovery *recovery)
+{
+    while (recovery->watches) {
+        struct skink__watch *watch = recovery->watches;
+        recovery->watches = watch->next;
+        skink__watch_drop(recovery, watch);
+    }
+}
+
+void skink_recovery_destroy(skink_recovery *recovery)
+{
+    if (!recovery) return;
+    stop_watchdog(recovery);
+    skink__standby_quit_all(recovery);
+    pthread_mutex_lock(&recovery->mutex);
+    drop_all(recovery);
+    if (recovery->wakeup_fd >= 0) {
+        skink__watchdog_drain(recovery);
+        close(recovery->wakeup_fd);
+        recovery->wakeup_fd = -1; /* strays that come back find nobody to wake */
+    }
+    pthread_mutex_unlock(&recovery->mutex);
+    skink__reports_stop(recovery);
+
+    pthread_mutex_lock(&recovery->mutex);
+    bool last = skink__recovery_unref(recovery);
+    pthread_mutex_unlock(&recovery->mutex);
+    if (last) skink__recovery_free(recovery);
+}
+
+/* ---- what it watches ---- */
+
+int skink_recovery_watch(skink_recovery *recovery, skink_scheduler *scheduler)
+{
+    if (!recovery || !scheduler) return -EINVAL;
+    struct skink__watch *watch = skink__zalloc(sizeof *watch);
+    if (!watch) return -ENOMEM;
+    if (!skink__doorbell_claim(skink__scheduler_doorbell(scheduler), recovery)) {
+        skink__free(watch);
+        return -EALREADY;
+    }
+    watch->scheduler = skink__scheduler_ref(scheduler);
+    pthread_mutex_lock(&recovery->mutex);
+    watch->next = recovery->watches;
+    recovery->watches = watch;
+    skink__watchdog_kick(recovery);
+    pthread_mutex_unlock(&recovery->mutex);
+    return 0;
+}
+
+int skink_recovery_unwatch(skink_recovery *recovery, skink_scheduler *scheduler)
+{
+    if (!recovery || !scheduler) return -EINVAL;
+    pthread_mutex_lock(&recovery->mutex);
+    struct skink__watch **link = &recovery->watches;
+    while (*link && (*link)->scheduler != scheduler)
+        link = &(*link)->next;
+    struct skink__watch *watch = *link;
+    if (watch) {
+        *link = watch->next;
+        skink__watch_drop(recovery, watch);
+    }
+    pthread_mutex_unlock(&recovery->mutex);
+    return watch ? 0 : -ESRCH;
+}
+
+int skink_recovery_set_timeout(skink_recovery *recovery, uint64_t deadlock_timeout_ns)
+{
+    if (!recovery || deadlock_timeout_ns < SHORTEST_TIMEOUT_NS) return -EINVAL;
+    pthread_mutex_lock(&recovery->mutex);
+    recovery->timeout_ns = deadlock_timeout_ns;
+    skink__watchdog_kick(recovery);
+    pthread_mutex_unlock(&recovery->mutex);
+    return 0;
+}
+
+/* ---- counters and health ---- */
+
+/* For how long the scheduler's slice of this moment has been running; 0 when there is none, or it is a young one. */
+static uint64_t current_slice_ns(const struct skink__watch *watch, uint64_t now_ns)
+{
+    const struct skink__subject *subject = watch->subject;
+    if (!subject || watch->asleep || !subject->clock.running) return 0;
+    uint64_t word = atomic_load_explicit(&skink__thread_lease(subject->thread)->word, memory_order_relaxed);
+    if (skink__lease_slice(word) != subject->clock.slice || now_ns < subject->clock.first_seen_ns) return 0;
+    return now_ns - subject->clock.first_seen_ns;
+}
+
+static void read_counters(skink_recovery *recovery, skink_recovery_stats *stats)
+{
+    uint64_t now_ns = skink_now();
+    *stats = recovery->stats;
+    stats->strays = recovery->stray_count;
+    stats->standby_threads = skink__standby_parked(recovery);
+    for (const struct skink__subject *stray = recovery->strays; stray; stray = stray->next) {
+        uint64_t age_ns = now_ns - stray->abandoned_ns;
+        if (age_ns > stats->oldest_stray_ns) stats->oldest_stray_ns = age_ns;
+    }
+    for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
+        uint64_t slice_ns = current_slice_ns(watch, now_ns);
+        if (slice_ns > stats->current_slice_ns) stats->current_slice_ns = slice_ns;
+    }
+    for (unsigned i = 0; i < SKINK_RECOVERY_BUCKETS; i++)
+        stats->recovery_count[i] = atomic_load_explicit(&recovery->recovery_count[i], memory_order_relaxed);
+    stats->recovery_sum_ns = atomic_load_explicit(&recovery->recovery_sum_ns, memory_order_relaxed);
+}
+
+int skink_recovery_stats_read(skink_recovery *recovery, skink_recovery_stats *stats)
+{
+    if (!recovery || !stats || stats->size < sizeof stats->size) return -EINVAL;
+    skink_recovery_stats now;
+    pthread_mutex_lock(&recovery->mutex);
+    read_counters(recovery, &now);
+    pthread_mutex_unlock(&recovery->mutex);
+    now.size = stats->size;
+    memcpy(stats, &now, stats->size < sizeof now ? stats->size : sizeof now);
+    return 0;
+}
+
+static skink_health health_of(const skink_recovery *recovery)
+{
+    bool stalled = false, overdue = false, holding = false;
+    for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
+        stalled |= watch->stalled;
+        overdue |= watch->overdue;
+        holding |= watch->holding;
+    }
+    if (stalled) return SKINK_HEALTH_STALLED;
+    /* Right after a takeover none is parked for a moment, and that is well. */
+    if (skink__standby_parked(recovery) == 0 && (recovery->standby_failing || overdue)) return SKINK_HEALTH_NO_STANDBY;
+    if (holding || recovery->stray_count >= recovery->max_strays) return SKINK_HEALTH_STRAY_LIMIT;
+    return SKINK_HEALTH_OK;
+}
+
+skink_health skink_recovery_health(skink_recovery *recovery)
+{
+    pthread_mutex_lock(&recovery->mutex);
+    skink_health health = health_of(recovery);
+    /* A parked watchdog would not see a loop that stalls as it leaves poll; somebody asks, so it looks. */
+    if (recovery->parked) skink__watchdog_kick(recovery);
+    pthread_mutex_unlock(&recovery->mutex);
+    return health;
+}
+
+const char *skink_health_text(skink_health health)
+{
+    switch (health) {
+    case SKINK_HEALTH_OK:
+        return "the next deadlock can be recovered";
+    case SKINK_HEALTH_STRAY_LIMIT:
+        return "the limit of stray threads is reached: after the next deadlock no task runs until a stray returns";
+    case SKINK_HEALTH_NO_STANDBY:
+        return "no standby thread is there and none can be created: no deadlock can be recovered until one can";
+    case SKINK_HEALTH_STALLED:
+        return "a runtime section is stuck: a libuv callback or a hook does not return, and recovery cannot help";
+    }
+    return "unknown";
+}

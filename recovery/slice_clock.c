@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* recovery/slice_clock.c - effective time; see slice_clock.h. */
+#include "recovery/slice_clock.h"
+
+/* 40 looks per timeout: a slice is first seen up to one period after it began, and that delay, 2.5 % of the timeout,
+ * leaves as much again of the 5 % that a declaration may be late. */
+#define LOOKS_PER_TIMEOUT 40
+#define SHORTEST_PERIOD_NS UINT64_C(1000000)
+
+/* Of one interval at most this many periods count: a watchdog that was itself kept from looking for longer knows
+ * nothing of what the loop thread could have done meanwhile. */
+#define PERIODS_THAT_COUNT 2
+
+static uint64_t at_most(uint64_t value, uint64_t limit)
+{
+    return value < limit ? value : limit;
+}
+
+/* Counters of the kernel that are read one after the other may step back a little against each other. */
+static uint64_t since(uint64_t now, uint64_t then)
+{
+    return now > then ? now - then : 0;
+}
+
+void skink__slice_clock_reset(struct skink__slice_clock *clock)
+{
+    *clock = (struct skink__slice_clock){ 0 };
+}
+
+void skink__slice_clock_start(struct skink__slice_clock *clock, uint64_t slice, const struct skink__reading *reading)
+{
+    *clock = (struct skink__slice_clock){
+        .slice = slice, .first_seen_ns = reading->now_ns, .last = *reading, .running = true
+    };
+}
+
+static bool is_stopped(char state)
+{
+    return state == 'T' || state == 't';
+}
+
+/* What counts of `span_ns`, for a thread that is not stopped. */
+static uint64_t count(const struct skink__reading *last, const struct skink__reading *reading, uint64_t span_ns)
+{
+    /* Runnable: it may be waiting for a processor at this moment, and that wait is in no counter before it ends. So
+     * only what it did get counts. */
+    if (reading->state == 'R' && reading->has_cpu && last->has_cpu)
+        return at_most(since(reading->cpu_ns, last->cpu_ns), span_ns);
+    /* Blocked: all of it counts, but for waits for a processor before it blocked; those are over, hence known. */
+    if (reading->has_run_delay && last->has_run_delay)
+        return span_ns - at_most(since(reading->run_delay_ns, last->run_delay_ns), span_ns);
+    return span_ns;
+}
+
+struct skink__interval skink__slice_clock_advance(struct skink__slice_clock *clock, uint64_t period_ns,
+                                                  const struct skink__reading *reading, bool in_runtime)
+{
+    struct skink__interval interval = { 0 };
+    uint64_t passed_ns = since(reading->now_ns, clock->last.now_ns);
+    uint64_t span_ns = is_stopped(reading->state) ? 0 : at_most(passed_ns, PERIODS_THAT_COUNT * period_ns);
+
+    interval.suspended_ns = passed_ns - span_ns;
+    interval.counted_ns = count(&clock->last, reading, span_ns);
+    interval.starved_ns = span_ns - interval.counted_ns;
+
+    clock->effective_ns += interval.counted_ns;
+    clock->wall_ns += span_ns;
+    clock->runtime_ns = in_runtime ? clock->runtime_ns + interval.counted_ns : 0;
+    clock->last = *reading;
+    return interval;
+}
+
+uint64_t skink__slice_clock_remaining(const struct skink__slice_clock *clock, uint64_t timeout_ns)
+{
+    return since(timeout_ns, clock->effective_ns);
+}
+
+bool skink__slice_clock_is_due(const struct skink__slice_clock *clock, uint64_t timeout_ns)
+{
+    return clock->effective_ns >= timeout_ns;
+}
+
+bool skink__slice_clock_is_at_ceiling(const struct skink__slice_clock *clock, uint64_t timeout_ns, uint32_t factor)
+{
+    return clock->wall_ns / factor >= timeout_ns; /* a product could overflow */
+}
+
+uint64_t skink__slice_clock_period(uint64_t timeout_ns)
+{
+    uint64_t period_ns = timeout_ns / LOOKS_PER_TIMEOUT;
+    return period_ns > SHORTEST_PERIOD_NS ? period_ns : SHORTEST_PERIOD_NS;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * recovery/state.h - what a recovery is made of; for recovery/ only.
+ *
+ * One mutex guards everything that no comment says otherwise of. It is held for moments: never while host code runs
+ * (hooks and callbacks are called without it; the allocator's hooks, which must not wait for a task, are the exception), and
+ * loop threads do not take it, but for a stray on its way out. The watchdog holds it while it looks.
+ *
+ * Who owns a loop thread's record (struct skink__subject):
+ *
+ *     skink__standby      until its thread is made a scheduler's loop thread
+ *     skink__watch        while it is that; its slices are timed
+ *     the stray itself    from the declaration on; it is on a list meanwhile, and frees itself when it ends
+ */
+#ifndef SKINK_RECOVERY_STATE_H
+#define SKINK_RECOVERY_STATE_H
+#include "loop/takeover.h"
+#include "recovery/slice_clock.h"
+#include "recovery/thread_probe.h"
+#include "skink/recovery.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SKINK__NEVER UINT64_MAX
+
+/* ---- loop threads ---- */
+
+enum skink__subject_role {
+    SKINK__SUBJECT_WATCHED, /* a standby's, or a scheduler's loop thread                                      */
+    SKINK__SUBJECT_HELD,    /* abandoned at the stray limit; not counted as a stray before the hold is over   */
+    SKINK__SUBJECT_STRAY,   /* abandoned, living, counted                                                     */
+    SKINK__SUBJECT_ENDING   /* abandoned by a stop of its scheduler, which came a moment before our declaration */
+};
+
+struct skink__subject {
+    struct skink__thread *thread; /* reference */
+    struct skink__thread_probe probe;
+    struct skink__slice_clock clock;
+    uint64_t slice_timeout_ns; /* of the slice on the clock; 0: the recovery's */
+    enum skink__subject_role role;
+
+    /* From the declaration on. */
+    struct skink__ended ended;
+    skink_recovery *recovery;   /* reference: a stray may outlive skink_recovery_destroy() */
+    struct skink__watch *watch; /* HELD: whose `held` it is */
+    uint64_t abandoned_ns;
+    char incident_id[SKINK_INCIDENT_ID_BYTES];
+    struct skink__subject *next; /* skink_recovery.strays */
+    struct skink__subject *previous;
+};
+
+/* Takes over the caller's reference on the thread, also when it fails and returns NULL. */
+struct skink__subject *skink__subject_create(struct skink__thread *thread);
+void skink__subject_free(struct skink__subject *subject); /* NULL is fine */
+
+/* ---- schedulers ---- */
+
+struct skink__watch {
+    skink_scheduler *scheduler;     /* reference on its memory */
+    struct skink__watch *next;      /* skink_recovery.watches */
+    struct skink__subject *subject; /* its loop thread; NULL while it does not run */
+    struct skink__subject *held;    /* the stuck thread on whose account it is held, or NULL */
+    bool holding;                   /* its fresh thread runs no task */
+    bool asleep;                    /* when last looked at, it slept in poll (or did not run) */
+    bool overdue;                   /* its slice is due, and no standby is there */
+    bool stalled;                   /* its runtime section has taken longer than the timeout */
+    bool bell_hung;
+};
+
+/* ---- standby threads (standby.c) ---- */
+
+enum skink__standby_order { SKINK__STANDBY_WAIT, SKINK__STANDBY_GO, SKINK__STANDBY_QUIT };
+
+struct skink__standby {
+    skink_recovery *recovery;       /* a reference from GO on; before, the recovery outlives it */
+    struct skink__thread *thread;   /* reference */
+    struct skink__subject *subject; /* of `thread`; NULL once it is the scheduler's */
+    skink_scheduler *scheduler;     /* reference; set before GO */
+    uint64_t declared_ns;           /* set before GO */
+    _Atomic uint32_t order;         /* enum skink__standby_order; a futex; release by who gives it */
+    pthread_t pthread;              /* joined by destroy, or detached at GO */
+    bool parked;                    /* it waits for its order: it may be used */
+    struct skink__standby *next;    /* skink_recovery.standbys */
+};
+
+/* Start one more; without the mutex. A negative errno, and nothing is left of it. */
+int skink__standby_start(skink_recovery *recovery);
+/* One that is parked; NULL without one. */
+struct skink__standby *skink__standby_find(const skink_recovery *recovery);
+/* It is used: off the list. Its thread frees it. */
+void skink__standby_take(skink_recovery *recovery, struct skink__standby *standby);
+uint32_t skink__standby_parked(const skink_recovery *recovery);
+/* End those on the list and wait for them; without the mutex. */
+void skink__standby_quit_all(skink_recovery *recovery);
+void skink__standby_give(struct skink__standby *standby, enum skink__standby_order order);
+
+/* A thread with all signals blocked, as all of recovery's are. */
+int skink__start_thread(pthread_t *ret_thread, void *(*main)(void *arg), void *arg);
+
+/* ---- strays (strays.c) ---- */
+
+/* The thread may be a stray in a moment: it gets a reference on the recovery and knows whom to tell. */
+void skink__stray_prepare(skink_recovery *recovery, struct skink__subject *subject);
+/* It is not our stray. False: it owns itself all the same, and will free itself. */
+bool skink__stray_undo(skink_recovery *recovery, struct skink__subject *subject);
+/* It is; from now on it owns itself. */
+void skink__stray_add(skink_recovery *recovery, struct skink__subject *subject);
+void skink__stray_hold(struct skink__watch *watch, struct skink__subject *subject);
+/* End every hold that the strays now leave room for. */
+void skink__holds_settle(skink_recovery *recovery);
+/* Whatever the limit says: nobody will be there to end it. */
+void skink__hold_end(skink_recovery *recovery, struct skink__watch *watch);
+
+/* ---- reports (report.c) ---- */
+
+enum skink__report_kind {
+    SKINK__REPORT_DEADLOCK,
+    SKINK__REPORT_STRAY_RETURNED,
+    SKINK__REPORT_HOLD_ENDED,
+    SKINK__REPORT_STALLED,
+    SKINK__REPORT_STALL_OVER,
+    SKINK__REPORT_NO_STANDBY,
+    SKINK__REPORT_STANDBY_BACK
+};
+
+/* With room for the strings: what they were copied from may be gone when it is delivered. */
+struct skink__report {
+    enum skink__report_kind kind;
+    skink_incident incident; /* DEADLOCK; of STRAY_RETURNED the id */
+    char scheduler[16];
+    char task[128];
+    uint64_t time_ns; /* for how long; what, depends on the kind */
+    int error;
+};
+
+#define SKINK__REPORTS_MAX 128
+
+struct skink__reports {
+    struct skink__report ring[SKINK__REPORTS_MAX];
+    uint32_t first;
+    uint32_t count;
+    uint64_t lost; /* not yet told of */
+    pthread_cond_t changed;
+    pthread_t thread;
+    bool running;
+    bool quit;
+};
+
+/* The place for the next report, zeroed; NULL when the ring is full, which is counted. */
+struct skink__report *skink__report_next(skink_recovery *recovery, enum skink__report_kind kind);
+/* It is filled in. */
+void skink__report_submit(skink_recovery *recovery);
+int skink__reports_start(skink_recovery *recovery);
+/* Deliver what there is, and end the helper thread; without the mutex. */
+void skink__reports_stop(skink_recovery *recovery);
+
+/* ---- the whole ---- */
+
+struct skink_recovery {
+    pthread_mutex_t mutex;
+    pthread_cond_t standby_changed; /* one has parked */
+    uint32_t refs;                  /* the owner's, each stray's (or held thread's), each standby's that was used */
+    bool quit;
+    uint32_t threads_wanted; /* constant: standby threads */
+    uint32_t max_strays;     /* constant */
+    uint32_t ceiling_factor; /* constant */
+    uint64_t timeout_ns;
+    uint64_t period_ns;  /* of the last tick */
+    char id_prefix[17];  /* constant: when this process first made a recovery, in hexadecimal seconds */
+    int barrier_command; /* constant: of membarrier(); 0: it does not work here */
+    void (*incident)(const skink_incident *incident, void *arg); /* constant */
+    void *arg;
+
+    struct skink__watch *watches;
+    struct skink__standby *standbys; /* those not used yet */
+    uint32_t standby_count;          /* on that list, parked or about to */
+    uint64_t standby_retry_ns;       /* not before; after a failure */
+    bool standby_failing;
+    struct skink__subject *strays; /* oldest last */
+    uint32_t stray_count;
+
+    /* The eventfd that ends the watchdog's sleep: kicks by API calls and strays, rings by loop threads. Each that was
+     * promised is read before it is closed. */
+    int wakeup_fd;
+    uint64_t wakeups_due;
+    uint64_t wakeups_read;
+    bool parked;
+
+    pthread_t watchdog;
+    bool watchdog_running;
+    struct skink__reports reports;
+    skink_recovery_stats stats; /* the plain counters of it */
+    /* Written by standbys on their way into a takeover, without the mutex; relaxed. */
+    _Atomic uint64_t recovery_count[SKINK_RECOVERY_BUCKETS];
+    _Atomic uint64_t recovery_sum_ns;
+};
+
+/* watchdog.c */
+int skink__watchdog_start(skink_recovery *recovery);
+/* Make it look now. */
+void skink__watchdog_kick(skink_recovery *recovery);
+/* Wait until every promised wake-up has been read; the watchdog has ended. */
+void skink__watchdog_drain(skink_recovery *recovery);
+/* Let go of a scheduler and free the watch; it is off the list. */
+void skink__watch_drop(skink_recovery *recovery, struct skink__watch *watch);
+
+/* One reference less; true: it was the last, and the caller frees it once the mutex is unlocked. */
+bool skink__recovery_unref(skink_recovery *recovery);
+void skink__recovery_free(skink_recovery *recovery);
+
+/* 1, 2, 3, ... of this process. */
+uint64_t skink__incident_next_number(void);
+
+/* The timeout of a slice whose task sets none, or its own. */
+static inline uint64_t skink__timeout_or(uint64_t own_ns, uint64_t default_ns)
+{
+    return own_ns != 0 ? own_ns : default_ns;
+}
+#endif
