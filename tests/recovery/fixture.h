@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/recovery/fixture.h - a running scheduler under watch, and tasks that get stuck in various ways. */
+#ifndef SKINK_TESTS_RECOVERY_FIXTURE_H
+#define SKINK_TESTS_RECOVERY_FIXTURE_H
+#include "skink/skink.h"
+#include "tests/support/case.h"
+#include "tests/support/wait.h"
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct fixture {
+    skink_scheduler *scheduler;
+    skink_recovery *recovery;
+    /* Filled in by the incident callback, on the helper thread. */
+    _Atomic uint64_t incidents;
+    skink_incident last; /* stable while `incidents` does not move */
+    char last_task[64];
+};
+
+/* Start both; fields of options that are zero mean the fixture's own defaults (T = 50 ms). */
+void fixture_start(struct fixture *f, const skink_recovery_options *options);
+/* Stop and destroy both; the scheduler first. The stop must end within its limit; its result is returned. */
+int fixture_stop(struct fixture *f);
+
+skink_recovery_stats fixture_stats(struct fixture *f);
+
+/* A task that blocks its thread until it is released, or spins, and says what it saw. */
+struct stuck {
+    sem_t release;         /* blocked on, when not spinning */
+    _Atomic bool spinning; /* in: spin until it becomes false */
+    bool spin;
+    bool naps; /* in: loop of short sleeps instead of one long one, until spinning becomes false */
+    _Atomic uint64_t started_ns;
+    _Atomic int started_tid;
+    _Atomic int ended_tid; /* after its next API call */
+    _Atomic bool ended;
+};
+
+void stuck_init(struct stuck *s);
+void stuck_spawn(struct fixture *f, struct stuck *s);
+void stuck_task(void *arg);
+void stuck_release(struct stuck *s);
+
+/* Does the loop still run tasks? A task that is posted now has run within timeout_ms. */
+bool loop_is_alive(struct fixture *f, unsigned timeout_ms);
+
+/* The thread of this process with that name; 0 without one. */
+int thread_named(const char *name);
+/* From /proc/self/task/TID/status; -1 if it cannot be read. */
+long thread_voluntary_switches(int tid);
+#endif
