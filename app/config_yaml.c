@@ -277,7 +277,7 @@ void skink__yaml_parse(const char *file, char *bytes, size_t length, struct prob
     }
     if (!clean_bytes(file, bytes, length, problems)) return;
     struct reader r = { .file = file, .bytes = bytes, .length = length, .problems = problems, .tree = ret_tree };
-    yaml_mark_t mark;
+    yaml_mark_t mark = { 0 };
     for (unsigned restarts = 0; !read_piece(&r, &mark) && restarts < RESTARTS_MAX; restarts++)
         if (!skip_to_next_key(&r, &mark)) break;
 }
