@@ -24,6 +24,7 @@ struct fixture {
     skink_scheduler *scheduler;
     int threads_before;
     _Atomic int ended;
+    struct skink__ended when_ended;
 };
 
 /* A task that is stuck until told, then does one thing, then says where it is. */
@@ -121,7 +122,8 @@ static void take_over(struct fixture *f, bool hold)
     assert_int_equal(skink__thread_create(&fresh), 0);
     uint64_t word = atomic_load(&lease->word);
     assert_int_equal(skink__lease_state(word), SKINK__RUNNING);
-    skink__thread_on_ended(stray, count_ended, f);
+    f->when_ended = (struct skink__ended){ .fn = count_ended, .arg = f };
+    assert_null(skink__thread_on_ended(stray, &f->when_ended));
     assert_true(skink__lease_abandon(lease, skink__lease_slice(word)));
     assert_string_equal(skink__takeover_task_name(f->scheduler), "stuck");
     skink__takeover_begin(f->scheduler, fresh, "incident-7", hold);
