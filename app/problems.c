@@ -27,8 +27,8 @@ void skink__origin_format(const struct origin *origin, char *text, size_t size)
     }
 }
 
-static void add(struct problems *problems, const struct origin *origin, bool warning, const char *format,
-                va_list arguments)
+__attribute__((format(printf, 4, 0))) static void add(struct problems *problems, const struct origin *origin,
+                                                      bool warning, const char *format, va_list arguments)
 {
     if (!warning) problems->errors++;
     if (problems->count == PROBLEMS_MAX) {
