@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/http_parser.c - llhttp behind the framing reader, and the rules that need a whole head.
+ *
+ * The head is collected in the message first and llhttp reads it there, so that its spans are offsets into one
+ * buffer. llhttp gets the method only when all of it is there: so what it refuses does not depend on how far into
+ * a word a slice reached.
+ */
+#include "middleware/http_parser.h"
+#include "loop/memory.h"
+#include "middleware/routes.h"
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+enum { BODY_FIRST_BYTES = 4096 };
+
+static bool equals(const char *text, size_t length, const char *wanted)
+{
+    return strlen(wanted) == length && strncasecmp(text, wanted, length) == 0;
+}
+
+/* --- what llhttp calls; each gives -1 with parser->error set to refuse --- */
+
+static struct skink__http_parser *parser_of(llhttp_t *llhttp)
+{
+    return llhttp->data;
+}
+
+static int refuse(struct skink__http_parser *parser, int error)
+{
+    parser->error = error;
+    return -1;
+}
+
+static int on_url(llhttp_t *llhttp, const char *at, size_t length)
+{
+    struct skink__http_message *message = parser_of(llhttp)->message;
+    if (message->target_length == 0) message->target = (uint32_t)(at - message->bytes);
+    message->target_length += (uint32_t)length;
+    return 0;
+}
+
+static int grow_headers(struct skink__http_message *message)
+{
+    if (message->header_count < message->header_capacity) return 0;
+    uint32_t capacity = message->header_capacity * 2;
+    bool moves_out = message->headers == message->inline_headers;
+    struct skink__http_header *headers =
+        skink__realloc(moves_out ? NULL : message->headers, capacity * sizeof *message->headers);
+    if (!headers) return -ENOMEM;
+    if (moves_out) memcpy(headers, message->inline_headers, sizeof message->inline_headers);
+    message->headers = headers;
+    message->header_capacity = capacity;
+    return 0;
+}
+
+/* The name of a trailer, which may stand in several slices; only short ones matter. */
+static int trailer_field(struct skink__http_parser *parser, const char *at, size_t length)
+{
+    size_t room = sizeof parser->field - parser->field_length;
+    size_t n = length < room ? length : room;
+    memcpy(parser->field + parser->field_length, at, n);
+    parser->field_length = (uint8_t)(parser->field_length + n);
+    return 0;
+}
+
+static int on_header_field(llhttp_t *llhttp, const char *at, size_t length)
+{
+    struct skink__http_parser *parser = parser_of(llhttp);
+    struct skink__http_message *message = parser->message;
+    if (parser->framing.trailing) return trailer_field(parser, at, length);
+    struct skink__http_header *header = &message->headers[message->header_count];
+    if (parser->field_length == 0) {
+        if (grow_headers(message)) return refuse(parser, SKINK__HTTP_NO_MEMORY);
+        header = &message->headers[message->header_count];
+        *header = (struct skink__http_header){ .name = (uint32_t)(at - message->bytes) };
+        parser->field_length = 1;
+    }
+    header->name_length += (uint32_t)length;
+    return 0;
+}
+
+static int on_header_field_complete(llhttp_t *llhttp)
+{
+    struct skink__http_parser *parser = parser_of(llhttp);
+    if (++parser->header_count > SKINK__HTTP_MAX_HEADERS) return refuse(parser, SKINK__HTTP_TOO_MANY_HEADERS);
+    if (parser->framing.trailing) {
+        /* What frames or routes a message may not come behind it. */
+        const char *name = parser->field;
+        size_t length = parser->field_length;
+        parser->field_length = 0;
+        if (equals(name, length, "content-length") || equals(name, length, "transfer-encoding") ||
+            equals(name, length, "host"))
+            return refuse(parser, SKINK__HTTP_BAD_TRAILER);
+        return 0;
+    }
+    parser->field_length = 0;
+    parser->value_open = 0;
+    struct skink__http_message *message = parser->message;
+    const struct skink__http_header *header = &message->headers[message->header_count];
+    const char *name = message->bytes + header->name;
+    if (equals(name, header->name_length, "host") && parser->hosts++ > 0) return refuse(parser, SKINK__HTTP_BAD_HOST);
+    if (equals(name, header->name_length, "content-length") && parser->lengths++ > 0)
+        return refuse(parser, SKINK__HTTP_BAD_CONTENT_LENGTH);
+    if (equals(name, header->name_length, "transfer-encoding") && parser->codings++ > 0)
+        return refuse(parser, SKINK__HTTP_BAD_TRANSFER_ENCODING);
+    return parser->lengths && parser->codings ? refuse(parser, SKINK__HTTP_LENGTH_CONFLICT) : 0;
+}
+
+static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
+{
+    struct skink__http_parser *parser = parser_of(llhttp);
+    struct skink__http_message *message = parser->message;
+    if (parser->framing.trailing) return 0;
+    struct skink__http_header *header = &message->headers[message->header_count];
+    if (!parser->value_open) {
+        parser->value_open = 1;
+        header->value = (uint32_t)(at - message->bytes);
+    }
+    header->value_length += (uint32_t)length;
+    return 0;
+}
+
+static int on_header_value_complete(llhttp_t *llhttp)
+{
+    struct skink__http_parser *parser = parser_of(llhttp);
+    struct skink__http_message *message = parser->message;
+    if (parser->framing.trailing) return 0;
+    struct skink__http_header *header = &message->headers[message->header_count++];
+    const char *value = message->bytes + header->value;
+    while (header->value_length > 0 &&
+           (value[header->value_length - 1] == ' ' || value[header->value_length - 1] == '\t'))
+        header->value_length--;
+    if (header->value_length == 0) header->value = header->name + header->name_length; /* a NUL will stand there */
+    return 0;
+}
+
+/* A host and perhaps a port, or nothing. Whatever could make another server see another host is refused. */
+static bool host_is_valid(const char *host, size_t length)
+{
+    bool bracket = length > 0 && host[0] == '[';
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)host[i];
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) continue;
+        if (strchr("-._~%!$&'()*+;=:", c)) continue;
+        if (bracket && (c == '[' || c == ']')) continue;
+        return false;
+    }
+    return true;
+}
+
+static int check_host(struct skink__http_parser *parser)
+{
+    const char *host = skink__http_message_header(parser->message, "host");
+    if (!host) return parser->message->version_1_1 ? refuse(parser, SKINK__HTTP_BAD_HOST) : 0;
+    const struct skink__http_message *message = parser->message;
+    for (uint32_t i = 0; i < message->header_count; i++) {
+        const struct skink__http_header *header = &message->headers[i];
+        if (message->bytes + header->value != host) continue;
+        return host_is_valid(host, header->value_length) ? 0 : refuse(parser, SKINK__HTTP_BAD_HOST);
+    }
+    return 0;
+}
+
+static const struct skink__http_header *find(const struct skink__http_message *message, const char *name)
+{
+    for (uint32_t i = 0; i < message->header_count; i++)
+        if (equals(message->bytes + message->headers[i].name, message->headers[i].name_length, name))
+            return &message->headers[i];
+    return NULL;
+}
+
+/* Exactly one "chunked" on 1.1, or nothing. A list that ends in it names codings that are not implemented. */
+static int check_coding(struct skink__http_parser *parser)
+{
+    const struct skink__http_message *message = parser->message;
+    const struct skink__http_header *header = find(message, "transfer-encoding");
+    if (!header) return 0;
+    if (!message->version_1_1) return refuse(parser, SKINK__HTTP_BAD_TRANSFER_ENCODING);
+    const char *value = message->bytes + header->value;
+    if (equals(value, header->value_length, "chunked")) return 0;
+    static const char last[] = "chunked";
+    size_t length = header->value_length, n = sizeof last - 1;
+    bool listed = length > n + 1 && strncasecmp(value + length - n, last, n) == 0 &&
+                  (value[length - n - 1] == ',' || value[length - n - 1] == ' ');
+    bool doubled = length > n && strncasecmp(value, last, n) == 0;
+    return refuse(parser, listed && !doubled ? SKINK__HTTP_CODING_NOT_IMPLEMENTED : SKINK__HTTP_BAD_TRANSFER_ENCODING);
+}
+
+/* llhttp has read the number; here it must be digits and nothing else, and within the limit. */
+static int check_length(struct skink__http_parser *parser)
+{
+    const struct skink__http_message *message = parser->message;
+    const struct skink__http_header *header = find(message, "content-length");
+    if (!header) {
+        bool wants = message->method == HTTP_POST || message->method == HTTP_PUT || message->method == HTTP_PATCH;
+        return wants && !parser->codings ? refuse(parser, SKINK__HTTP_LENGTH_REQUIRED) : 0;
+    }
+    if (header->value_length == 0) return refuse(parser, SKINK__HTTP_BAD_CONTENT_LENGTH);
+    for (uint32_t i = 0; i < header->value_length; i++) {
+        char c = message->bytes[header->value + i];
+        if (c < '0' || c > '9') return refuse(parser, SKINK__HTTP_BAD_CONTENT_LENGTH);
+    }
+    if (parser->llhttp.content_length > parser->limits->max_body_bytes)
+        return refuse(parser, SKINK__HTTP_BODY_TOO_LARGE);
+    return 0;
+}
+
+static int check_expectation(struct skink__http_parser *parser)
+{
+    struct skink__http_message *message = parser->message;
+    const struct skink__http_header *header = find(message, "expect");
+    if (!header || !message->version_1_1) return 0; /* RFC 9110, 10.1.1: from 1.0 it is ignored */
+    if (!equals(message->bytes + header->value, header->value_length, "100-continue"))
+        return refuse(parser, SKINK__HTTP_BAD_EXPECTATION);
+    message->expects_continue = parser->codings > 0 || parser->llhttp.content_length > 0;
+    return 0;
+}
+
+static int on_headers_complete(llhttp_t *llhttp)
+{
+    struct skink__http_parser *parser = parser_of(llhttp);
+    struct skink__http_message *message = parser->message;
+    message->version_1_1 = llhttp->http_minor == 1;
+    bool close = llhttp->flags & F_CONNECTION_CLOSE, keep = llhttp->flags & F_CONNECTION_KEEP_ALIVE;
+    message->keep_alive = !close && (message->version_1_1 || keep);
+    parser->announced = llhttp->content_length;
+    llhttp->upgrade = 0; /* offers of another protocol are not taken up: RFC 9110, 7.8 */
+    if (check_host(parser) || check_coding(parser) || check_length(parser) || check_expectation(parser)) return -1;
+    return 0;
+}
+
+static int on_body(llhttp_t *llhttp, const char *at, size_t length)
+{
+    struct skink__http_parser *parser = parser_of(llhttp);
+    struct skink__http_message *message = parser->message;
+    size_t needed = message->body_length + length + 1;
+    if (needed > message->body_capacity) {
+        /* Grows with what has arrived, never with what was announced. */
+        size_t capacity = message->body_capacity ? message->body_capacity * 2 : BODY_FIRST_BYTES;
+        while (capacity < needed)
+            capacity *= 2;
+        if (!parser->codings && capacity > parser->announced + 1) capacity = (size_t)parser->announced + 1;
+        char *body = skink__realloc(message->body, capacity);
+        if (!body) return refuse(parser, SKINK__HTTP_NO_MEMORY);
+        message->body = body;
+        message->body_capacity = capacity;
+    }
+    memcpy(message->body + message->body_length, at, length);
+    message->body_length += length;
+    message->body[message->body_length] = '\0';
+    return 0;
+}
+
+static int on_message_complete(llhttp_t *llhttp)
+{
+    parser_of(llhttp)->message_complete = true;
+    return 0;
+}
+
+static const llhttp_settings_t settings = {
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_field_complete = on_header_field_complete,
+    .on_header_value = on_header_value,
+    .on_header_value_complete = on_header_value_complete,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
+
+/* --- feeding --- */
+
+void skink__http_parser_init(struct skink__http_parser *parser, const struct skink__http_limits *limits)
+{
+    *parser = (struct skink__http_parser){ .limits = limits };
+    llhttp_init(&parser->llhttp, HTTP_REQUEST, &settings);
+    skink__http_framing_init(&parser->framing);
+}
+
+/* What llhttp refused on its own, in our numbers. The framing reader has seen to versions, lines and sizes. */
+static int number_of(const llhttp_t *llhttp, llhttp_errno_t error)
+{
+    switch (error) {
+    case HPE_INVALID_METHOD:
+        return SKINK__HTTP_METHOD_NOT_IMPLEMENTED;
+    case HPE_INVALID_URL:
+        return SKINK__HTTP_BAD_TARGET;
+    case HPE_INVALID_VERSION:
+    case HPE_INVALID_CONSTANT:
+        return SKINK__HTTP_BAD_REQUEST_LINE;
+    case HPE_UNEXPECTED_CONTENT_LENGTH:
+        return SKINK__HTTP_LENGTH_CONFLICT;
+    case HPE_INVALID_CONTENT_LENGTH: {
+        const char *reason = llhttp_get_error_reason(llhttp);
+        bool overflow = reason && strstr(reason, "overflow");
+        return overflow ? SKINK__HTTP_BODY_TOO_LARGE : SKINK__HTTP_BAD_CONTENT_LENGTH;
+    }
+    case HPE_INVALID_TRANSFER_ENCODING:
+        return SKINK__HTTP_BAD_TRANSFER_ENCODING;
+    case HPE_INVALID_CHUNK_SIZE:
+    case HPE_STRICT:
+        return SKINK__HTTP_BAD_CHUNK;
+    default:
+        return SKINK__HTTP_BAD_HEADER;
+    }
+}
+
+/* Let llhttp read; 0 or an error's number. */
+static int run_llhttp(struct skink__http_parser *parser, const char *bytes, size_t length)
+{
+    if (length == 0) return 0;
+    llhttp_errno_t error = llhttp_execute(&parser->llhttp, bytes, length);
+    if (parser->error) return parser->error;
+    return error == HPE_OK ? 0 : number_of(&parser->llhttp, error);
+}
+
+/* Store bytes of the head, and let llhttp read what it has not read yet once the method is known. */
+static int take_head(struct skink__http_parser *parser, const char *bytes, size_t length, bool method_known)
+{
+    struct skink__http_message *message = parser->message;
+    if (skink__http_message_reserve(message, length)) return SKINK__HTTP_NO_MEMORY;
+    memcpy(message->bytes + message->length, bytes, length);
+    message->length += (uint32_t)length;
+    if (!method_known) return 0;
+    uint32_t from = parser->fed;
+    parser->fed = message->length;
+    return run_llhttp(parser, message->bytes + from, message->length - from);
+}
+
+/* Put NULs behind the texts that the request will hand out. llhttp is through with these bytes. */
+static void end_texts(struct skink__http_message *message)
+{
+    message->bytes[message->target + message->target_length] = '\0';
+    for (uint32_t i = 0; i < message->header_count; i++) {
+        const struct skink__http_header *header = &message->headers[i];
+        message->bytes[header->name + header->name_length] = '\0';
+        message->bytes[header->value + header->value_length] = '\0';
+    }
+}
+
+/* The head is complete for both readers: what follows it? */
+static int end_head(struct skink__http_parser *parser, bool *ret_complete)
+{
+    struct skink__http_message *message = parser->message;
+    bool chunked = parser->codings > 0;
+    *ret_complete = skink__http_framing_body(&parser->framing, chunked, chunked ? 0 : parser->announced);
+    if (*ret_complete != parser->message_complete) return SKINK__HTTP_BAD_REQUEST_LINE;
+    end_texts(message);
+    message->head_complete = true;
+    return 0;
+}
+
+enum skink__http_verdict skink__http_parser_feed(struct skink__http_parser *parser, struct skink__http_message *message,
+                                                 const char *bytes, size_t length, size_t *ret_used, int *ret_error)
+{
+    size_t used = 0;
+    int error = 0;
+    parser->message = message;
+    parser->llhttp.data = parser;
+    while (used < length && !error) {
+        struct skink__http_framing *framing = &parser->framing;
+        if (!skink__http_framing_begun(framing)) {
+            /* Empty lines in front are not part of the request: one byte at a time until it begins. */
+            char c = bytes[used];
+            bool leading = c == '\r' || c == '\n';
+            size_t n;
+            if (leading &&
+                skink__http_framing_scan(framing, parser->limits, &c, 1, &n, &error) != SKINK__FRAMED_ERROR) {
+                used++;
+                continue;
+            }
+            if (error) break;
+        }
+        bool in_head = skink__http_framing_in_head(framing);
+        bool method_known = framing->state > SKINK__FRAME_METHOD;
+        size_t taken;
+        int refused = 0;
+        enum skink__http_frame_event event =
+            skink__http_framing_scan(framing, parser->limits, bytes + used, length - used, &taken, &refused);
+        if (event == SKINK__FRAMED_METHOD) {
+            error = take_head(parser, bytes + used, taken, false);
+            if (!error && !skink__method_parse(message->bytes, message->length - 1, &message->method))
+                error = SKINK__HTTP_METHOD_NOT_IMPLEMENTED;
+        } else if (in_head) {
+            error = take_head(parser, bytes + used, taken, method_known);
+        } else {
+            error = run_llhttp(parser, bytes + used, taken);
+        }
+        used += taken;
+        if (!error) error = refused;
+        bool complete = event == SKINK__FRAMED_MESSAGE;
+        if (!error && event == SKINK__FRAMED_HEAD) error = end_head(parser, &complete);
+        if (!error && complete != parser->message_complete) error = SKINK__HTTP_BAD_REQUEST_LINE;
+        if (!error && complete) {
+            *ret_used = used;
+            return SKINK__HTTP_MESSAGE;
+        }
+    }
+    *ret_used = used;
+    if (!error) return SKINK__HTTP_MORE;
+    *ret_error = error;
+    return SKINK__HTTP_REFUSED;
+}

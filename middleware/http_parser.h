@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/http_parser.h - bytes in slices of any size become one request, or an error number. No I/O.
+ *
+ * llhttp says what the bytes mean; http_framing.h says where lines and messages end and refuses what llhttp lets
+ * through; both must agree. The verdict is the same however the bytes are sliced.
+ */
+#ifndef SKINK_MIDDLEWARE_HTTP_PARSER_H
+#define SKINK_MIDDLEWARE_HTTP_PARSER_H
+#include "middleware/error_numbers.h"
+#include "middleware/http_framing.h"
+#include <llhttp.h>
+
+enum { SKINK__HTTP_INLINE_BYTES = 640, SKINK__HTTP_INLINE_HEADERS = 16 };
+
+/* One header: offsets into skink__http_message.bytes, each text ended by a NUL once the head is complete. */
+struct skink__http_header {
+    uint32_t name;
+    uint32_t name_length;
+    uint32_t value;
+    uint32_t value_length;
+};
+
+/* One request as it was read. Owned by whoever feeds the parser with it; may be moved only between requests. */
+struct skink__http_message {
+    char *bytes; /* the head as it came; inline_bytes until it outgrows them */
+    uint32_t length;
+    uint32_t capacity;
+    struct skink__http_header *headers; /* without trailers, which are read, judged and forgotten */
+    uint32_t header_count;
+    uint32_t header_capacity;
+    uint32_t target; /* offset into bytes */
+    uint32_t target_length;
+    llhttp_method_t method;
+    bool version_1_1;
+    bool keep_alive;       /* as the client asks for it */
+    bool expects_continue; /* and has a body to send */
+    bool head_complete;
+    char *body; /* NULL without one; ended by a NUL that is not counted */
+    size_t body_length;
+    size_t body_capacity;
+    struct skink__http_header inline_headers[SKINK__HTTP_INLINE_HEADERS];
+    char inline_bytes[SKINK__HTTP_INLINE_BYTES];
+};
+
+void skink__http_message_init(struct skink__http_message *message);
+
+/* Free what it grew beyond its own size; it must be initialised again before it is used again. */
+void skink__http_message_fini(struct skink__http_message *message);
+
+/* Room for `more` bytes behind `length`, which the parser leaves alone once the message is complete. -ENOMEM. */
+int skink__http_message_reserve(struct skink__http_message *message, size_t more);
+
+/* First header of that name, in any case; NULL without one. After the head is complete. */
+const char *skink__http_message_header(const struct skink__http_message *message, const char *name);
+
+struct skink__http_parser {
+    llhttp_t llhttp; /* its data is this parser, during a feed only */
+    struct skink__http_framing framing;
+    const struct skink__http_limits *limits; /* the server's */
+    struct skink__http_message *message;     /* during a feed only */
+    uint64_t announced;                      /* Content-Length; 0 without one */
+    uint32_t fed;                            /* bytes of the message's head that llhttp has had */
+    int error;                               /* what a callback of llhttp's refused */
+    bool message_complete;                   /* as llhttp sees it */
+    uint8_t value_open;                      /* a header's value has begun */
+    uint8_t field_length;                    /* of `field` */
+    uint8_t hosts, lengths, codings;         /* how many of these headers */
+    uint32_t header_count;                   /* trailers included */
+    char field[18];                          /* of the trailer being read; longer ones are none that matter */
+};
+
+enum skink__http_verdict { SKINK__HTTP_MORE, SKINK__HTTP_MESSAGE, SKINK__HTTP_REFUSED };
+
+/* Ready for the next request. */
+void skink__http_parser_init(struct skink__http_parser *parser, const struct skink__http_limits *limits);
+
+/* Has the first byte of a request been taken? */
+static inline bool skink__http_parser_begun(const struct skink__http_parser *parser)
+{
+    return skink__http_framing_begun(&parser->framing);
+}
+
+/*
+ * Take bytes until the request is complete or refused; *ret_used says how many, and what stands behind them is not
+ * looked at. After anything but MORE the parser must be initialised again. REFUSED: *ret_error is the
+ * error's number. The message must be the same one for all bytes of a request.
+ */
+enum skink__http_verdict skink__http_parser_feed(struct skink__http_parser *parser, struct skink__http_message *message,
+                                                 const char *bytes, size_t length, size_t *ret_used, int *ret_error);
+#endif
