@@ -66,22 +66,22 @@ SKINK_NODISCARD SKINK_API int skink_response_header(skink_request *request, cons
 /*
  * Answer. body may be NULL when length_bytes is 0; it is written or copied before the call returns.
  * content_type may be NULL for none. A HEAD request gets the headers alone. Exactly one answer goes out: a
- * second is refused here, and a handler that returns without one is answered for with 500.
+ * second is refused here, and a handler that returns without one is answered for with 500. The result may be
+ * ignored: what is dropped is counted.
  *   -EALREADY   answered before
  *   -ECANCELED  the client is gone, or was already told that this request was stuck: dropped, and counted
  *   -EINVAL     status outside of 200..599, or a body with 204 or 304
  *   -ENOMEM
  */
-SKINK_NODISCARD SKINK_API int skink_respond(skink_request *request, int status, const char *content_type,
-                                            const void *body, size_t length_bytes) SKINK_IN_TASK;
+SKINK_API int skink_respond(skink_request *request, int status, const char *content_type, const void *body,
+                            size_t length_bytes) SKINK_IN_TASK;
 
 /* The same with a text body of type text/plain; charset=utf-8. */
-SKINK_NODISCARD SKINK_API int skink_respond_text(skink_request *request, int status, const char *text) SKINK_IN_TASK;
+SKINK_API int skink_respond_text(skink_request *request, int status, const char *text) SKINK_IN_TASK;
 
 /* Answer with the one JSON form of errors (docs/errors.md): {"status":…,"error":true,"number":…,
  * "message":…,"request":…}. Results as skink_respond(). */
-SKINK_NODISCARD SKINK_API int skink_respond_error(skink_request *request, int status, int number,
-                                                  const char *message) SKINK_IN_TASK;
+SKINK_API int skink_respond_error(skink_request *request, int status, int number, const char *message) SKINK_IN_TASK;
 
 /* The status that was answered, 0 before that. For middlewares, on the way out. */
 SKINK_API int skink_request_status(const skink_request *request);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/deadline_list.h - many deadlines of a few fixed lengths, on one uv timer.
+ *
+ * All entries of a list wait equally long, so the oldest is always the first due: adding and removing are a few
+ * pointer writes, and only the heads of the lists are ever compared. Runtime section only.
+ */
+#ifndef SKINK_MIDDLEWARE_DEADLINE_LIST_H
+#define SKINK_MIDDLEWARE_DEADLINE_LIST_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct skink__deadlines;
+
+struct skink__deadline {
+    struct skink__deadline *previous; /* skink__deadline_list.head; both NULL while on no list */
+    struct skink__deadline *next;
+    uint64_t at_ns;
+};
+
+struct skink__deadline_list {
+    struct skink__deadline head; /* of a ring, oldest first */
+    uint64_t timeout_ns;
+    struct skink__deadlines *owner;
+    /* The entry is off the list already. */
+    void (*expired)(struct skink__deadline *entry, void *arg);
+};
+
+enum { SKINK__DEADLINE_LISTS = 8 };
+
+struct skink__deadlines {
+    uv_timer_t timer; /* its data belongs to the owner */
+    struct skink__deadline_list *lists[SKINK__DEADLINE_LISTS];
+    unsigned list_count;
+    uint64_t armed_ns; /* when the timer fires; UINT64_MAX while it is stopped */
+    void *arg;         /* for the expired functions */
+};
+
+/* The timer's memory must live until its close callback, which is the owner's to give. */
+int skink__deadlines_init(struct skink__deadlines *deadlines, uv_loop_t *loop, void *arg);
+
+/* At most SKINK__DEADLINE_LISTS lists. */
+void skink__deadline_list_init(struct skink__deadline_list *list, struct skink__deadlines *owner, uint64_t timeout_ns,
+                               void (*expired)(struct skink__deadline *entry, void *arg));
+
+/* Put the entry at the end of the list, due its timeout from now_ns; it is taken off any list it is on. */
+void skink__deadline_set(struct skink__deadline_list *list, struct skink__deadline *entry, uint64_t now_ns);
+
+/* Off its list, if it is on one. */
+void skink__deadline_clear(struct skink__deadline *entry);
+
+static inline bool skink__deadline_is_set(const struct skink__deadline *entry)
+{
+    return entry->next != NULL;
+}
+#endif

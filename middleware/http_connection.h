@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/http_connection.h - one client: bytes in, requests out to tasks, answers back in order.
+ *
+ * One request of a connection is worked on at a time; what comes behind it waits in the backlog, which is bounded.
+ * Reading goes on meanwhile, or the client's leaving would not be seen. Runtime section only.
+ */
+#ifndef SKINK_MIDDLEWARE_HTTP_CONNECTION_H
+#define SKINK_MIDDLEWARE_HTTP_CONNECTION_H
+#include "middleware/request.h"
+#include <sys/uio.h>
+
+struct skink__connection;
+
+/* Take over an accepted descriptor, closed on failure. refused: answer 503 and let go. */
+void skink__connection_open(skink_http_server *server, int fd, bool refused);
+
+/* Send bytes, at once as far as the kernel takes them, the rest when it can. -EPIPE: the client is gone, and the
+ * connection is closed. */
+int skink__connection_send(struct skink__connection *connection, struct iovec *parts, int count);
+
+/* The answer of its current request has been sent: go on with the next, or close. */
+void skink__connection_answered(struct skink__connection *connection, bool keep_alive);
+
+/* Close it unless a request is being read, worked on or answered. */
+void skink__connection_close_idle(struct skink__connection *connection);
+
+/* Cut it. */
+void skink__connection_close(struct skink__connection *connection);
+
+/* What the lists of the server call. */
+void skink__connection_on_idle(struct skink__deadline *entry, void *server);
+void skink__connection_on_header_timeout(struct skink__deadline *entry, void *server);
+void skink__connection_on_stalled(struct skink__deadline *entry, void *server);
+void skink__connection_on_linger_end(struct skink__deadline *entry, void *server);
+
+struct skink__connection *skink__connection_next(const struct skink__connection *connection);
+
+/* Free what the server's pool holds. */
+void skink__connection_pool_free(skink_http_server *server);
+#endif

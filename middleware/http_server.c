@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/http_server.c - a server's life: created, given routes, listening, stopped, destroyed.
+ *
+ * What touches uv handles goes through skink_scheduler_uv() into the runtime section, or is posted there. Routes and
+ * middlewares are fixed by the first listen, which is why tasks can read them without a lock.
+ */
+#include "middleware/http_server.h"
+#include "loop/memory.h"
+#include "loop/runtime.h"
+#include "middleware/http_connection.h"
+#include "middleware/late_window.h"
+#include "middleware/listener.h"
+#include "middleware/request.h"
+#include "skink/clock.h"
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SERVER_HEADER_MAX = 128, SCRATCH_BYTES = 8192 };
+static const uint64_t linger_timeout_ns = 2 * SKINK_S, accept_pause_ns = 100 * SKINK_MS,
+                      slice_timeout_min_ns = 10 * SKINK_MS;
+
+/* --- references --- */
+
+skink_http_server *skink__http_server_ref(skink_http_server *server)
+{
+    atomic_fetch_add_explicit(&server->refs, 1, memory_order_relaxed);
+    return server;
+}
+
+static void free_requests(skink_http_server *server)
+{
+    while (server->free_requests) {
+        skink_request *request = server->free_requests;
+        server->free_requests = request->next_free;
+        skink__free(request);
+    }
+}
+
+void skink__http_server_unref(skink_http_server *server)
+{
+    /* Release: what this holder did to it; acquire: the last one sees what all did. */
+    if (atomic_fetch_sub_explicit(&server->refs, 1, memory_order_acq_rel) > 1) return;
+    free_requests(server);
+    skink__connection_pool_free(server);
+    skink__routes_fini(&server->routes);
+    skink__free(server->middlewares);
+    skink__free(server->server_line);
+    skink__free(server->read_buffer);
+    skink__free(server->scratch);
+    pthread_mutex_destroy(&server->admin);
+    skink__free(server);
+}
+
+/* --- create --- */
+
+/* Copy what the caller's struct has; what it has beyond ours must be zero. NULL: all defaults. */
+static int read_options(void *copy, size_t known_size, const void *given)
+{
+    memset(copy, 0, known_size);
+    if (!given) return 0;
+    size_t given_size = *(const size_t *)given;
+    if (given_size < sizeof(size_t)) return -EINVAL;
+    for (size_t i = known_size; i < given_size; i++)
+        if (((const char *)given)[i]) return -E2BIG;
+    memcpy(copy, given, given_size < known_size ? given_size : known_size);
+    return 0;
+}
+
+static bool server_header_is_valid(const char *text)
+{
+    if (strlen(text) > SERVER_HEADER_MAX) return false;
+    for (; *text; text++)
+        if (*text < ' ' || *text > '~') return false;
+    return true;
+}
+
+static char *make_server_line(const char *text)
+{
+    if (!*text) return skink__strdup("");
+    char *line = skink__alloc(strlen(text) + sizeof "Server: \r\n");
+    if (line) stpcpy(stpcpy(stpcpy(line, "Server: "), text), "\r\n");
+    return line;
+}
+
+static uint64_t or_default(uint64_t value, uint64_t fallback)
+{
+    return value ? value : fallback;
+}
+
+static void init_deadlines(skink_http_server *server, const skink_http_options *options)
+{
+    struct skink__deadlines *all = &server->deadlines;
+    skink__deadline_list_init(&server->idle, all, or_default(options->idle_timeout_ns, 75 * SKINK_S),
+                              skink__connection_on_idle);
+    skink__deadline_list_init(&server->header, all, or_default(options->header_timeout_ns, 10 * SKINK_S),
+                              skink__connection_on_header_timeout);
+    skink__deadline_list_init(&server->stalled, all, server->idle.timeout_ns, skink__connection_on_stalled);
+    skink__deadline_list_init(&server->linger, all, linger_timeout_ns, skink__connection_on_linger_end);
+    skink__deadline_list_init(&server->late, all, or_default(options->late_window_ns, SKINK_S), skink__late_window_end);
+    skink__deadline_list_init(&server->accept, all, accept_pause_ns, skink__listener_on_retry);
+}
+
+int skink_http_server_create(skink_scheduler *scheduler, const skink_http_options *options,
+                             skink_http_server **ret_server)
+{
+    skink_http_options given;
+    int err = read_options(&given, sizeof given, options);
+    if (err) return err;
+    if (given.flags) return -EINVAL;
+    const char *server_header = given.server_header ? given.server_header : "skink";
+    if (!scheduler || !ret_server || !server_header_is_valid(server_header)) return -EINVAL;
+    skink_http_server *server = skink__zalloc(sizeof *server);
+    if (!server) return -ENOMEM;
+    server->scheduler = scheduler;
+    atomic_init(&server->refs, 1);
+    server->limits.max_header_bytes = or_default(given.max_header_bytes, 16384);
+    server->limits.max_body_bytes = or_default(given.max_body_bytes, 1048576);
+    server->max_connections = given.max_connections ? given.max_connections : 10000;
+    server->max_backlog_bytes = or_default(given.max_backlog_bytes, 65536);
+    pthread_mutex_init(&server->admin, NULL);
+    skink__routes_init(&server->routes);
+    init_deadlines(server, &given);
+    server->server_line = make_server_line(server_header);
+    server->read_buffer = skink__alloc(SKINK__READ_BUFFER_BYTES);
+    server->scratch = skink__alloc(SCRATCH_BYTES);
+    server->scratch_bytes = SCRATCH_BYTES;
+    if (!server->server_line || !server->read_buffer || !server->scratch) {
+        skink__http_server_unref(server);
+        return -ENOMEM;
+    }
+    *ret_server = server;
+    return 0;
+}
+
+/* --- routes and middlewares --- */
+
+int skink_http_route(skink_http_server *server, const char *method, const char *pattern,
+                     const skink_route_options *options, skink_handler handler, void *arg)
+{
+    if (!server) return -EINVAL;
+    skink_route_options given;
+    int err = read_options(&given, sizeof given, options);
+    if (err) return err;
+    if (given.deadlock_timeout_ns && given.deadlock_timeout_ns < slice_timeout_min_ns) return -EINVAL;
+    pthread_mutex_lock(&server->admin);
+    struct skink__route *route;
+    err = atomic_load(&server->listened) ? -EBUSY
+                                         : skink__routes_add(&server->routes, method, pattern, handler, arg, &route);
+    if (!err) atomic_store_explicit(&route->deadlock_timeout_ns, given.deadlock_timeout_ns, memory_order_relaxed);
+    pthread_mutex_unlock(&server->admin);
+    return err;
+}
+
+int skink_http_use(skink_http_server *server, skink_middleware middleware, void *arg)
+{
+    if (!server || !middleware) return -EINVAL;
+    pthread_mutex_lock(&server->admin);
+    int err = atomic_load(&server->listened) ? -EBUSY : 0;
+    if (!err) {
+        struct skink__middleware_entry *more =
+            skink__realloc(server->middlewares, (server->middleware_count + 1) * sizeof *more);
+        if (more) {
+            more[server->middleware_count++] = (struct skink__middleware_entry){ middleware, arg };
+            server->middlewares = more;
+        } else {
+            err = -ENOMEM;
+        }
+    }
+    pthread_mutex_unlock(&server->admin);
+    return err;
+}
+
+int skink_http_route_set_timeout(skink_http_server *server, const char *pattern, uint64_t deadlock_timeout_ns)
+{
+    if (!server || !pattern) return -EINVAL;
+    if (deadlock_timeout_ns && deadlock_timeout_ns < slice_timeout_min_ns) return -EINVAL;
+    return skink__routes_set_timeout(&server->routes, pattern, deadlock_timeout_ns);
+}
+
+bool skink_http_route_at(const skink_http_server *server, size_t i, const char **ret_method, const char **ret_pattern)
+{
+    const struct skink__route *route =
+        atomic_load_explicit((_Atomic(struct skink__route *) *)&server->routes.first, memory_order_acquire);
+    while (route && i-- > 0)
+        route = atomic_load_explicit((_Atomic(struct skink__route *) *)&route->next, memory_order_acquire);
+    if (!route) return false;
+    *ret_method = llhttp_method_name(route->method);
+    *ret_pattern = route->pattern;
+    return true;
+}
+
+/* --- listen --- */
+
+struct attach {
+    struct skink__listener *listener;
+    int err;
+};
+
+/* Runtime section. */
+static void attach(uv_loop_t *loop, void *arg)
+{
+    struct attach *call = arg;
+    skink_http_server *server = call->listener->server;
+    if (!server->ready) {
+        call->err = skink__deadlines_init(&server->deadlines, loop, server);
+        if (call->err) return;
+        skink__http_server_ref(server); /* the timer's */
+        server->ready = true;
+    }
+    call->err = server->stopping ? -ECANCELED : skink__listener_start(call->listener);
+}
+
+int skink_http_listen(skink_http_server *server, const char *address, int *ret_port)
+{
+    if (!server || !address) return -EINVAL;
+    struct attach call = { 0 };
+    int port = 0;
+    pthread_mutex_lock(&server->admin);
+    int err = skink__listener_create(server, address, &port, &call.listener);
+    if (!err) {
+        atomic_store(&server->listened, true);
+        err = skink_scheduler_uv(server->scheduler, attach, &call);
+        if (!err) err = call.err;
+        if (err) skink__listener_free(call.listener);
+    }
+    pthread_mutex_unlock(&server->admin);
+    if (!err && ret_port) *ret_port = port;
+    return err;
+}
+
+/* --- stop --- */
+
+static void close_listeners(skink_http_server *server)
+{
+    struct skink__listener *listener = server->listeners;
+    server->listeners = NULL;
+    while (listener) {
+        struct skink__listener *next = listener->next;
+        skink__listener_remove_file(listener); /* one unlink() on a local file system */
+        skink__listener_close(listener);
+        listener = next;
+    }
+}
+
+/* Runtime section. */
+static void stop(skink_http_server *server)
+{
+    server->stopping = true;
+    close_listeners(server);
+    struct skink__connection *connection = server->connections;
+    while (connection) {
+        struct skink__connection *next = skink__connection_next(connection);
+        skink__connection_close_idle(connection);
+        connection = next;
+    }
+}
+
+static void deliver_stop(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    (void)scheduler;
+    skink_http_server *server =
+        (skink_http_server *)((char *)message - offsetof(struct skink_http_server, stop_message));
+    if (!closed) stop(server);
+    skink__http_server_unref(server);
+}
+
+void skink_http_server_stop(skink_http_server *server)
+{
+    if (!server || atomic_exchange(&server->stop_posted, true)) return;
+    server->stop_message.deliver = deliver_stop;
+    skink__http_server_ref(server);
+    if (!skink__scheduler_post(server->scheduler, &server->stop_message)) skink__http_server_unref(server);
+}
+
+/* --- destroy --- */
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    skink_http_server *server =
+        (skink_http_server *)((char *)handle - offsetof(struct skink_http_server, deadlines.timer));
+    skink__http_server_unref(server);
+}
+
+/* Runtime section, or any thread while the scheduler does not run. */
+static void cut(uv_loop_t *loop, void *arg)
+{
+    (void)loop;
+    skink_http_server *server = arg;
+    server->stopping = true;
+    close_listeners(server);
+    while (server->connections)
+        skink__connection_close(server->connections);
+    if (server->ready) uv_close((uv_handle_t *)&server->deadlines.timer, on_timer_closed);
+    server->ready = false;
+}
+
+void skink_http_server_destroy(skink_http_server *server)
+{
+    if (!server) return;
+    int err;
+    /* While the scheduler is on its way down, nothing can be run there: then it has stopped soon. */
+    while ((err = skink_scheduler_uv(server->scheduler, cut, server)) == -ECANCELED) {
+        skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+        if (skink_scheduler_stats_read(server->scheduler, &stats) != 0) break;
+        uv_sleep(1);
+    }
+    if (!err) skink__http_server_unref(server);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/http_server.h - the server as its own files see it.
+ *
+ * Unless a field says otherwise it belongs to the runtime section of the server's scheduler: at most one thread
+ * at a time is there, whichever it is. The memory is reference-counted: one reference for the owner, one for
+ * each open uv handle, one for each request; so a stray that comes back after the server was destroyed still finds it.
+ */
+#ifndef SKINK_MIDDLEWARE_HTTP_SERVER_H
+#define SKINK_MIDDLEWARE_HTTP_SERVER_H
+#include "loop/inbox.h"
+#include "middleware/deadline_list.h"
+#include "middleware/http_framing.h"
+#include "middleware/routes.h"
+#include "skink/http_server.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct skink__connection;
+struct skink__listener;
+
+enum { SKINK__READ_BUFFER_BYTES = 65536, SKINK__POOL_MAX = 256 };
+
+struct skink__middleware_entry {
+    skink_middleware fn;
+    void *arg;
+};
+
+/* Loop thread writes, any thread reads; relaxed, since each stands for itself. */
+struct skink__http_counters {
+    _Atomic uint64_t connections;
+    _Atomic uint64_t connections_total;
+    _Atomic uint64_t connections_refused;
+    _Atomic uint64_t in_flight;
+    _Atomic uint64_t response_bytes;
+    _Atomic uint64_t late_answers_dropped;
+    _Atomic uint64_t answers_client_gone;
+    _Atomic uint64_t answers_missing;
+    _Atomic uint64_t requests_refused;
+    _Atomic uint64_t requests_malformed;
+};
+
+/* One writer, so a load and a store do what a locked addition would. */
+static inline void skink__counter_add(_Atomic uint64_t *counter, uint64_t more)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+}
+
+struct skink_http_server {
+    skink_scheduler *scheduler; /* the host's; outlives the server */
+    _Atomic uint32_t refs;
+
+    /* From the options; fixed. */
+    struct skink__http_limits limits;
+    uint32_t max_connections;
+    size_t max_backlog_bytes;
+    char *server_line; /* "Server: skink\r\n", or "" */
+
+    /* Fixed when the first listener opens, so tasks may read them. */
+    struct skink__routes routes;
+    struct skink__middleware_entry *middlewares;
+    unsigned middleware_count;
+    _Atomic bool listened;
+    pthread_mutex_t admin; /* route, use, listen, stop from outside; never taken in the runtime section */
+
+    struct skink__listener *listeners;     /* linked by next */
+    struct skink__connection *connections; /* linked by next and previous */
+    uint32_t connection_count;             /* without the refused ones */
+    uint32_t refused_count;                /* refused ones that linger */
+    bool ready;                            /* the timer is initialised */
+    bool stopping;                         /* no keep-alive any more */
+    uint64_t requests_begun;               /* the last request's index */
+
+    struct skink__deadlines deadlines;
+    struct skink__deadline_list idle;    /* connections without a request */
+    struct skink__deadline_list header;  /* connections in the middle of one */
+    struct skink__deadline_list stalled; /* connections whose client does not read */
+    struct skink__deadline_list linger;  /* connections that only wait for the client to close */
+    struct skink__deadline_list late;    /* requests declared stuck */
+    struct skink__deadline_list accept;  /* listeners that ran out of descriptors */
+
+    char *read_buffer; /* SKINK__READ_BUFFER_BYTES; nothing stays in it between two reads */
+    char *scratch;     /* an answer while it is put together */
+    size_t scratch_bytes;
+    uint64_t date_second; /* of the monotonic clock, for which date_line holds */
+    char date_line[48];   /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" */
+
+    struct skink_request *free_requests; /* linked by next_free */
+    unsigned free_request_count;
+    struct skink__connection *free_connections; /* linked by next */
+    unsigned free_connection_count;
+
+    struct skink__http_counters counters;
+
+    struct skink__message stop_message; /* the inbox's while stop_posted */
+    _Atomic bool stop_posted;
+};
+
+skink_http_server *skink__http_server_ref(skink_http_server *server);
+
+/* Any thread; the last one frees. */
+void skink__http_server_unref(skink_http_server *server);
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* middleware/listener.h - addresses, listening sockets, and accepting on them. */
+#ifndef SKINK_MIDDLEWARE_LISTENER_H
+#define SKINK_MIDDLEWARE_LISTENER_H
+#include "middleware/http_server.h"
+#include <sys/types.h>
+
+struct skink__listener {
+    uv_poll_t poll; /* its data is this listener */
+    skink_http_server *server;
+    struct skink__listener *next; /* skink_http_server.listeners */
+    struct skink__deadline retry; /* on skink_http_server.accept while there are no descriptors to be had */
+    int fd;
+    char *path; /* of a unix socket; NULL else */
+    dev_t device;
+    ino_t inode; /* of the socket file, so that only our own is removed */
+};
+
+/* Open a listening socket; any thread. Errors as skink_http_listen(). *ret_port is 0 for a unix socket. */
+int skink__listener_create(skink_http_server *server, const char *address, int *ret_port,
+                           struct skink__listener **ret_listener);
+
+/* One that was never started. */
+void skink__listener_free(struct skink__listener *listener);
+
+/* Start accepting. Runtime section. 0 or libuv's error. */
+int skink__listener_start(struct skink__listener *listener);
+
+/* Stop for good; it frees itself. Runtime section. */
+void skink__listener_close(struct skink__listener *listener);
+
+/* Remove the socket file, if it is still ours. Any thread: it may block. */
+void skink__listener_remove_file(const struct skink__listener *listener);
+
+/* What the server's list calls. */
+void skink__listener_on_retry(struct skink__deadline *entry, void *server);
+#endif

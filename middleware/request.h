@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/request.h - one request, from its first byte to the end of its task.
+ *
+ * Two hold it: the connection, until the answer is out or the client is gone, and the task, until it ends. What both
+ * could touch is touched in the runtime section only, where at most one of them is; the rest is written before
+ * the task starts and only read afterwards, or belongs to the task alone.
+ */
+#ifndef SKINK_MIDDLEWARE_REQUEST_H
+#define SKINK_MIDDLEWARE_REQUEST_H
+#include "middleware/deadline_list.h"
+#include "middleware/http_parser.h"
+#include "middleware/http_server.h"
+#include "skink/recovery.h"
+#include "skink/request.h"
+
+enum skink__request_state {
+    SKINK__REQUEST_OPEN,     /* not answered                                              */
+    SKINK__REQUEST_ANSWERED, /* the answer is out                                         */
+    SKINK__REQUEST_GONE,     /* the client is: what the task answers is dropped           */
+    SKINK__REQUEST_TOLD      /* the client was told that it is stuck: dropped and counted */
+};
+
+struct skink_request {
+    /* Written before the task starts, only read by it. */
+    skink_http_server *server; /* a reference */
+    uint64_t index;
+    uint64_t started_ns;
+    struct skink__route *route; /* NULL: none matched */
+    uint64_t allowed;           /* the methods of the path, when none matched */
+    uint32_t path;              /* offsets into message.bytes */
+    uint32_t query;
+    unsigned param_count;
+    const char *params[SKINK__MAX_PARAMS];
+
+    /* Runtime section. */
+    enum skink__request_state state;
+    uint32_t refs;
+    bool drop_counted;                    /* an answer that was dropped has been counted */
+    struct skink__connection *connection; /* NULL: nobody waits for the answer */
+    skink_task *task;                     /* a reference; NULL before it is started */
+    struct skink__deadline late;
+    char incident[SKINK_INCIDENT_ID_BYTES];
+
+    /* Loop thread writes in the runtime section, the task reads; relaxed, it is a number on its own. */
+    _Atomic int status;
+
+    /* The task's alone. */
+    char *query_pairs; /* name NUL value NUL ..., decoded at the first question; NULL before */
+    size_t query_pairs_length;
+
+    /* The task fills it in the runtime section, its answer reads it there. */
+    char *reply_headers; /* whole lines */
+    size_t reply_headers_length;
+    size_t reply_headers_capacity;
+    bool has_server_header; /* among them */
+
+    struct skink_request *next_free; /* skink_http_server.free_requests */
+    struct skink__http_message message;
+};
+
+/* With one reference; NULL without memory. Runtime section, as all of these. */
+skink_request *skink__request_create(skink_http_server *server, uint64_t now_ns);
+void skink__request_ref(skink_request *request);
+void skink__request_unref(skink_request *request);
+
+/* The message is complete: take its target apart and find its route. 0 or an error's number. */
+int skink__request_prepare(skink_request *request);
+
+/* "OPTIONS *": about the server, not about a path. Before skink__request_prepare(). */
+bool skink__request_is_about_server(const skink_request *request);
+
+/* The client has gone for good (gone), or will send no more: tell the task. */
+void skink__request_client_left(skink_request *request, bool gone);
+#endif

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/response.c - answers: what a handler says, put into bytes and handed to the connection.
+ *
+ * Whether an answer may go out is decided in the runtime section, where skink__runtime_enter() brings even a task that
+ * was declared stuck: so between its own answer, the one given for it and the client's leaving exactly one wins.
+ */
+#include "middleware/response.h"
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "loop/runtime.h"
+#include "middleware/error_body.h"
+#include "middleware/http_connection.h"
+#include "skink/clock.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+enum { SMALL_BODY_BYTES = 4096, HEAD_BYTES = 512 };
+
+/* --- counting --- */
+
+const uint64_t skink__http_bucket_bounds_ns[SKINK__HTTP_BUCKETS - 1] = {
+    100 * SKINK_US, 250 * SKINK_US,  500 * SKINK_US, 1 * SKINK_MS,   2500 * SKINK_US, 5 * SKINK_MS,
+    10 * SKINK_MS,  25 * SKINK_MS,   50 * SKINK_MS,  100 * SKINK_MS, 250 * SKINK_MS,  500 * SKINK_MS,
+    1 * SKINK_S,    2500 * SKINK_MS, 10 * SKINK_S,   30 * SKINK_S,
+};
+
+static unsigned bucket_of(uint64_t duration_ns)
+{
+    unsigned i = 0;
+    while (i < SKINK__HTTP_BUCKETS - 1 && duration_ns > skink__http_bucket_bounds_ns[i])
+        i++;
+    return i;
+}
+
+void skink__request_answered(skink_request *request, enum skink__request_state state, int status)
+{
+    SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN);
+    struct skink__route *route = request->route ? request->route : &request->server->routes.none;
+    uint64_t now_ns = skink_now();
+    uint64_t duration_ns = now_ns > request->started_ns ? now_ns - request->started_ns : 0;
+    request->state = state;
+    atomic_store_explicit(&request->status, status, memory_order_relaxed);
+    skink__counter_add(&route->codes[status - SKINK__CODE_FIRST], 1);
+    skink__counter_add(&route->buckets[bucket_of(duration_ns)], 1);
+    skink__counter_add(&route->sum_ns, duration_ns);
+    if (request->task) skink__counter_add(&request->server->counters.in_flight, (uint64_t)-1);
+}
+
+/* --- the head --- */
+
+/* RFC 9110, 15; an empty reason is as good for a code that is not there. */
+static const char *reason_of(int status)
+{
+    static const char *const reasons[] = {
+        [200 - 200] = "OK",
+        [201 - 200] = "Created",
+        [202 - 200] = "Accepted",
+        [203 - 200] = "Non-Authoritative Information",
+        [204 - 200] = "No Content",
+        [205 - 200] = "Reset Content",
+        [206 - 200] = "Partial Content",
+        [300 - 200] = "Multiple Choices",
+        [301 - 200] = "Moved Permanently",
+        [302 - 200] = "Found",
+        [303 - 200] = "See Other",
+        [304 - 200] = "Not Modified",
+        [307 - 200] = "Temporary Redirect",
+        [308 - 200] = "Permanent Redirect",
+        [400 - 200] = "Bad Request",
+        [401 - 200] = "Unauthorized",
+        [402 - 200] = "Payment Required",
+        [403 - 200] = "Forbidden",
+        [404 - 200] = "Not Found",
+        [405 - 200] = "Method Not Allowed",
+        [406 - 200] = "Not Acceptable",
+        [408 - 200] = "Request Timeout",
+        [409 - 200] = "Conflict",
+        [410 - 200] = "Gone",
+        [411 - 200] = "Length Required",
+        [412 - 200] = "Precondition Failed",
+        [413 - 200] = "Content Too Large",
+        [414 - 200] = "URI Too Long",
+        [415 - 200] = "Unsupported Media Type",
+        [416 - 200] = "Range Not Satisfiable",
+        [417 - 200] = "Expectation Failed",
+        [418 - 200] = "I'm a Teapot",
+        [421 - 200] = "Misdirected Request",
+        [422 - 200] = "Unprocessable Content",
+        [423 - 200] = "Locked",
+        [425 - 200] = "Too Early",
+        [426 - 200] = "Upgrade Required",
+        [428 - 200] = "Precondition Required",
+        [429 - 200] = "Too Many Requests",
+        [431 - 200] = "Request Header Fields Too Large",
+        [451 - 200] = "Unavailable For Legal Reasons",
+        [500 - 200] = "Internal Server Error",
+        [501 - 200] = "Not Implemented",
+        [502 - 200] = "Bad Gateway",
+        [503 - 200] = "Service Unavailable",
+        [504 - 200] = "Gateway Timeout",
+        [505 - 200] = "HTTP Version Not Supported",
+        [507 - 200] = "Insufficient Storage",
+    };
+    unsigned i = (unsigned)(status - 200);
+    return i < sizeof reasons / sizeof *reasons && reasons[i] ? reasons[i] : "";
+}
+
+/* Days since 1970 as a date (proleptic Gregorian). gmtime_r() would take a lock that a stuck task may hold. */
+static void civil_from_days(int64_t days, int *ret_year, unsigned *ret_month, unsigned *ret_day)
+{
+    days += 719468; /* days from 0000-03-01 to 1970-01-01 */
+    int64_t era = days / 146097;
+    unsigned day_of_era = (unsigned)(days - era * 146097);
+    unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    unsigned shifted = (5 * day_of_year + 2) / 153; /* months from March */
+    *ret_day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    *ret_month = shifted < 10 ? shifted + 3 : shifted - 9;
+    *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
+}
+
+/* "Date: ...", made anew once a second of the monotonic clock. */
+static const char *date_line(skink_http_server *server, uint64_t now_ns)
+{
+    static const char days[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    uint64_t second = now_ns / SKINK_S + 1; /* never 0, which is what a new server has */
+    if (second == server->date_second) return server->date_line;
+    server->date_second = second;
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    int64_t day_number = wall.tv_sec / 86400;
+    unsigned rest = (unsigned)(wall.tv_sec % 86400), month, day;
+    int year;
+    civil_from_days(day_number, &year, &month, &day);
+    snprintf(server->date_line, sizeof server->date_line, "Date: %.3s, %02u %.3s %04d %02u:%02u:%02u GMT\r\n",
+             days + day_number % 7 * 3, day % 100, months + (month - 1) * 3, year % 10000, rest / 3600 % 24,
+             rest / 60 % 60, rest % 60);
+    return server->date_line;
+}
+
+static char *put(char *at, const char *text)
+{
+    return stpcpy(at, text);
+}
+
+static char *put_number(char *at, uint64_t number)
+{
+    char digits[20];
+    unsigned n = 0;
+    do {
+        digits[n++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    while (n)
+        *at++ = digits[--n];
+    return at;
+}
+
+static bool has_body(int status)
+{
+    return status != 204 && status != 304;
+}
+
+/* Everything that an answer's head is made of. */
+struct head {
+    const struct skink__answer *answer;
+    const char *reply_headers; /* of the handler; not NUL-terminated */
+    size_t reply_headers_length;
+    bool own_server_header;
+    const char *connection_line;
+};
+
+/* Room for the head and `more` bytes in the server's scratch memory; NULL without. */
+static char *scratch(skink_http_server *server, const struct head *head, size_t more)
+{
+    size_t needed = HEAD_BYTES + strlen(server->server_line) + head->reply_headers_length + more;
+    if (head->answer->lines) needed += strlen(head->answer->lines);
+    if (head->answer->content_type) needed += strlen(head->answer->content_type);
+    if (needed <= server->scratch_bytes) return server->scratch;
+    char *larger = skink__realloc(server->scratch, needed);
+    if (!larger) return NULL;
+    server->scratch = larger;
+    server->scratch_bytes = needed;
+    return larger;
+}
+
+static char *put_head(skink_http_server *server, char *at, const struct head *head)
+{
+    const struct skink__answer *answer = head->answer;
+    at = put(at, "HTTP/1.1 ");
+    at = put_number(at, (uint64_t)answer->status);
+    *at++ = ' ';
+    at = put(at, reason_of(answer->status));
+    at = put(at, "\r\n");
+    at = put(at, date_line(server, skink_now()));
+    if (!head->own_server_header) at = put(at, server->server_line);
+    if (answer->content_type) {
+        at = put(at, "Content-Type: ");
+        at = put(at, answer->content_type);
+        at = put(at, "\r\n");
+    }
+    if (has_body(answer->status)) {
+        at = put(at, "Content-Length: ");
+        at = put_number(at, answer->length);
+        at = put(at, "\r\n");
+    }
+    at = put(at, head->connection_line);
+    if (answer->lines) at = put(at, answer->lines);
+    memcpy(at, head->reply_headers ? head->reply_headers : "", head->reply_headers_length);
+    return put(at + head->reply_headers_length, "\r\n");
+}
+
+const char *skink__answer_compose_refusal(skink_http_server *server, int number, size_t *ret_length)
+{
+    char body[SKINK__ERROR_BODY_BYTES];
+    struct skink__answer answer = { .status = skink__http_error_status(number),
+                                    .content_type = "application/json",
+                                    .body = body,
+                                    .lines = "Retry-After: 1\r\n" };
+    answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), 0, NULL);
+    struct head head = { .answer = &answer, .connection_line = "Connection: close\r\n" };
+    char *start = scratch(server, &head, answer.length);
+    if (!start) return NULL;
+    char *end = put_head(server, start, &head);
+    memcpy(end, body, answer.length);
+    *ret_length = (size_t)(end - start) + answer.length;
+    return start;
+}
+
+/* --- sending --- */
+
+int skink__answer(skink_request *request, const struct skink__answer *answer)
+{
+    skink_http_server *server = request->server;
+    struct skink__connection *connection = request->connection;
+    const struct skink__http_message *message = &request->message;
+    SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN && connection);
+    bool keep_alive =
+        message->keep_alive && !answer->close && !server->stopping && !skink__scheduler_is_stopping(server->scheduler);
+    struct head head = { .answer = answer,
+                         .connection_line = !keep_alive             ? "Connection: close\r\n"
+                                            : !message->version_1_1 ? "Connection: keep-alive\r\n"
+                                                                    : "" };
+    if (answer->handlers_lines) {
+        head.reply_headers = request->reply_headers;
+        head.reply_headers_length = request->reply_headers_length;
+        head.own_server_header = request->has_server_header;
+    }
+    size_t body_length = message->method == HTTP_HEAD || !has_body(answer->status) ? 0 : answer->length;
+    bool together = body_length <= SMALL_BODY_BYTES;
+    char *start = scratch(server, &head, together ? body_length : 0);
+    if (!start) return -ENOMEM;
+    char *end = put_head(server, start, &head);
+    if (together && body_length) end = mempcpy(end, answer->body, body_length);
+    struct iovec parts[2] = { { start, (size_t)(end - start) }, { (void *)answer->body, body_length } };
+    size_t sent_bytes = (size_t)(end - start) + (together ? 0 : body_length);
+
+    skink__request_ref(request); /* the connection lets go of it in here */
+    int err = skink__connection_send(connection, parts, together || !body_length ? 1 : 2);
+    if (!err) {
+        skink__counter_add(&server->counters.response_bytes, sent_bytes);
+        skink__request_answered(request, SKINK__REQUEST_ANSWERED, answer->status);
+        request->connection = NULL;
+        skink__deadline_clear(&request->late);
+        skink__connection_answered(connection, keep_alive);
+    }
+    skink__request_unref(request);
+    return err ? -ECANCELED : 0;
+}
+
+int skink__answer_error(skink_request *request, int number, const char *lines, bool close)
+{
+    char body[SKINK__ERROR_BODY_BYTES];
+    struct skink__answer answer = { .status = skink__http_error_status(number),
+                                    .content_type = "application/json",
+                                    .body = body,
+                                    .lines = lines,
+                                    .close = close };
+    const char *incident = request->incident[0] ? request->incident : NULL;
+    answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), request->index,
+                                      number == SKINK__HTTP_DEADLOCK ? incident : NULL);
+    int err = skink__answer(request, &answer);
+    if (err == -ENOMEM) skink__connection_close(request->connection); /* the next best way of saying it */
+    return err;
+}
+
+/* --- what handlers call --- */
+
+/* RFC 9110, 5.5: visible characters, blanks and tabs, and bytes beyond ASCII. */
+static bool value_is_valid(const char *value)
+{
+    for (const unsigned char *c = (const unsigned char *)value; *c; c++)
+        if ((*c < ' ' && *c != '\t') || *c == 0x7f) return false;
+    return true;
+}
+
+static bool name_is_valid(const char *name)
+{
+    if (!*name) return false;
+    for (const char *c = name; *c; c++) {
+        bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9');
+        if (!letter && !strchr("!#$%&'*+-.^_`|~", *c)) return false;
+    }
+    return true;
+}
+
+static bool is_the_servers(const char *name)
+{
+    static const char *const names[] = { "content-length", "transfer-encoding", "connection", "date" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcasecmp(name, names[i]) == 0) return true;
+    return false;
+}
+
+/* Why this request can have no answer of its handler's any more; 0 if it can. Each dropped answer is counted once. */
+static int refusal(skink_request *request)
+{
+    struct skink__http_counters *counters = &request->server->counters;
+    if (request->state == SKINK__REQUEST_OPEN) return 0;
+    if (request->state == SKINK__REQUEST_ANSWERED || request->drop_counted) return -EALREADY;
+    request->drop_counted = true;
+    skink__counter_add(
+        request->state == SKINK__REQUEST_TOLD ? &counters->late_answers_dropped : &counters->answers_client_gone, 1);
+    return -ECANCELED;
+}
+
+static int append_line(skink_request *request, const char *name, const char *value)
+{
+    size_t more = strlen(name) + strlen(value) + 4;
+    size_t needed = request->reply_headers_length + more + 1;
+    if (needed > request->reply_headers_capacity) {
+        char *larger = skink__realloc(request->reply_headers, needed + 128);
+        if (!larger) return -ENOMEM;
+        request->reply_headers = larger;
+        request->reply_headers_capacity = needed + 128;
+    }
+    char *at = request->reply_headers + request->reply_headers_length;
+    put(put(put(put(at, name), ": "), value), "\r\n");
+    request->reply_headers_length += more;
+    return 0;
+}
+
+int skink_response_header(skink_request *request, const char *name, const char *value)
+{
+    if (!request || !name || !value || !name_is_valid(name) || !value_is_valid(value) || is_the_servers(name))
+        return -EINVAL;
+    skink_scheduler *here = skink__runtime_enter();
+    int err = request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_GONE
+                  ? append_line(request, name, value)
+                  : -EALREADY;
+    if (!err && strcasecmp(name, "server") == 0) request->has_server_header = true;
+    skink__runtime_leave(here);
+    return err;
+}
+
+static int respond(skink_request *request, const struct skink__answer *answer)
+{
+    skink_scheduler *here = skink__runtime_enter();
+    int err = -EPERM;
+    if (here && here == request->server->scheduler) {
+        err = refusal(request);
+        if (!err) err = skink__answer(request, answer);
+        /* The connection broke under this very answer: that is a client that had gone. */
+        if (err == -ECANCELED && request->state == SKINK__REQUEST_GONE && !request->drop_counted)
+            (void)refusal(request);
+    }
+    skink__runtime_leave(here);
+    return err;
+}
+
+int skink_respond(skink_request *request, int status, const char *content_type, const void *body, size_t length_bytes)
+{
+    if (!request || status < 200 || status > 599 || (!body && length_bytes)) return -EINVAL;
+    if (length_bytes && !has_body(status)) return -EINVAL;
+    if (content_type && !value_is_valid(content_type)) return -EINVAL;
+    struct skink__answer answer = {
+        .status = status, .content_type = content_type, .body = body, .length = length_bytes, .handlers_lines = true
+    };
+    return respond(request, &answer);
+}
+
+int skink_respond_text(skink_request *request, int status, const char *text)
+{
+    if (!text) return -EINVAL;
+    return skink_respond(request, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+int skink_respond_error(skink_request *request, int status, int number, const char *message)
+{
+    if (!request || !message || status < 200 || status > 599 || !has_body(status)) return -EINVAL;
+    char body[SKINK__ERROR_BODY_BYTES];
+    struct skink__answer answer = {
+        .status = status, .content_type = "application/json", .body = body, .handlers_lines = true
+    };
+    answer.length = skink__error_body(body, status, number, message, request->index, NULL);
+    return respond(request, &answer);
+}
