@@ -47,6 +47,7 @@ SKINK_API bool skink_future_is_done(const skink_future *future) SKINK_ANY_THREAD
  *   -ETIMEDOUT  deadline_ns passed first
  *   -ECANCELED  the calling task was cancelled
  *   -EPERM      inside the runtime section, where nothing may wait
+ *   -ENOMEM     no memory for the deadline's timer
  */
 SKINK_NODISCARD SKINK_API int skink_await(skink_future *future, uint64_t deadline_ns,
                                           void **ret_value) SKINK_ANY_THREAD SKINK_SUSPENDS;

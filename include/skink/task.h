@@ -62,7 +62,7 @@ SKINK_API int skink_task_cancel(skink_task *task) SKINK_ANY_THREAD;
  * Wait until the task has ended or deadline_ns passes. Suspends a task, blocks any other thread.
  *   0            it has ended
  *   -ETIMEDOUT, -ECANCELED (the caller was cancelled, or the task was dropped at a stop), -EDEADLK (itself),
- *   -EPERM (inside the runtime section)
+ *   -EPERM (inside the runtime section), -ENOMEM (no memory for the deadline's timer), -EINVAL (a NULL)
  */
 SKINK_NODISCARD SKINK_API int skink_task_await(skink_task *task, uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_SUSPENDS;
 
@@ -75,8 +75,8 @@ SKINK_API const char *skink_task_name(const skink_task *task) SKINK_ANY_THREAD;
 /* Let the other ready tasks run first. Returns 0, -ECANCELED, or -EPERM outside a task. */
 SKINK_NODISCARD SKINK_API int skink_yield(void) SKINK_IN_TASK SKINK_SUSPENDS;
 
-/* Suspend this task until deadline_ns. Returns 0, -ECANCELED, or -EPERM outside a task. Timers have a
- * resolution of one millisecond and never fire early. */
+/* Suspend this task until deadline_ns. Returns 0, -ECANCELED, -EPERM outside a task, or -ENOMEM without memory for
+ * the timer. Timers have a resolution of one millisecond and never fire early. */
 SKINK_NODISCARD SKINK_API int skink_sleep_until(uint64_t deadline_ns) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /* The same, delay_ns from now. */
