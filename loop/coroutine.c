@@ -33,6 +33,7 @@ static inline __attribute__((always_inline)) void switch_context(struct skink__c
     __tsan_switch_to_fiber(to->tsan_fiber, 0);
 #endif
     skink__switch_stack(&from->sp, to->sp);
+    SKINK__LAND_HERE();
 #if SKINK__ASAN
     __sanitizer_finish_switch_fiber(from->asan_fake_stack, NULL, NULL);
 #endif

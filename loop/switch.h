@@ -13,15 +13,18 @@
 #endif
 
 /* With indirect branch tracking, the place behind a call that is returned to by a jump must be a landing pad. The
- * compiler makes it one when it knows of the jump. */
+ * compiler makes it one when it knows of the jump, and when the call is not made a tail call, which would move the place
+ * to a caller that knows nothing. */
 #if defined(__CET__) && (__CET__ & 1) != 0
 #if __has_attribute(indirect_return)
 #define SKINK__RETURNS_BY_JUMP __attribute__((indirect_return))
 #else
 #define SKINK__RETURNS_BY_JUMP __attribute__((returns_twice))
 #endif
+#define SKINK__LAND_HERE() __asm__ volatile("")
 #else
 #define SKINK__RETURNS_BY_JUMP
+#define SKINK__LAND_HERE() ((void)0)
 #endif
 
 /*
