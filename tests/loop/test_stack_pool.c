@@ -5,6 +5,7 @@
  * What uses up a limit of the process, or is expected to crash, runs in a child.
  */
 #include "loop/stack_pool.h"
+#include "skink/hooks.h"
 #include "tests/support/case.h"
 #include "tests/support/process.h"
 #include <pthread.h>
@@ -17,6 +18,9 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if TEST_ASAN
+#include <sanitizer/lsan_interface.h>
+#endif
 
 enum { STACK_BYTES = 64 * 1024, PAGE_BYTES = 4096 };
 
@@ -348,6 +352,50 @@ static void stacks_in_use_keep_their_content_whatever_the_pool_does(void **state
     skink__stack_pool_fini(&pool);
 }
 
+/* What sanitizers must know. */
+
+#if TEST_ASAN
+static void hold_memory(void *arg)
+{
+    void *volatile held = malloc(1000);
+    suspend_for_ever(arg);
+    free(held);
+}
+
+/* Writes over what the stack of the caller's later callees has kept of a pointer. */
+__attribute__((noinline)) static void scrub_stack(void)
+{
+    volatile char dirt[32 * 1024];
+    memset((char *)dirt, 0, sizeof dirt);
+}
+
+static int suspend_with_memory(void *arg)
+{
+    (void)arg;
+    static struct skink__stack_pool pool;
+    skink__stack_pool_init(&pool, STACK_BYTES);
+    run(skink__stack_acquire(&pool), hold_memory);
+    scrub_stack();
+    CHECK(__lsan_do_recoverable_leak_check() == 0);
+    /* With the stack gone it is one: the check does find it. */
+    skink__stack_pool_fini(&pool);
+    CHECK(freopen("/dev/null", "w", stderr));
+    return __lsan_do_recoverable_leak_check() == 1 ? 0 : 2;
+}
+
+static void memory_known_to_a_suspended_coroutine_only_is_no_leak(void **state)
+{
+    (void)state;
+    assert_child_ok(suspend_with_memory, NULL);
+}
+#else
+static void memory_known_to_a_suspended_coroutine_only_is_no_leak(void **state)
+{
+    (void)state;
+    test_skip("without AddressSanitizer nobody looks for leaks");
+}
+#endif
+
 /* Running out. */
 
 static int run_out_of_address_space(void *arg)
@@ -382,6 +430,57 @@ static void acquire_returns_null_without_memory_and_recovers(void **state)
     (void)state;
     if (TEST_ASAN || TEST_TSAN) test_skip("sanitizers need all the address space there is");
     assert_child_ok(run_out_of_address_space, NULL);
+}
+
+/* The host's memory hooks, with a number of allocations left. */
+static int allocations_left;
+
+static void *allocate_some(size_t size_bytes, void *arg)
+{
+    (void)arg;
+    return allocations_left-- > 0 ? malloc(size_bytes) : NULL;
+}
+
+static void *reallocate_none(void *memory, size_t size_bytes, void *arg)
+{
+    (void)memory, (void)size_bytes, (void)arg;
+    return NULL;
+}
+
+static void release_any(void *memory, void *arg)
+{
+    (void)arg;
+    free(memory);
+}
+
+static int run_out_of_heap(void *arg)
+{
+    (void)arg;
+    skink_hooks hooks = SKINK_HOOKS_INIT;
+    hooks.allocate = allocate_some;
+    hooks.reallocate = reallocate_none;
+    hooks.release = release_any;
+    CHECK(skink_hooks_set(&hooks) == 0);
+    struct skink__stack_pool pool;
+    skink__stack_pool_init(&pool, STACK_BYTES);
+    int mappings = mapping_count();
+    CHECK(skink__stack_acquire(&pool) == NULL);
+    CHECK(mapping_count() == mappings);
+    allocations_left = 1;
+    int count = 0;
+    while (skink__stack_acquire(&pool))
+        count++;
+    CHECK(count == 16); /* the first slab */
+    allocations_left = 1;
+    CHECK(skink__stack_acquire(&pool));
+    skink__stack_pool_fini(&pool);
+    return 0;
+}
+
+static void acquire_returns_null_without_heap_and_recovers(void **state)
+{
+    (void)state;
+    assert_child_ok(run_out_of_heap, NULL);
 }
 
 static void *do_nothing(void *arg)
@@ -487,6 +586,8 @@ static const struct test_case cases[] = {
     CASE(trim_unmaps_slabs_without_a_stack_in_use),
     CASE(stacks_in_use_keep_their_content_whatever_the_pool_does),
     CASE(acquire_returns_null_without_memory_and_recovers),
+    CASE(acquire_returns_null_without_heap_and_recovers),
+    CASE(memory_known_to_a_suspended_coroutine_only_is_no_leak),
     CASE_TIMEOUT(exhausted_mappings_leave_room_for_threads, 60),
 };
 TEST_MAIN(cases, NULL, NULL)
