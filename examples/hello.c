@@ -5,7 +5,8 @@
 
 static void hello(skink_request *request, void *arg)
 {
-    (void)!skink_respond_text(request, 200, arg);
+    (void)arg;
+    (void)!skink_respond_text(request, 200, "hello\n");
 }
 
 int main(void)
@@ -15,7 +16,7 @@ int main(void)
     skink_http_server *server;
     if (skink_scheduler_create(NULL, &loop) || skink_recovery_create(NULL, &recovery) ||
         skink_recovery_watch(recovery, loop) || skink_http_server_create(loop, NULL, &server) ||
-        skink_http_route(server, "GET", "/hello", NULL, hello, "hello\n") || skink_scheduler_start(loop) ||
+        skink_http_route(server, "GET", "/hello", NULL, hello, NULL) || skink_scheduler_start(loop) ||
         skink_http_listen(server, "127.0.0.1:8080", NULL))
         return 1;
     for (;;)
