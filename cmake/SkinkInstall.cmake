@@ -40,3 +40,12 @@ if(TARGET skinkd)
     set_target_properties(skinkd PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
     install(TARGETS skinkd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+
+install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+if(SKINK_BUILD_SKINKD)
+    install(FILES app/skinkd.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME skinkd.example.yaml)
+    install(FILES docs/skinkd.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
+    # Not there yet: OPTIONAL.
+    install(DIRECTORY app/systemd/ DESTINATION lib/systemd/system OPTIONAL FILES_MATCHING PATTERN "skinkd*.service"
+            PATTERN "skinkd*.socket")
+endif()
