@@ -1,15 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* memory.c - the allocator: the host's if it set one, else libc's. */
+/* memory.c - the allocator: the host's if it set one, else the arena. */
 #include "loop/memory.h"
+#include "loop/arena.h"
 #include "loop/hooks.h"
+#include "loop/sanitizer.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
+
+/* Sanitizers know libc's heap, and find in it what they would not find in an arena. */
+#if SKINK__ASAN || SKINK__TSAN
+#define DEFAULT_ALLOCATE malloc
+#define DEFAULT_REALLOCATE realloc
+#define DEFAULT_RELEASE free
+#else
+#define DEFAULT_ALLOCATE skink__arena_alloc
+#define DEFAULT_REALLOCATE skink__arena_realloc
+#define DEFAULT_RELEASE skink__arena_free
+#endif
 
 void *skink__alloc(size_t size_bytes)
 {
     const skink_hooks *hooks = skink__hooks();
-    return hooks->allocate ? hooks->allocate(size_bytes, hooks->arg) : malloc(size_bytes);
+    return hooks->allocate ? hooks->allocate(size_bytes, hooks->arg) : DEFAULT_ALLOCATE(size_bytes);
 }
 
 void *skink__zalloc(size_t size_bytes)
@@ -22,7 +36,8 @@ void *skink__zalloc(size_t size_bytes)
 void *skink__realloc(void *memory, size_t size_bytes)
 {
     const skink_hooks *hooks = skink__hooks();
-    return hooks->reallocate ? hooks->reallocate(memory, size_bytes, hooks->arg) : realloc(memory, size_bytes);
+    return hooks->reallocate ? hooks->reallocate(memory, size_bytes, hooks->arg)
+                             : DEFAULT_REALLOCATE(memory, size_bytes);
 }
 
 void skink__free(void *memory)
@@ -32,7 +47,19 @@ void skink__free(void *memory)
     if (hooks->release)
         hooks->release(memory, hooks->arg);
     else
-        free(memory);
+        DEFAULT_RELEASE(memory);
+}
+
+static void *zalloc_array(size_t count, size_t size_bytes)
+{
+    size_t bytes;
+    return __builtin_mul_overflow(count, size_bytes, &bytes) ? NULL : skink__zalloc(bytes);
+}
+
+int skink_uv_replace_allocator(void)
+{
+    skink__hooks_freeze(); /* blocks must go back where they came from */
+    return uv_replace_allocator(skink__alloc, skink__realloc, zalloc_array, skink__free);
 }
 
 /* The host's allocator need not align to cache lines: so a little more, and its address right in front of ours. */

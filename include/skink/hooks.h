@@ -37,7 +37,8 @@ typedef struct skink_hooks {
     void (*panic)(const char *condition, const char *file, int line, void *arg);
 
     /* Memory for everything the library allocates, called from any thread, inside the runtime section too:
-     * they must never wait for something that a stuck task can hold. All three or none. NULL: libc. */
+     * they must never wait for something that a stuck task can hold. All three or none. NULL: an arena of skink's
+     * own, so that a thread that is stuck inside malloc stops nobody else. */
     void *(*allocate)(size_t size_bytes, void *arg);
     void *(*reallocate)(void *memory, size_t size_bytes, void *arg);
     void (*release)(void *memory, void *arg);
@@ -61,6 +62,13 @@ typedef struct skink_hooks {
  *   -EBUSY   a scheduler has been created already
  */
 SKINK_NODISCARD SKINK_API int skink_hooks_set(const skink_hooks *hooks) SKINK_ANY_THREAD;
+
+/*
+ * Let libuv allocate where skink does, in the whole process, for the same reason. skinkd does so; a host that uses
+ * libuv elsewhere decides for itself. Call it before the first use of libuv and after skink_hooks_set().
+ *   -EINVAL  libuv refused
+ */
+SKINK_NODISCARD SKINK_API int skink_uv_replace_allocator(void) SKINK_ANY_THREAD;
 
 #ifdef __cplusplus
 }
