@@ -151,10 +151,11 @@ struct race {
 static void await_race(void *arg)
 {
     struct race *race = arg;
-    int err = skink_await(race->future, race->deadline_ns, NULL);
+    skink_future *future = race->future; /* the next round's, once `ended` has been counted up */
+    int err = skink_await(future, race->deadline_ns, NULL);
     assert_true(err == 0 || err == -ETIMEDOUT);
+    skink_future_unref(future);
     atomic_fetch_add(&race->ended, 1);
-    skink_future_unref(race->future);
 }
 
 static void a_wait_ends_once_when_deadline_and_completion_meet(void **state)
