@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MODULES_MAX 256
+
 typedef int (*module_init)(const skink_module *module);
 
 /* Without a slash the loader would look in the system's folders and not here. */
@@ -21,6 +23,24 @@ static void *open_object(const char *file)
     void *object = dlopen(here, RTLD_NOW | RTLD_LOCAL);
     free(here);
     return object;
+}
+
+/* The loader gives the same object for the same file; its routes would collide with themselves. */
+static bool check_first(const char *file, void *object, char *complaint)
+{
+    static void *loaded[MODULES_MAX];
+    static size_t count;
+    for (size_t i = 0; i < count; i++) {
+        if (loaded[i] != object) continue;
+        snprintf(complaint, MODULE_COMPLAINT_BYTES, "%s: loaded already; expected each --module once", file);
+        return false;
+    }
+    if (count == MODULES_MAX) {
+        snprintf(complaint, MODULE_COMPLAINT_BYTES, "%s: too many modules; expected at most %d", file, MODULES_MAX);
+        return false;
+    }
+    loaded[count++] = object;
+    return true;
 }
 
 static bool check_abi(const char *file, void *object, char *complaint)
@@ -73,5 +93,6 @@ bool skink__module_load(const char *file, skink_scheduler *scheduler, skink_http
         snprintf(complaint, MODULE_COMPLAINT_BYTES, "cannot load the module: %s", dlerror());
         return false;
     }
-    return check_abi(file, object, complaint) && run_init(file, object, scheduler, http_server, complaint);
+    return check_first(file, object, complaint) && check_abi(file, object, complaint) &&
+           run_init(file, object, scheduler, http_server, complaint);
 }
