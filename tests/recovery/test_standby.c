@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* No thread can be created: nothing is lost, health says so, and recovery goes on as soon as there is one. */
+#include "tests/recovery/fixture.h"
+#include "tests/support/process.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The linker sends every call of pthread_create() here (CMakeLists.txt). */
+static _Atomic bool threads_fail;
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg);
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg)
+{
+    if (atomic_load(&threads_fail)) return EAGAIN;
+    return __real_pthread_create(thread, attributes, main, arg);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    atomic_store(&threads_fail, false);
+    return 0;
+}
+
+static void start(struct fixture *f)
+{
+    skink_recovery_options options = { .deadlock_timeout_ns = 20 * SKINK_MS };
+    fixture_start(f, &options);
+}
+
+static void create_says_that_it_has_no_threads(void **state)
+{
+    (void)state;
+    skink_recovery *recovery = NULL;
+    int fds = test_fd_count(0);
+    atomic_store(&threads_fail, true);
+    assert_int_equal(skink_recovery_create(NULL, &recovery), -EAGAIN);
+    assert_null(recovery);
+    assert_int_equal(test_fd_count(0), fds);
+}
+
+/*
+ * | slice | standby | what happens                                  |
+ * | first | 1       | taken over; none can be created for the next  |
+ * | second| 0       | stays on the loop; what is queued waits       |
+ * |       | 1 again | taken over; what was queued runs              |
+ */
+static void without_a_standby_nothing_is_done_until_there_is_one(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s[2];
+    start(&f);
+    atomic_store(&threads_fail, true);
+    stuck_init(&s[0]);
+    stuck_init(&s[1]);
+    stuck_spawn(&f, &s[0]);
+    test_wait_until(fixture_stats(&f).takeovers == 1, 5000);
+    test_wait_until(skink_recovery_health(f.recovery) == SKINK_HEALTH_NO_STANDBY, 5000);
+    stuck_spawn(&f, &s[1]);
+    test_wait_until(atomic_load(&s[1].started_ns) != 0, 5000);
+    assert_false(loop_is_alive(&f, 300));
+    skink_recovery_stats stats = fixture_stats(&f);
+    assert_int_equal(stats.deadlocks, 1);
+    assert_int_equal(stats.strays, 1);
+    assert_int_equal(stats.standby_threads, 0);
+    assert_true(stats.standby_failures >= 2); /* it keeps trying, */
+    assert_true(stats.standby_failures < 20); /* but not all the time */
+
+    atomic_store(&threads_fail, false);
+    test_wait_until(fixture_stats(&f).takeovers == 2, 5000);
+    assert_true(loop_is_alive(&f, 5000));
+    test_wait_until(skink_recovery_health(f.recovery) == SKINK_HEALTH_OK, 5000);
+    for (int i = 0; i < 2; i++) {
+        stuck_release(&s[i]);
+        test_wait_until(atomic_load(&s[i].ended), 5000);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void slice_that_comes_free_before_a_standby_is_there_just_goes_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s[2];
+    start(&f);
+    atomic_store(&threads_fail, true);
+    stuck_init(&s[0]);
+    stuck_init(&s[1]);
+    stuck_spawn(&f, &s[0]);
+    test_wait_until(fixture_stats(&f).takeovers == 1, 5000);
+    stuck_spawn(&f, &s[1]);
+    test_wait_until(fixture_stats(&f).current_slice_ns > 100 * SKINK_MS, 5000);
+    stuck_release(&s[1]);
+    test_wait_until(atomic_load(&s[1].ended), 5000);
+    assert_int_equal(atomic_load(&s[1].started_tid), atomic_load(&s[1].ended_tid));
+    atomic_store(&threads_fail, false);
+    stuck_release(&s[0]);
+    test_wait_until(atomic_load(&s[0].ended), 5000);
+    assert_int_equal(fixture_stats(&f).deadlocks, 1);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void several_standbys_serve_several_takeovers_without_new_threads(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s[3];
+    skink_recovery_options options = { .deadlock_timeout_ns = 20 * SKINK_MS, .standby_threads = 3 };
+    fixture_start(&f, &options);
+    assert_int_equal(fixture_stats(&f).standby_threads, 3);
+    atomic_store(&threads_fail, true);
+    for (int i = 0; i < 3; i++) {
+        stuck_init(&s[i]);
+        stuck_spawn(&f, &s[i]);
+    }
+    test_wait_until(fixture_stats(&f).takeovers == 3, 5000);
+    assert_true(loop_is_alive(&f, 5000));
+    atomic_store(&threads_fail, false);
+    for (int i = 0; i < 3; i++) {
+        stuck_release(&s[i]);
+        test_wait_until(atomic_load(&s[i].ended), 5000);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+/* ---- the real limit, as a user whom it binds; in a process of its own, since there is no way back ---- */
+
+enum { NOBODY = 65534 };
+
+static void limit_threads(bool on)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NPROC, &limit) != 0) _exit(90);
+    limit.rlim_cur = on ? 1 : limit.rlim_max;
+    if (setrlimit(RLIMIT_NPROC, &limit) != 0) _exit(91);
+}
+
+static bool wait_for(bool (*condition)(struct fixture *f), struct fixture *f)
+{
+    uint64_t deadline = test_now_ns() + test_ms(10000);
+    while (!condition(f) && test_now_ns() < deadline)
+        test_nap();
+    return condition(f);
+}
+
+static bool has_no_standby(struct fixture *f)
+{
+    return skink_recovery_health(f->recovery) == SKINK_HEALTH_NO_STANDBY;
+}
+
+static bool is_well(struct fixture *f)
+{
+    return skink_recovery_health(f->recovery) == SKINK_HEALTH_OK;
+}
+
+static bool has_recovered_twice(struct fixture *f)
+{
+    return fixture_stats(f).takeovers == 2;
+}
+
+static int live_under_the_limit(void)
+{
+    struct fixture f;
+    struct stuck s[2];
+    if (getuid() == 0 && (setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0)) return 10;
+    start(&f);
+    limit_threads(true);
+    stuck_init(&s[0]);
+    stuck_init(&s[1]);
+    stuck_spawn(&f, &s[0]);
+    if (!wait_for(has_no_standby, &f)) return 11;
+    stuck_spawn(&f, &s[1]);
+    if (loop_is_alive(&f, 200)) return 12;
+    limit_threads(false);
+    if (!wait_for(has_recovered_twice, &f)) return 13;
+    if (!loop_is_alive(&f, 5000)) return 14;
+    if (!wait_for(is_well, &f)) return 15;
+    stuck_release(&s[0]);
+    stuck_release(&s[1]);
+    return fixture_stop(&f) == 0 ? 0 : 16;
+}
+
+static void process_at_its_thread_limit_recovers_when_that_is_lifted(void **state)
+{
+    (void)state;
+    if (TEST_TSAN) test_skip("ThreadSanitizer's own threads are caught by the limit");
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) _exit(live_under_the_limit());
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static const struct test_case cases[] = {
+    CASE(create_says_that_it_has_no_threads),
+    CASE(without_a_standby_nothing_is_done_until_there_is_one),
+    CASE(slice_that_comes_free_before_a_standby_is_there_just_goes_on),
+    CASE(several_standbys_serve_several_takeovers_without_new_threads),
+    CASE_TIMEOUT(process_at_its_thread_limit_recovers_when_that_is_lifted, 40),
+};
+TEST_MAIN(cases, setup, NULL)
