@@ -92,6 +92,13 @@ void stuck_release(struct stuck *s)
     sem_post(&s->release);
 }
 
+void warm_up_libuv(void)
+{
+    skink_scheduler *scheduler;
+    assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+    skink_scheduler_destroy(scheduler);
+}
+
 static void raise_flag(void *arg)
 {
     atomic_store((_Atomic bool *)arg, true);

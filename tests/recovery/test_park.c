@@ -38,6 +38,10 @@ static void idle_watchdog_does_nothing(void **state)
     let_pass(2000); /* 40 timeouts */
     assert_int_equal(fixture_stats(&f).ticks, ticks);
     assert_int_equal(thread_voluntary_switches(watchdog), switches);
+    assert_true(loop_is_alive(&f, 5000));
+    let_it_park(&f);
+    assert_true(fixture_stats(&f).ticks > ticks);
+    assert_true(fixture_stats(&f).suspended_ns < SKINK_S); /* a rest is not a suspension */
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -118,6 +122,7 @@ static void destroyed_scheduler_is_let_go_of(void **state)
 {
     (void)state;
     struct fixture f = { 0 };
+    warm_up_libuv();
     assert_int_equal(skink_recovery_create(NULL, &f.recovery), 0);
     int fds = test_fd_count(0);
     assert_int_equal(skink_scheduler_create(NULL, &f.scheduler), 0);

@@ -165,6 +165,11 @@ static bool has_recovered_twice(struct fixture *f)
     return fixture_stats(f).takeovers == 2;
 }
 
+static bool has_no_stray(struct fixture *f)
+{
+    return fixture_stats(f).strays == 0;
+}
+
 static int live_under_the_limit(void)
 {
     struct fixture f;
@@ -184,6 +189,7 @@ static int live_under_the_limit(void)
     if (!wait_for(is_well, &f)) return 15;
     stuck_release(&s[0]);
     stuck_release(&s[1]);
+    if (!wait_for(has_no_stray, &f)) return 17;
     return fixture_stop(&f) == 0 ? 0 : 16;
 }
 

@@ -56,6 +56,9 @@ static void declared_in_time(uint64_t timeout_ns, bool spin, int rounds)
         uint64_t deferred;
         uint64_t took = declaration_time(&f, &s, &deferred);
         assert_true(took >= timeout_ns);
+        test_wait_until(atomic_load(&f.incidents) == (uint64_t)round + 1, 5000);
+        assert_true(f.last.effective_ns >= timeout_ns);
+        assert_true(f.last.slice_ns >= f.last.effective_ns);
         took -= deferred < took ? deferred : took;
         if (took < best) best = took;
         in_time += took <= latest(timeout_ns);
