@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/recovery/fixture.h"
+#include "tests/support/process.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,11 +93,13 @@ void stuck_release(struct stuck *s)
     sem_post(&s->release);
 }
 
-void warm_up_libuv(void)
+void warm_up(void)
 {
     skink_scheduler *scheduler;
     assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+    assert_int_equal(skink_scheduler_start(scheduler), 0);
     skink_scheduler_destroy(scheduler);
+    test_wait_until(test_thread_count(0) == (TEST_TSAN ? 2 : 1), 5000);
 }
 
 static void raise_flag(void *arg)

@@ -42,8 +42,8 @@ void stuck_spawn(struct fixture *f, struct stuck *s);
 void stuck_task(void *arg);
 void stuck_release(struct stuck *s);
 
-/* libuv keeps a few descriptors for the process from the first loop on; open them before counting. */
-void warm_up_libuv(void);
+/* Before counting: libuv keeps a few descriptors from the first loop on, and a sanitizer a thread from the first one. */
+void warm_up(void);
 
 /* Does the loop still run tasks? A task that is posted now has run within timeout_ms. */
 bool loop_is_alive(struct fixture *f, unsigned timeout_ms);

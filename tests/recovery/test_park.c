@@ -122,7 +122,7 @@ static void destroyed_scheduler_is_let_go_of(void **state)
 {
     (void)state;
     struct fixture f = { 0 };
-    warm_up_libuv();
+    warm_up();
     assert_int_equal(skink_recovery_create(NULL, &f.recovery), 0);
     int fds = test_fd_count(0);
     assert_int_equal(skink_scheduler_create(NULL, &f.scheduler), 0);

@@ -127,7 +127,7 @@ static void every_health_has_a_sentence(void **state)
 static void destroy_leaves_no_thread_and_no_descriptor(void **state)
 {
     (void)state;
-    warm_up_libuv();
+    warm_up();
     int threads = test_thread_count(0), fds = test_fd_count(0);
     for (int i = 0; i < 20; i++) {
         struct fixture f;

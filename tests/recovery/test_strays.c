@@ -164,6 +164,7 @@ static void stray_may_outlive_recovery_and_scheduler(void **state)
     (void)state;
     struct fixture f;
     static struct stuck s[2]; /* nothing tells us when the strays have looked at it for the last time */
+    warm_up();
     int threads = test_thread_count(0);
     start_with_limit(&f);
     stick(&f, &s[0]); /* the scheduler's own thread */
