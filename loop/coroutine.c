@@ -19,6 +19,7 @@
 #if SKINK__TSAN
 #include <sanitizer/tsan_interface.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #endif
 
 /* All that a switch is, to the sanitizers and to the machine. Inlined, so that a plain build is a tail call. */
@@ -101,20 +102,44 @@ static void coroutine_main(void *arg)
 }
 #endif
 
-void skink__coroutine_init(struct skink__coroutine *co, void *stack_bottom)
-{
-    *co = (struct skink__coroutine){
-        .context = { .stack_bottom = stack_bottom, .stack_bytes = (size_t)((char *)co - (char *)stack_bottom) },
-    };
 #if SKINK__TSAN
-    co->context.tsan_fiber = __tsan_create_fiber(0);
+/* TSan ends the process at 8,128 threads and fibers. Some are left to threads. */
+enum { FIBERS_MAX = 7500 };
+static _Atomic int fiber_count; /* any thread, relaxed: a limit, which orders nothing */
+
+static void *fiber_create(void)
+{
+    if (atomic_fetch_add_explicit(&fiber_count, 1, memory_order_relaxed) < FIBERS_MAX) return __tsan_create_fiber(0);
+    atomic_fetch_sub_explicit(&fiber_count, 1, memory_order_relaxed);
+    return NULL;
+}
+
+static void fiber_destroy(void *fiber)
+{
+    __tsan_destroy_fiber(fiber);
+    atomic_fetch_sub_explicit(&fiber_count, 1, memory_order_relaxed);
+}
 #endif
+
+bool skink__coroutine_init(struct skink__coroutine *co, void *stack_bottom)
+{
+    void *fiber = NULL;
+#if SKINK__TSAN
+    fiber = fiber_create();
+    if (!fiber) return false;
+#endif
+    *co = (struct skink__coroutine){
+        .context = { .stack_bottom = stack_bottom,
+                     .stack_bytes = (size_t)((char *)co - (char *)stack_bottom),
+                     .tsan_fiber = fiber },
+    };
+    return true;
 }
 
 void skink__coroutine_fini(struct skink__coroutine *co)
 {
 #if SKINK__TSAN
-    __tsan_destroy_fiber(co->context.tsan_fiber);
+    fiber_destroy(co->context.tsan_fiber);
 #endif
     (void)co;
 }

@@ -8,6 +8,7 @@
 #ifndef SKINK_LOOP_COROUTINE_H
 #define SKINK_LOOP_COROUTINE_H
 #include "loop/sanitizer.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 /* A place that can be switched to: an OS thread's own stack, or a coroutine's. */
@@ -33,8 +34,9 @@ struct skink__coroutine {
 /* Fill in the context of the calling OS thread. */
 void skink__context_init_thread(struct skink__context *context);
 
-/* Make a coroutine of the stack that reaches from stack_bottom up to co, which is a multiple of 16. */
-void skink__coroutine_init(struct skink__coroutine *co, void *stack_bottom);
+/* Make a coroutine of the stack that reaches from stack_bottom up to co, which is a multiple of 16. False, with nothing
+ * done, when ThreadSanitizer cannot take any more of them. */
+bool skink__coroutine_init(struct skink__coroutine *co, void *stack_bottom);
 
 /* Forget it; the memory is the caller's. Nobody stands on its stack. */
 void skink__coroutine_fini(struct skink__coroutine *co);

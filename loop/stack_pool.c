@@ -28,9 +28,6 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
-/* ThreadSanitizer ends the process at 8,128 threads and fibers; up to here a stack fails to be had instead. */
-#define TSAN_STACK_MAX 7500
-
 enum {
     SLAB_STACKS_MIN = 16,
     SLAB_STACKS_MAX = 4096,
@@ -195,19 +192,22 @@ static struct skink__stack_slab *pool_grow(struct skink__stack_pool *pool)
 static struct skink__coroutine *stack_open(struct skink__stack_pool *pool, struct skink__stack_slab *slab, size_t index)
 {
     struct header *header = stack_header(pool, slab, index);
-    skink__coroutine_init(&header->co, stack_guard_page(pool, slab, index) + page_bytes());
+    if (!skink__coroutine_init(&header->co, stack_guard_page(pool, slab, index) + page_bytes())) return NULL;
     header->slab = slab;
     return &header->co;
 }
 
 static struct skink__coroutine *stack_carve(struct skink__stack_pool *pool)
 {
-    if (pool->exhausted || (SKINK__TSAN && pool->allocated >= TSAN_STACK_MAX)) return NULL;
+    if (pool->exhausted) return NULL;
     struct skink__stack_slab *slab = pool->slabs;
     if (!slab || slab->carved_count == slab->stack_count) slab = pool_grow(pool);
     if (!slab || !guard_install(pool, stack_guard_page(pool, slab, slab->carved_count))) return NULL;
+    struct skink__coroutine *co = stack_open(pool, slab, slab->carved_count);
+    if (!co) return NULL;
+    slab->carved_count++;
     pool->allocated++;
-    return stack_open(pool, slab, slab->carved_count++);
+    return co;
 }
 
 static struct skink__coroutine *stack_warm(struct skink__stack_pool *pool)
@@ -219,10 +219,12 @@ static struct skink__coroutine *stack_warm(struct skink__stack_pool *pool)
     while (slab->cold[word] == 0)
         word++;
     size_t bit = (size_t)__builtin_ctzll(slab->cold[word]);
+    struct skink__coroutine *co = stack_open(pool, slab, word * BITS_PER_WORD + bit);
+    if (!co) return NULL;
     slab->cold[word] &= slab->cold[word] - 1;
     slab->cold_count--;
     pool->cold_count--;
-    return stack_open(pool, slab, word * BITS_PER_WORD + bit);
+    return co;
 }
 
 struct skink__coroutine *skink__stack_acquire(struct skink__stack_pool *pool)
@@ -290,6 +292,7 @@ void skink__stack_pool_trim(struct skink__stack_pool *pool, size_t keep)
         /* A slab with no other stack goes as a whole, page tables and mappings included. */
         if (trimmed && cold_count == slab->carved_count && slab_unmap(pool, slab)) {
             pool->cold_count -= cold_count;
+            pool->exhausted = false; /* its mappings are free again */
             *link = next;
             continue;
         }

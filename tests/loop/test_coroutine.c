@@ -43,7 +43,7 @@ static void strand_open(struct strand *s, void (*entry)(void *arg))
     assert_ptr_not_equal(s->memory, MAP_FAILED);
     size_t header_bytes = (sizeof *s->co + 15) / 16 * 16;
     s->co = (struct skink__coroutine *)(void *)(s->memory + STACK_BYTES - header_bytes);
-    skink__coroutine_init(s->co, s->memory);
+    assert_true(skink__coroutine_init(s->co, s->memory));
     skink__context_init_thread(&s->outside);
     skink__coroutine_prepare(s->co, entry, s);
 }

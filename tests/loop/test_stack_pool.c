@@ -408,6 +408,27 @@ static void memory_known_to_a_suspended_coroutine_only_is_no_leak(void **state)
 }
 #endif
 
+#if TEST_TSAN
+static void threadsanitizer_runs_out_of_fibers_gracefully(void **state)
+{
+    (void)state;
+    struct skink__stack_pool pool;
+    for (int round = 0; round < 2; round++) {
+        skink__stack_pool_init(&pool, STACK_BYTES);
+        while (skink__stack_acquire(&pool))
+            continue;
+        assert_in_range(pool.allocated, 7000, 8000);
+        skink__stack_pool_fini(&pool);
+    }
+}
+#else
+static void threadsanitizer_runs_out_of_fibers_gracefully(void **state)
+{
+    (void)state;
+    test_skip("not a build with ThreadSanitizer");
+}
+#endif
+
 /* Running out. */
 
 static int run_out_of_address_space(void *arg)
@@ -559,7 +580,16 @@ static int run_out_of_mappings(void *arg)
     skink__stack_release(&pools[0], last);
     CHECK(skink__stack_acquire(&pools[0]) == last);
     CHECK(skink__stack_acquire(&pools[0]) == NULL);
+    /* With mappings given back it grows again. */
+    for (size_t i = 0; i < counts[0]; i++)
+        skink__stack_release(&pools[0], stacks[i]);
+    skink__stack_pool_trim(&pools[0], 0);
+    CHECK(!pools[0].exhausted);
     int mappings = mapping_count();
+    for (size_t i = 0; i < counts[0]; i++)
+        CHECK(skink__stack_acquire(&pools[0]));
+    CHECK(mapping_count() > mappings + 50000);
+    mappings = mapping_count();
     for (int p = 0; p < POOLS; p++)
         skink__stack_pool_fini(&pools[p]);
     CHECK(mapping_count() < mappings - 60000);
@@ -599,6 +629,7 @@ static const struct test_case cases[] = {
     CASE(stacks_in_use_keep_their_content_whatever_the_pool_does),
     CASE(acquire_returns_null_without_memory_and_recovers),
     CASE(acquire_returns_null_without_heap_and_recovers),
+    CASE_TIMEOUT(threadsanitizer_runs_out_of_fibers_gracefully, 30),
     CASE(memory_known_to_a_suspended_coroutine_only_is_no_leak),
     CASE_TIMEOUT(exhausted_mappings_leave_room_for_threads, 60),
 };
