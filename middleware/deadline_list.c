@@ -50,7 +50,6 @@ static void arm(struct skink__deadlines *deadlines, uint64_t at_ns, uint64_t now
 
 int skink__deadlines_init(struct skink__deadlines *deadlines, uv_loop_t *loop, void *arg)
 {
-    deadlines->list_count = 0;
     deadlines->armed_ns = UINT64_MAX;
     deadlines->arg = arg;
     return uv_timer_init(loop, &deadlines->timer);

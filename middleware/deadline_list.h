@@ -37,7 +37,8 @@ struct skink__deadlines {
     void *arg;         /* for the expired functions */
 };
 
-/* The timer's memory must live until its close callback, which is the owner's to give. */
+/* Of zeroed memory, before or after its lists are. The timer's memory must live until its close callback, which is the
+ * owner's to give. */
 int skink__deadlines_init(struct skink__deadlines *deadlines, uv_loop_t *loop, void *arg);
 
 /* At most SKINK__DEADLINE_LISTS lists. */
