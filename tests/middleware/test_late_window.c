@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/middleware/test_late_window.c - requests that get stuck: exactly one answer each, whoever gives it. */
+#include "middleware/error_numbers.h"
+#include "tests/middleware/fixture.h"
+#include "tests/support/wait.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define H "Host: a\r\n"
+
+struct stuck {
+    struct fixture fixture;
+    skink_recovery *recovery;
+    _Atomic int release;        /* the stuck handlers end their blocking when it is set */
+    _Atomic int entered;        /* handlers that have begun to block */
+    _Atomic int answered;       /* handlers whose skink_respond() has returned */
+    _Atomic int respond_result; /* of the last of them */
+    char incident[SKINK_INCIDENT_ID_BYTES];
+    _Atomic int incidents; /* publishes `incident` */
+};
+
+static void note_incident(const skink_incident *incident, void *arg)
+{
+    struct stuck *stuck = arg;
+    if (atomic_load(&stuck->incidents) == 0) memcpy(stuck->incident, incident->id, sizeof stuck->incident);
+    atomic_fetch_add(&stuck->incidents, 1);
+}
+
+/* Really blocks the loop thread until it is released: what the watchdog is there for. */
+static void block(skink_request *request, void *arg)
+{
+    struct stuck *stuck = arg;
+    atomic_fetch_add(&stuck->entered, 1);
+    while (!atomic_load(&stuck->release))
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    atomic_store(&stuck->respond_result, skink_respond_text(request, 200, "my own"));
+    atomic_fetch_add(&stuck->answered, 1);
+}
+
+static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_strays)
+{
+    memset(stuck, 0, sizeof *stuck);
+    skink_http_options http = SKINK_HTTP_OPTIONS_INIT;
+    http.late_window_ns = late_window_ns;
+    fixture_create(&stuck->fixture, NULL, &http);
+    fixture_add_common_routes(&stuck->fixture);
+    fixture_route(&stuck->fixture, "GET", "/block", block, stuck);
+    skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
+    recovery.deadlock_timeout_ns = 100 * SKINK_MS;
+    recovery.max_strays = max_strays;
+    recovery.incident = note_incident;
+    recovery.arg = stuck;
+    assert_int_equal(skink_recovery_create(&recovery, &stuck->recovery), 0);
+    assert_int_equal(skink_recovery_watch(stuck->recovery, stuck->fixture.scheduler), 0);
+    fixture_start(&stuck->fixture);
+}
+
+static skink_recovery_stats recovery_stats(const struct stuck *stuck)
+{
+    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
+    assert_int_equal(skink_recovery_stats_read(stuck->recovery, &stats), 0);
+    return stats;
+}
+
+/* Every stray is let go and has come back before anything is taken down. */
+static void destroy(struct stuck *stuck)
+{
+    atomic_store(&stuck->release, 1);
+    test_wait_until(recovery_stats(stuck).strays == 0, 8000);
+    test_wait_until(atomic_load(&stuck->answered) == atomic_load(&stuck->entered), 8000);
+    fixture_destroy(&stuck->fixture);
+    skink_recovery_destroy(stuck->recovery);
+}
+
+static void a_request_that_comes_free_in_time_answers_itself(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    create(&stuck, 5 * SKINK_S, 0);
+    int fd = client_connect(stuck.fixture.port), other = client_connect(stuck.fixture.port);
+    client_send_text(fd, "GET /block HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(atomic_load(&stuck.entered) == 1, 4000);
+    /* Everybody else goes on meanwhile. */
+    client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    assert_int_equal(recovery_stats(&stuck).deadlocks, 1);
+    atomic_store(&stuck.release, 1);
+    client_expect(fd, "", 200, "my own");
+    client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    assert_int_equal(fixture_stats(&stuck.fixture).late_answers_dropped, 0);
+    close(fd), close(other);
+    destroy(&stuck);
+    assert_int_equal(atomic_load(&stuck.respond_result), 0);
+}
+
+static void a_request_that_does_not_is_answered_for_and_its_own_answer_dropped(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    create(&stuck, 200 * SKINK_MS, 0);
+    int fd = client_connect(stuck.fixture.port);
+    uint64_t start = test_now_ns();
+    client_send_text(fd, "GET /block HTTP/1.1\r\n" H "\r\nGET /hello HTTP/1.1\r\n" H "\r\n");
+    struct reply reply;
+    client_read(fd, &reply, false);
+    assert_true(test_now_ns() - start >= test_ms(300)); /* the timeout and the window */
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(reply.body, "\"number\":1002,"));
+    test_wait_until(atomic_load(&stuck.incidents) == 1, 4000);
+    char incident[64];
+    snprintf(incident, sizeof incident, "\"incident\":\"%s\"", stuck.incident);
+    assert_true(stuck.incident[0]);
+    assert_non_null(strstr(reply.body, incident));
+    reply_free(&reply);
+    /* What was pipelined behind it is answered next, and the connection lives on. */
+    client_expect(fd, "", 200, "hello\n");
+    assert_int_equal(fixture_stats(&stuck.fixture).in_flight, 0);
+    assert_int_equal(fixture_stats(&stuck.fixture).late_answers_dropped, 0);
+    atomic_store(&stuck.release, 1);
+    test_wait_until(fixture_stats(&stuck.fixture).late_answers_dropped == 1, 4000);
+    client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    close(fd);
+    destroy(&stuck);
+    assert_int_equal(atomic_load(&stuck.respond_result), -ECANCELED);
+}
+
+static void a_client_that_left_a_stuck_request_gets_nothing(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    create(&stuck, 200 * SKINK_MS, 0);
+    int fd = client_connect(stuck.fixture.port);
+    client_send_text(fd, "GET /block HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(atomic_load(&stuck.entered) == 1, 4000);
+    client_reset(fd);
+    test_wait_until(fixture_code_count(&stuck.fixture, 499) == 1, 4000);
+    atomic_store(&stuck.release, 1);
+    test_wait_until(fixture_stats(&stuck.fixture).answers_client_gone == 1, 4000);
+    assert_int_equal(fixture_code_count(&stuck.fixture, 503), 0);
+    assert_int_equal(fixture_stats(&stuck.fixture).late_answers_dropped, 0);
+    destroy(&stuck);
+}
+
+static void at_the_stray_limit_new_requests_are_refused_at_once(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    create(&stuck, 200 * SKINK_MS, 1);
+    int first = client_connect(stuck.fixture.port), second = client_connect(stuck.fixture.port);
+    int third = client_connect(stuck.fixture.port);
+    client_send_text(first, "GET /block HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(atomic_load(&stuck.entered) == 1, 4000);
+    client_send_text(second, "GET /block HTTP/1.1\r\n" H "\r\n");
+    client_expect(first, "", 503, NULL);
+    /* The second one is answered for as well, though nobody takes over the work any more. */
+    client_expect(second, "", 503, NULL);
+    assert_int_equal(skink_recovery_health(stuck.recovery), SKINK_HEALTH_STRAY_LIMIT);
+    struct reply reply;
+    client_send_text(third, "GET /hello HTTP/1.1\r\n" H "\r\n");
+    client_read(third, &reply, false);
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(reply.body, "\"number\":1003,"));
+    assert_string_equal(reply_header(&reply, "Retry-After"), "1");
+    reply_free(&reply);
+    atomic_store(&stuck.release, 1);
+    test_wait_until(fixture_stats(&stuck.fixture).late_answers_dropped == 2, 4000);
+    client_expect(third, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    close(first), close(second), close(third);
+    destroy(&stuck);
+}
+
+static void a_route_has_its_own_timeout(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    memset(&stuck, 0, sizeof stuck);
+    fixture_create(&stuck.fixture, NULL, NULL);
+    skink_route_options options = SKINK_ROUTE_OPTIONS_INIT;
+    options.deadlock_timeout_ns = 50 * SKINK_MS;
+    assert_int_equal(skink_http_route(stuck.fixture.server, "GET", "/block", &options, block, &stuck), 0);
+    fixture_add_common_routes(&stuck.fixture);
+    skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
+    recovery.deadlock_timeout_ns = 100 * SKINK_S;
+    assert_int_equal(skink_recovery_create(&recovery, &stuck.recovery), 0);
+    assert_int_equal(skink_recovery_watch(stuck.recovery, stuck.fixture.scheduler), 0);
+    fixture_start(&stuck.fixture);
+    int fd = client_connect(stuck.fixture.port), other = client_connect(stuck.fixture.port);
+    client_send_text(fd, "GET /block HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(atomic_load(&stuck.entered) == 1, 4000);
+    client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    assert_int_equal(recovery_stats(&stuck).deadlocks, 1);
+    close(fd), close(other);
+    destroy(&stuck);
+}
+
+/* A handler that blocks on a task of its own loop: after the takeover the task runs, and it answers itself. */
+static void complete(void *arg)
+{
+    assert_int_equal(skink_future_complete(arg, NULL), 0);
+}
+
+static void wait_for_itself(skink_request *request, void *arg)
+{
+    struct stuck *stuck = arg;
+    skink_future *future;
+    atomic_fetch_add(&stuck->entered, 1);
+    assert_int_equal(skink_future_create(&future), 0);
+    assert_int_equal(skink_post(stuck->fixture.scheduler, complete, future), 0);
+    int err = skink_future_block(future, SKINK_FOREVER, NULL);
+    skink_future_unref(future);
+    skink_respond_text(request, err ? 500 : 200, "unstuck");
+    atomic_fetch_add(&stuck->answered, 1);
+}
+
+static void a_request_that_waits_for_itself_answers_itself(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    memset(&stuck, 0, sizeof stuck);
+    fixture_create(&stuck.fixture, NULL, NULL);
+    fixture_add_common_routes(&stuck.fixture);
+    fixture_route(&stuck.fixture, "GET", "/self", wait_for_itself, &stuck);
+    skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
+    recovery.deadlock_timeout_ns = 50 * SKINK_MS;
+    assert_int_equal(skink_recovery_create(&recovery, &stuck.recovery), 0);
+    assert_int_equal(skink_recovery_watch(stuck.recovery, stuck.fixture.scheduler), 0);
+    fixture_start(&stuck.fixture);
+    int fd = client_connect(stuck.fixture.port), behind = client_connect(stuck.fixture.port);
+    for (int i = 0; i < 5; i++) {
+        client_send_text(fd, "GET /self HTTP/1.1\r\n" H "\r\n");
+        client_expect(behind, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+        client_expect(fd, "", 200, "unstuck");
+    }
+    assert_true(recovery_stats(&stuck).deadlocks == 5);
+    close(fd), close(behind);
+    destroy(&stuck);
+}
+
+static const struct test_case cases[] = {
+    CASE(a_request_that_comes_free_in_time_answers_itself),
+    CASE(a_request_that_does_not_is_answered_for_and_its_own_answer_dropped),
+    CASE(a_client_that_left_a_stuck_request_gets_nothing),
+    CASE(at_the_stray_limit_new_requests_are_refused_at_once),
+    CASE(a_route_has_its_own_timeout),
+    CASE(a_request_that_waits_for_itself_answers_itself),
+};
+TEST_MAIN(cases, NULL, NULL)
