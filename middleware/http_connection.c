@@ -184,7 +184,7 @@ static void wait_for(struct skink__connection *connection, enum waiting waiting)
                                                                      : NULL;
     connection->waiting = waiting;
     if (list)
-        skink__deadline_set(list, &connection->deadline, skink_now());
+        skink__deadline_set(list, &connection->deadline, server->now_ns);
     else
         skink__deadline_clear(&connection->deadline);
 }
@@ -320,7 +320,7 @@ static size_t advance(struct skink__connection *connection, const char *bytes, s
     connection->advancing = true;
     while (used < length && can_advance(connection)) {
         skink_http_server *server = connection->server;
-        if (!connection->reading) connection->reading = skink__request_create(server, skink_now());
+        if (!connection->reading) connection->reading = skink__request_create(server);
         if (!connection->reading) {
             skink__connection_close(connection);
             break;
@@ -517,6 +517,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct skink__connection *connection = poll->data;
     skink__assert_runtime(connection->server->scheduler);
+    connection->server->now_ns = skink_now();
     if (status < 0) { /* the socket is in error: a reset */
         skink__connection_close(connection);
         return;
@@ -538,6 +539,7 @@ static struct skink__connection *of_deadline(struct skink__deadline *entry)
     struct skink__connection *connection =
         (struct skink__connection *)((char *)entry - offsetof(struct skink__connection, deadline));
     connection->waiting = WAITING_FOR_NOTHING; /* the entry is off its list */
+    connection->server->now_ns = skink_now();
     return connection;
 }
 
@@ -603,6 +605,7 @@ void skink__connection_open(skink_http_server *server, int fd, bool refused)
     connection->refused = refused;
     skink__http_parser_init(&connection->parser, &server->limits);
     link_in(connection);
+    server->now_ns = skink_now();
     if (refused) turn_away(connection);
     settle(connection);
 }

@@ -70,6 +70,7 @@ struct skink_http_server {
     bool ready;                            /* the timer is initialised */
     bool stopping;                         /* no keep-alive any more */
     uint64_t requests_begun;               /* the last request's index */
+    uint64_t now_ns;                       /* read once for each event and each answer */
 
     struct skink__deadlines deadlines;
     struct skink__deadline_list idle;    /* connections without a request */

@@ -9,7 +9,7 @@
 
 /* --- life --- */
 
-skink_request *skink__request_create(skink_http_server *server, uint64_t now_ns)
+skink_request *skink__request_create(skink_http_server *server)
 {
     skink_request *request = server->free_requests;
     if (request) {
@@ -24,7 +24,7 @@ skink_request *skink__request_create(skink_http_server *server, uint64_t now_ns)
     skink__http_message_init(&request->message);
     request->server = skink__http_server_ref(server);
     request->index = ++server->requests_begun;
-    request->started_ns = now_ns;
+    request->started_ns = server->now_ns;
     request->refs = 1;
     return request;
 }
@@ -56,6 +56,7 @@ void skink__request_unref(skink_request *request)
 
 void skink__request_client_left(skink_request *request, bool gone)
 {
+    if (request->state != SKINK__REQUEST_OPEN) return; /* its answer was on its way */
     if (gone) {
         skink__request_answered(request, SKINK__REQUEST_GONE, SKINK__CLIENT_CLOSED_REQUEST);
         request->connection = NULL;

@@ -60,7 +60,7 @@ struct skink_request {
 };
 
 /* With one reference; NULL without memory. Runtime section, as all of these. */
-skink_request *skink__request_create(skink_http_server *server, uint64_t now_ns);
+skink_request *skink__request_create(skink_http_server *server);
 void skink__request_ref(skink_request *request);
 void skink__request_unref(skink_request *request);
 

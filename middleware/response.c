@@ -40,7 +40,7 @@ void skink__request_answered(skink_request *request, enum skink__request_state s
 {
     SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN);
     struct skink__route *route = request->route ? request->route : &request->server->routes.none;
-    uint64_t now_ns = skink_now();
+    uint64_t now_ns = request->server->now_ns;
     uint64_t duration_ns = now_ns > request->started_ns ? now_ns - request->started_ns : 0;
     request->state = state;
     atomic_store_explicit(&request->status, status, memory_order_relaxed);
@@ -196,7 +196,7 @@ static char *put_head(skink_http_server *server, char *at, const struct head *he
     *at++ = ' ';
     at = put(at, reason_of(answer->status));
     at = put(at, "\r\n");
-    at = put(at, date_line(server, skink_now()));
+    at = put(at, date_line(server, server->now_ns));
     if (!head->own_server_header) at = put(at, server->server_line);
     if (answer->content_type) {
         at = put(at, "Content-Type: ");
@@ -239,6 +239,7 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     struct skink__connection *connection = request->connection;
     const struct skink__http_message *message = &request->message;
     SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN && connection);
+    server->now_ns = skink_now(); /* a task may have run for long since the loop was last asked */
     bool keep_alive =
         message->keep_alive && !answer->close && !server->stopping && !skink__scheduler_is_stopping(server->scheduler);
     struct head head = { .answer = answer,
@@ -259,15 +260,14 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     struct iovec parts[2] = { { start, (size_t)(end - start) }, { (void *)answer->body, body_length } };
     size_t sent_bytes = (size_t)(end - start) + (together ? 0 : body_length);
 
+    /* Counted first: a client that has its answer finds it in the metrics. */
+    skink__counter_add(&server->counters.response_bytes, sent_bytes);
+    skink__request_answered(request, SKINK__REQUEST_ANSWERED, answer->status);
+    skink__deadline_clear(&request->late);
+    request->connection = NULL;
     skink__request_ref(request); /* the connection lets go of it in here */
     int err = skink__connection_send(connection, parts, together || !body_length ? 1 : 2);
-    if (!err) {
-        skink__counter_add(&server->counters.response_bytes, sent_bytes);
-        skink__request_answered(request, SKINK__REQUEST_ANSWERED, answer->status);
-        request->connection = NULL;
-        skink__deadline_clear(&request->late);
-        skink__connection_answered(connection, keep_alive);
-    }
+    if (!err) skink__connection_answered(connection, keep_alive);
     skink__request_unref(request);
     return err ? -ECANCELED : 0;
 }
@@ -284,7 +284,7 @@ int skink__answer_error(skink_request *request, int number, const char *lines, b
     answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), request->index,
                                       number == SKINK__HTTP_DEADLOCK ? incident : NULL);
     int err = skink__answer(request, &answer);
-    if (err == -ENOMEM) skink__connection_close(request->connection); /* the next best way of saying it */
+    if (err == -ENOMEM) skink__connection_close(request->connection); /* the next best way to say it */
     return err;
 }
 
