@@ -47,6 +47,9 @@ static void cancel_one(skink_task *task)
 static void drop_one(skink_task *task)
 {
     if (is_ours(task)) skink__task_drop(task);
+    /* With a stray: who awaits its end must not wait for ever. */
+    if (skink__task_state(task) == SKINK__TASK_ABANDONED && task->has_done)
+        (void)!skink_future_fail(&task->done, -ECANCELED);
 }
 
 static void drop_queue(struct skink__ready_queue *queue)

@@ -61,7 +61,8 @@ SKINK_API int skink_task_cancel(skink_task *task) SKINK_ANY_THREAD;
 /*
  * Wait until the task has ended or deadline_ns passes. Suspends a task, blocks any other thread.
  *   0            it has ended
- *   -ETIMEDOUT, -ECANCELED (the caller was cancelled, or the task was dropped at a stop), -EDEADLK (itself),
+ *   -ETIMEDOUT, -ECANCELED (the caller was cancelled, or the task was dropped at a stop, or
+ *   was with a stray then), -EDEADLK (itself),
  *   -EPERM (inside the runtime section), -ENOMEM (no memory for the deadline's timer), -EINVAL (a NULL)
  */
 SKINK_NODISCARD SKINK_API int skink_task_await(skink_task *task, uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_SUSPENDS;

@@ -379,6 +379,33 @@ static void a_stray_that_comes_back_after_the_stop_runs_no_further(void **state)
     assert_false(atomic_load(&s.finished));
 }
 
+static void run_until_told(void *arg)
+{
+    struct stuck *s = arg;
+    get_stuck(s);
+}
+
+static void who_awaits_a_task_with_a_stray_is_told_at_the_stop(void **state)
+{
+    struct fixture *f = *state;
+    struct stuck s = { .f = f, .then = at_yield };
+    skink_task_options options = SKINK_TASK_OPTIONS_INIT;
+    skink_task *task;
+    options.name = "stuck";
+    assert_int_equal(skink_spawn(f->scheduler, &options, &task, run_until_told, &s), 0);
+    test_wait_until(atomic_load(&s.stuck), 5000);
+    take_over(f, false);
+    wait_others_run(f);
+    assert_int_equal(skink_task_await(task, skink_after(SKINK_MS)), -ETIMEDOUT);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), -ECANCELED);
+    assert_int_equal(skink_task_await(task, skink_after(SKINK_S)), -ECANCELED);
+    /* And it may still come back after a new start, and end. */
+    assert_int_equal(skink_scheduler_start(f->scheduler), 0);
+    atomic_store(&s.freed, true);
+    test_wait_until(atomic_load(&s.finished), 5000);
+    skink_task_unref(task);
+}
+
 /* Goal: the memory of a destroyed scheduler stays for as long as a stray stands on it (AddressSanitizer watches). */
 static void a_stray_outlives_its_scheduler(void **state)
 {
@@ -482,6 +509,7 @@ static const struct test_case cases[] = {
     CASE(a_held_scheduler_runs_no_task_until_it_is_released),
     CASE(a_late_slice_goes_through_the_ready_queue_at_its_next_call),
     CASE(a_stray_that_comes_back_after_the_stop_runs_no_further),
+    CASE(who_awaits_a_task_with_a_stray_is_told_at_the_stop),
     CASE(a_stray_outlives_its_scheduler),
     CASE(a_fresh_thread_has_the_first_ones_signal_mask_and_affinity),
     CASE(many_takeovers_leave_no_thread_and_lose_no_task),
