@@ -330,12 +330,13 @@ static int thread_await(skink_future *future, uint64_t deadline_ns, void **ret_v
     struct thread_waiter waiter = { .base.kind = SKINK__WAITER_THREAD };
     if (!skink_future_is_done(future) && link_if_pending(future, &waiter.base)) {
         bool woken = skink__thread_wait(&waiter.woken, deadline_ns);
-        skink_scheduler *here = skink__runtime_enter(); /* a stray migrates; and nobody is abandoned with the lock */
+        /* Before the next call: a stray whose scheduler has stopped does not come back from it, and nothing may point
+         * to its stack then. */
         pthread_mutex_lock(&future->lock);
         woken = woken || !waiter.base.linked;
         waiter_unlink(future, &waiter.base);
         pthread_mutex_unlock(&future->lock);
-        skink__runtime_leave(here);
+        skink__runtime_leave(skink__runtime_enter()); /* a stray migrates here */
         if (!woken) return -ETIMEDOUT;
     }
     return result_of(future, ret_value);

@@ -17,6 +17,7 @@ struct work {
     void *arg;
     void *value;
     skink_task *task;              /* skink_offload: who waits; NULL once it was dropped */
+    void **ret_value;              /* on that task's stack */
     skink_future *future;          /* skink_offload_start: what completes; with a reference */
     struct skink__message message; /* skink_offload_start from another thread */
 };
@@ -65,8 +66,11 @@ static void work_done(uv_work_t *request, int status)
         return;
     }
     skink_task *task = work->task;
-    if (task && skink__wait_claim(task)) skink__wait_wake(task, status, true);
-    if (!task) work_free(work); /* else it is the task's, which reads the value */
+    if (task && skink__wait_claim(task)) {
+        *work->ret_value = work->value;
+        skink__wait_wake(task, status, true);
+    }
+    work_free(work); /* not by the task, which may be dropped before it runs again */
 }
 
 /* Work that runs cannot be stopped, and what it works on may be on the task's stack: only work still queued ends the
@@ -91,15 +95,16 @@ int skink_offload(void *(*fn)(void *arg), void *arg, void **ret_value)
     struct work *work = work_create(here, fn, arg);
     int err = work ? skink__wait_begin(task, SKINK_FOREVER, 0, abort_offload, work) : -ENOMEM;
     if (err) goto leave;
+    void *value = NULL;
     work->task = task;
+    work->ret_value = &value;
     err = uv_queue_work(&here->loop, &work->request, work_run, work_done);
     if (err) {
         skink__wait_undo(task);
         goto leave;
     }
     err = skink__wait_suspend(task);
-    if (!err && ret_value) *ret_value = work->value;
-    work_free(work);
+    if (!err && ret_value) *ret_value = value;
     return err;
 leave:
     if (work) work_free(work);

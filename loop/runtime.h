@@ -55,6 +55,9 @@ struct skink__task_spec {
     /* In the runtime section, instead of the rest of fn, when the scheduler stops before the task has ended (or
      * started): fn will never run further. Not called for a task that stays with a stray. NULL: nobody cares. */
     void (*dropped)(void *arg);
+    /* On the stray's own thread, when it comes back after its scheduler has stopped: fn will never run further, and
+     * nothing of the scheduler may be touched, only memory be freed. NULL: nobody cares. */
+    void (*lost)(void *arg);
     void *arg;
     skink_token *token; /* NULL, or the token that a cancellation is to fire; the task takes a reference */
 };

@@ -111,6 +111,7 @@ struct skink_task {
     skink_token *token;                   /* runtime; made when first asked for; holds a reference */
     void (*abandoned)(void *arg, const char *incident_id);
     void (*dropped)(void *arg);
+    void (*lost)(void *arg);
     skink_future done; /* completes when the task has ended */
 };
 
@@ -174,6 +175,8 @@ void skink__task_end(skink_task *task, bool dropped);
 void skink__task_cancel_here(skink_task *task, int reason);
 /* Runtime: it will never run again. */
 void skink__task_drop(skink_task *task);
+/* A stray whose scheduler has stopped: it will not run again either. */
+void skink__task_lose(skink_task *task);
 
 /* ---- waiting (wait.c) ---- */
 

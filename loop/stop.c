@@ -47,7 +47,12 @@ static void cancel_one(skink_task *task)
 static void drop_one(skink_task *task)
 {
     if (is_ours(task)) skink__task_drop(task);
-    /* With a stray: who awaits its end must not wait for ever. */
+}
+
+/* With a stray: who awaits its end must not wait for ever. While the inbox is open, for a stray that finds it closed
+ * frees the task. */
+static void give_up_one(skink_task *task)
+{
     if (skink__task_state(task) == SKINK__TASK_ABANDONED && task->has_done)
         (void)!skink_future_fail(&task->done, -ECANCELED);
 }
@@ -100,6 +105,7 @@ static void finish(skink_scheduler *scheduler)
     if (has_tasks(scheduler) || skink__counted(&scheduler->tasks_abandoned)) scheduler->stop_cut = true;
     skink__stop_wake_at(scheduler, SKINK_FOREVER);
     scheduler->stop_phase = SKINK__STOP_DONE; /* first: what is delivered closed may look at it */
+    for_each_task(scheduler, give_up_one);
     struct skink__message *message = skink__inbox_close(&scheduler->inbox);
     while (message) {
         struct skink__message *next = message->next;

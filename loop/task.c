@@ -16,6 +16,7 @@ static void task_init(skink_task *task, const struct skink__task_spec *spec)
     task->timeout_ns = spec->deadlock_timeout_ns;
     task->abandoned = spec->abandoned;
     task->dropped = spec->dropped;
+    task->lost = spec->lost;
     task->token = spec->token ? skink_token_ref(spec->token) : NULL;
     task->pins_scheduler = false;
     task->has_done = false;
@@ -295,4 +296,11 @@ void skink__task_drop(skink_task *task)
      * scheduler's memory. */
     task->co = NULL;
     skink__task_end(task, true);
+}
+
+void skink__task_lose(skink_task *task)
+{
+    skink__task_set_state(task, SKINK__TASK_ENDED);
+    if (task->lost) task->lost(task->arg);
+    task_unref(task, false);
 }

@@ -50,6 +50,12 @@ static void dropped(void *arg)
     let_go(request);
 }
 
+/* On a stray that comes back after the scheduler has stopped. */
+static void lost(void *arg)
+{
+    skink__request_unref_lost(arg);
+}
+
 int skink__loop_middleware_start(skink_request *request)
 {
     skink_http_server *server = request->server;
@@ -59,6 +65,7 @@ int skink__loop_middleware_start(skink_request *request)
                                      .fn = run,
                                      .abandoned = abandoned,
                                      .dropped = dropped,
+                                     .lost = lost,
                                      .arg = request };
     if (route) spec.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
     int err = skink__runtime_spawn(server->scheduler, &spec, &request->task);

@@ -25,25 +25,41 @@ skink_request *skink__request_create(skink_http_server *server)
     request->server = skink__http_server_ref(server);
     request->index = ++server->requests_begun;
     request->started_ns = server->now_ns;
-    request->refs = 1;
+    atomic_init(&request->refs, 1);
     return request;
 }
 
 void skink__request_ref(skink_request *request)
 {
-    request->refs++;
+    atomic_fetch_add_explicit(&request->refs, 1, memory_order_relaxed);
 }
 
-void skink__request_unref(skink_request *request)
+/* One reference less; true: it was the last, and what the request has has gone. */
+static bool let_go(skink_request *request)
 {
-    SKINK_ASSERT(request->refs > 0);
-    if (--request->refs > 0) return;
-    skink_http_server *server = request->server;
-    skink__deadline_clear(&request->late);
+    uint32_t before = atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel);
+    SKINK_ASSERT(before > 0);
+    if (before > 1) return false;
     skink_task_unref(request->task);
     skink__http_message_fini(&request->message);
     skink__free(request->query_pairs);
     skink__free(request->reply_headers);
+    return true;
+}
+
+void skink__request_unref_lost(skink_request *request)
+{
+    skink_http_server *server = request->server;
+    if (!let_go(request)) return;
+    skink__free(request);
+    skink__http_server_unref(server);
+}
+
+void skink__request_unref(skink_request *request)
+{
+    skink_http_server *server = request->server;
+    if (!let_go(request)) return;
+    skink__deadline_clear(&request->late);
     if (server->free_request_count < SKINK__POOL_MAX) {
         request->next_free = server->free_requests;
         server->free_requests = request;

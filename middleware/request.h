@@ -35,7 +35,7 @@ struct skink_request {
 
     /* Runtime section. */
     enum skink__request_state state;
-    uint32_t refs;
+    _Atomic uint32_t refs;                /* any: a stray whose scheduler has stopped lets go on its own thread */
     bool drop_counted;                    /* an answer that was dropped has been counted */
     struct skink__connection *connection; /* NULL: nobody waits for the answer */
     skink_task *task;                     /* a reference; NULL before it is started */
@@ -62,6 +62,7 @@ struct skink_request {
 /* With one reference; NULL without memory. Runtime section, as all of these. */
 skink_request *skink__request_create(skink_http_server *server);
 void skink__request_ref(skink_request *request);
+void skink__request_unref_lost(skink_request *request); /* on a stray whose scheduler has stopped */
 void skink__request_unref(skink_request *request);
 
 /* The message is complete: take its target apart and find its route. 0 or an error's number. */
