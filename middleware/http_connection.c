@@ -461,9 +461,11 @@ static void read_some(struct skink__connection *connection)
 static ssize_t write_now(struct skink__connection *connection, struct iovec *parts, int count)
 {
     struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     ssize_t n;
     do
-        n = sendmsg(connection->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = count == 1 ? send(connection->fd, parts->iov_base, parts->iov_len, flags)
+                       : sendmsg(connection->fd, &message, flags);
     while (n < 0 && errno == EINTR);
     if (n >= 0) return n;
     return errno == EAGAIN || errno == ENOBUFS ? 0 : -EPIPE;

@@ -8,6 +8,7 @@
  */
 #include "middleware/http_parser.h"
 #include "loop/memory.h"
+#include "middleware/characters.h"
 #include "middleware/routes.h"
 #include <errno.h>
 #include <string.h>
@@ -15,10 +16,8 @@
 
 enum { BODY_FIRST_BYTES = 4096 };
 
-static bool equals(const char *text, size_t length, const char *wanted)
-{
-    return strlen(wanted) == length && strncasecmp(text, wanted, length) == 0;
-}
+#define EQUALS(text, length, literal)                                                                                  \
+    ((length) == sizeof(literal) - 1 && strncasecmp((text), (literal), sizeof(literal) - 1) == 0)
 
 /* --- what llhttp calls; each gives -1 with parser->error set to refuse --- */
 
@@ -81,31 +80,45 @@ static int on_header_field(llhttp_t *llhttp, const char *at, size_t length)
     return 0;
 }
 
+/* What frames or routes a message may not come behind it. */
+static int trailer_field_complete(struct skink__http_parser *parser)
+{
+    size_t length = parser->field_length;
+    parser->field_length = 0;
+    bool matters = EQUALS(parser->field, length, "content-length") ||
+                   EQUALS(parser->field, length, "transfer-encoding") || EQUALS(parser->field, length, "host");
+    return matters ? refuse(parser, SKINK__HTTP_BAD_TRAILER) : 0;
+}
+
+/* Note the headers that say how the message is to be read; each may stand there once. */
+static int note_special(struct skink__http_parser *parser, const char *name, size_t length, uint8_t index)
+{
+    if (EQUALS(name, length, "host")) {
+        parser->host = index;
+        return parser->hosts++ ? refuse(parser, SKINK__HTTP_BAD_HOST) : 0;
+    }
+    if (EQUALS(name, length, "expect") && parser->expects++ == 0) parser->expectation = index;
+    if (EQUALS(name, length, "content-length")) {
+        parser->content_length = index;
+        if (parser->lengths++) return refuse(parser, SKINK__HTTP_BAD_CONTENT_LENGTH);
+    }
+    if (EQUALS(name, length, "transfer-encoding")) {
+        parser->coding = index;
+        if (parser->codings++) return refuse(parser, SKINK__HTTP_BAD_TRANSFER_ENCODING);
+    }
+    return parser->lengths && parser->codings ? refuse(parser, SKINK__HTTP_LENGTH_CONFLICT) : 0;
+}
+
 static int on_header_field_complete(llhttp_t *llhttp)
 {
     struct skink__http_parser *parser = parser_of(llhttp);
     if (++parser->header_count > SKINK__HTTP_MAX_HEADERS) return refuse(parser, SKINK__HTTP_TOO_MANY_HEADERS);
-    if (parser->framing.trailing) {
-        /* What frames or routes a message may not come behind it. */
-        const char *name = parser->field;
-        size_t length = parser->field_length;
-        parser->field_length = 0;
-        if (equals(name, length, "content-length") || equals(name, length, "transfer-encoding") ||
-            equals(name, length, "host"))
-            return refuse(parser, SKINK__HTTP_BAD_TRAILER);
-        return 0;
-    }
+    if (parser->framing.trailing) return trailer_field_complete(parser);
     parser->field_length = 0;
     parser->value_open = 0;
     struct skink__http_message *message = parser->message;
     const struct skink__http_header *header = &message->headers[message->header_count];
-    const char *name = message->bytes + header->name;
-    if (equals(name, header->name_length, "host") && parser->hosts++ > 0) return refuse(parser, SKINK__HTTP_BAD_HOST);
-    if (equals(name, header->name_length, "content-length") && parser->lengths++ > 0)
-        return refuse(parser, SKINK__HTTP_BAD_CONTENT_LENGTH);
-    if (equals(name, header->name_length, "transfer-encoding") && parser->codings++ > 0)
-        return refuse(parser, SKINK__HTTP_BAD_TRANSFER_ENCODING);
-    return parser->lengths && parser->codings ? refuse(parser, SKINK__HTTP_LENGTH_CONFLICT) : 0;
+    return note_special(parser, message->bytes + header->name, header->name_length, (uint8_t)message->header_count);
 }
 
 static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
@@ -141,45 +154,30 @@ static bool host_is_valid(const char *host, size_t length)
 {
     bool bracket = length > 0 && host[0] == '[';
     for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)host[i];
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) continue;
-        if (strchr("-._~%!$&'()*+;=:", c)) continue;
-        if (bracket && (c == '[' || c == ']')) continue;
-        return false;
+        if (skink__is_host_char(host[i])) continue;
+        if (!bracket || (host[i] != '[' && host[i] != ']')) return false;
     }
     return true;
 }
 
 static int check_host(struct skink__http_parser *parser)
 {
-    const char *host = skink__http_message_header(parser->message, "host");
-    if (!host) return parser->message->version_1_1 ? refuse(parser, SKINK__HTTP_BAD_HOST) : 0;
     const struct skink__http_message *message = parser->message;
-    for (uint32_t i = 0; i < message->header_count; i++) {
-        const struct skink__http_header *header = &message->headers[i];
-        if (message->bytes + header->value != host) continue;
-        return host_is_valid(host, header->value_length) ? 0 : refuse(parser, SKINK__HTTP_BAD_HOST);
-    }
-    return 0;
-}
-
-static const struct skink__http_header *find(const struct skink__http_message *message, const char *name)
-{
-    for (uint32_t i = 0; i < message->header_count; i++)
-        if (equals(message->bytes + message->headers[i].name, message->headers[i].name_length, name))
-            return &message->headers[i];
-    return NULL;
+    if (!parser->hosts) return message->version_1_1 ? refuse(parser, SKINK__HTTP_BAD_HOST) : 0;
+    const struct skink__http_header *header = &message->headers[parser->host];
+    bool valid = host_is_valid(message->bytes + header->value, header->value_length);
+    return valid ? 0 : refuse(parser, SKINK__HTTP_BAD_HOST);
 }
 
 /* Exactly one "chunked" on 1.1, or nothing. A list that ends in it names codings that are not implemented. */
 static int check_coding(struct skink__http_parser *parser)
 {
     const struct skink__http_message *message = parser->message;
-    const struct skink__http_header *header = find(message, "transfer-encoding");
-    if (!header) return 0;
+    const struct skink__http_header *header = &message->headers[parser->coding];
+    if (!parser->codings) return 0;
     if (!message->version_1_1) return refuse(parser, SKINK__HTTP_BAD_TRANSFER_ENCODING);
     const char *value = message->bytes + header->value;
-    if (equals(value, header->value_length, "chunked")) return 0;
+    if (EQUALS(value, header->value_length, "chunked")) return 0;
     static const char last[] = "chunked";
     size_t length = header->value_length, n = sizeof last - 1;
     bool listed = length > n + 1 && strncasecmp(value + length - n, last, n) == 0 &&
@@ -192,8 +190,8 @@ static int check_coding(struct skink__http_parser *parser)
 static int check_length(struct skink__http_parser *parser)
 {
     const struct skink__http_message *message = parser->message;
-    const struct skink__http_header *header = find(message, "content-length");
-    if (!header) {
+    const struct skink__http_header *header = &message->headers[parser->content_length];
+    if (!parser->lengths) {
         bool wants = message->method == HTTP_POST || message->method == HTTP_PUT || message->method == HTTP_PATCH;
         return wants && !parser->codings ? refuse(parser, SKINK__HTTP_LENGTH_REQUIRED) : 0;
     }
@@ -210,9 +208,9 @@ static int check_length(struct skink__http_parser *parser)
 static int check_expectation(struct skink__http_parser *parser)
 {
     struct skink__http_message *message = parser->message;
-    const struct skink__http_header *header = find(message, "expect");
-    if (!header || !message->version_1_1) return 0; /* RFC 9110, 10.1.1: from 1.0 it is ignored */
-    if (!equals(message->bytes + header->value, header->value_length, "100-continue"))
+    const struct skink__http_header *header = &message->headers[parser->expectation];
+    if (!parser->expects || !message->version_1_1) return 0; /* RFC 9110, 10.1.1: from 1.0 it is ignored */
+    if (!EQUALS(message->bytes + header->value, header->value_length, "100-continue"))
         return refuse(parser, SKINK__HTTP_BAD_EXPECTATION);
     message->expects_continue = parser->codings > 0 || parser->llhttp.content_length > 0;
     return 0;

@@ -57,17 +57,19 @@ const char *skink__http_message_header(const struct skink__http_message *message
 struct skink__http_parser {
     llhttp_t llhttp; /* its data is this parser, during a feed only */
     struct skink__http_framing framing;
-    const struct skink__http_limits *limits; /* the server's */
-    struct skink__http_message *message;     /* during a feed only */
-    uint64_t announced;                      /* Content-Length; 0 without one */
-    uint32_t fed;                            /* bytes of the message's head that llhttp has had */
-    int error;                               /* what a callback of llhttp's refused */
-    bool message_complete;                   /* as llhttp sees it */
-    uint8_t value_open;                      /* a header's value has begun */
-    uint8_t field_length;                    /* of `field` */
-    uint8_t hosts, lengths, codings;         /* how many of these headers */
-    uint32_t header_count;                   /* trailers included */
-    char field[18];                          /* of the trailer being read; longer ones are none that matter */
+    const struct skink__http_limits *limits;  /* the server's */
+    struct skink__http_message *message;      /* during a feed only */
+    uint64_t announced;                       /* Content-Length; 0 without one */
+    uint32_t fed;                             /* bytes of the message's head that llhttp has had */
+    int error;                                /* what a callback of llhttp's refused */
+    bool message_complete;                    /* as llhttp sees it */
+    uint8_t value_open;                       /* a header's value has begun */
+    uint8_t field_length;                     /* of `field` */
+    uint8_t hosts, lengths, codings, expects; /* how many of these headers */
+    uint8_t host, coding, expectation;        /* which of the headers they are; SKINK__HTTP_MAX_HEADERS fits */
+    uint8_t content_length;
+    uint32_t header_count; /* trailers included */
+    char field[18];        /* of the trailer being read; longer ones are none that matter */
 };
 
 enum skink__http_verdict { SKINK__HTTP_MORE, SKINK__HTTP_MESSAGE, SKINK__HTTP_REFUSED };

@@ -3,6 +3,7 @@
 #include "middleware/request.h"
 #include "loop/hooks.h"
 #include "loop/memory.h"
+#include "middleware/characters.h"
 #include "middleware/response.h"
 #include <string.h>
 #include <strings.h>
@@ -83,26 +84,18 @@ void skink__request_client_left(skink_request *request, bool gone)
 
 /* --- the target --- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 /* The byte that %XX at text stands for; -1: no such thing, or a NUL, which would end a string early. */
 static int decode_percent(const char *text)
 {
-    int high = hex_value(text[1]);
-    int low = high < 0 ? -1 : hex_value(text[2]);
+    int high = skink__hex_value(text[1]);
+    int low = high < 0 ? -1 : skink__hex_value(text[2]);
     return low < 0 || (high | low) == 0 ? -1 : high << 4 | low;
 }
 
 static bool encoding_is_valid(const char *text)
 {
-    for (; *text; text++)
-        if (*text == '%' && decode_percent(text) < 0) return false;
+    while ((text = strchr(text, '%')) != NULL)
+        if (decode_percent(text++) < 0) return false;
     return true;
 }
 
@@ -129,15 +122,16 @@ static size_t decode_path(const char *from, size_t length, char *path, char *seg
     size_t n = 0;
     path[n++] = '/';
     for (size_t i = 1; i < length; i++) { /* the first is the '/' */
-        int c = (unsigned char)from[i];
-        bool separator = c == '/';
+        char c = from[i];
+        segments[n - 1] = c;
+        if (c == '/') segments[n - 1] = '\0';
         if (c == '%') {
-            c = decode_percent(from + i);
-            if (c < 0) return 0;
+            int decoded = decode_percent(from + i);
+            if (decoded < 0) return 0;
+            segments[n - 1] = c = (char)decoded;
             i += 2;
         }
-        segments[n - 1] = separator ? '\0' : (char)c;
-        path[n++] = (char)c;
+        path[n++] = c;
     }
     path[n] = '\0';
     segments[n - 1] = '\0';
@@ -152,9 +146,9 @@ int skink__request_prepare(skink_request *request)
     const char *target = message->bytes + message->target;
     const char *raw = path_of(target);
     if (!raw || strchr(raw, '#')) return SKINK__HTTP_BAD_TARGET;
-    size_t raw_length = strcspn(raw, "?");
-    const char *query = raw + raw_length;
-    if (!encoding_is_valid(raw)) return SKINK__HTTP_BAD_ENCODING;
+    const char *query = strchrnul(raw, '?');
+    size_t raw_length = (size_t)(query - raw);
+    if (!encoding_is_valid(query)) return SKINK__HTTP_BAD_ENCODING;
 
     char *path = message->bytes + message->length;
     char *segments = path + message->target_length + 2;

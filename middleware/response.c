@@ -9,6 +9,7 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/runtime.h"
+#include "middleware/characters.h"
 #include "middleware/error_body.h"
 #include "middleware/http_connection.h"
 #include "skink/clock.h"
@@ -18,7 +19,11 @@
 #include <strings.h>
 #include <time.h>
 
-enum { SMALL_BODY_BYTES = 4096, HEAD_BYTES = 512 };
+enum {
+    SMALL_BODY_BYTES = 4096,
+    HEAD_BYTES = 512,
+    DATE_LINE_BYTES = sizeof "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" - 1
+};
 
 /* --- counting --- */
 
@@ -123,7 +128,7 @@ static void civil_from_days(int64_t days, int *ret_year, unsigned *ret_month, un
     *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
 }
 
-/* "Date: ...", made anew once a second of the monotonic clock. */
+/* "Date: ...", made anew once a second of the monotonic clock; DATE_LINE_BYTES of it. */
 static const char *date_line(skink_http_server *server, uint64_t now_ns)
 {
     static const char days[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -141,6 +146,8 @@ static const char *date_line(skink_http_server *server, uint64_t now_ns)
              rest / 60 % 60, rest % 60);
     return server->date_line;
 }
+
+#define PUT(at, literal) ((char *)mempcpy((at), (literal), sizeof(literal) - 1)) /* its length is known here */
 
 static char *put(char *at, const char *text)
 {
@@ -191,22 +198,22 @@ static char *scratch(skink_http_server *server, const struct head *head, size_t 
 static char *put_head(skink_http_server *server, char *at, const struct head *head)
 {
     const struct skink__answer *answer = head->answer;
-    at = put(at, "HTTP/1.1 ");
+    at = PUT(at, "HTTP/1.1 ");
     at = put_number(at, (uint64_t)answer->status);
     *at++ = ' ';
     at = put(at, reason_of(answer->status));
-    at = put(at, "\r\n");
-    at = put(at, date_line(server, server->now_ns));
+    at = PUT(at, "\r\n");
+    at = mempcpy(at, date_line(server, server->now_ns), DATE_LINE_BYTES);
     if (!head->own_server_header) at = put(at, server->server_line);
     if (answer->content_type) {
-        at = put(at, "Content-Type: ");
+        at = PUT(at, "Content-Type: ");
         at = put(at, answer->content_type);
-        at = put(at, "\r\n");
+        at = PUT(at, "\r\n");
     }
     if (has_body(answer->status)) {
-        at = put(at, "Content-Length: ");
+        at = PUT(at, "Content-Length: ");
         at = put_number(at, answer->length);
-        at = put(at, "\r\n");
+        at = PUT(at, "\r\n");
     }
     at = put(at, head->connection_line);
     if (answer->lines) at = put(at, answer->lines);
@@ -301,11 +308,9 @@ static bool value_is_valid(const char *value)
 static bool name_is_valid(const char *name)
 {
     if (!*name) return false;
-    for (const char *c = name; *c; c++) {
-        bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9');
-        if (!letter && !strchr("!#$%&'*+-.^_`|~", *c)) return false;
-    }
-    return true;
+    while (skink__is_token_char(*name))
+        name++;
+    return *name == '\0';
 }
 
 static bool is_the_servers(const char *name)
@@ -385,8 +390,13 @@ int skink_respond(skink_request *request, int status, const char *content_type, 
 
 int skink_respond_text(skink_request *request, int status, const char *text)
 {
-    if (!text) return -EINVAL;
-    return skink_respond(request, status, "text/plain; charset=utf-8", text, strlen(text));
+    if (!request || !text || status < 200 || status > 599 || (*text && !has_body(status))) return -EINVAL;
+    struct skink__answer answer = { .status = status,
+                                    .content_type = "text/plain; charset=utf-8",
+                                    .body = text,
+                                    .length = strlen(text),
+                                    .handlers_lines = true };
+    return respond(request, &answer);
 }
 
 int skink_respond_error(skink_request *request, int status, int number, const char *message)
