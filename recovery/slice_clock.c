@@ -6,6 +6,8 @@
  * leaves as much again of the 5 % that a declaration may be late. */
 #define LOOKS_PER_TIMEOUT 40
 #define SHORTEST_PERIOD_NS UINT64_C(1000000)
+/* With a long timeout more often than that: the next slice may be the first one that has a short timeout of its own. */
+#define LONGEST_PERIOD_NS UINT64_C(100000000)
 
 /* Of one interval at most this many periods count: a watchdog that was itself kept from looking for longer knows
  * nothing of what the loop thread could have done meanwhile. */
@@ -88,5 +90,6 @@ bool skink__slice_clock_is_at_ceiling(const struct skink__slice_clock *clock, ui
 uint64_t skink__slice_clock_period(uint64_t timeout_ns)
 {
     uint64_t period_ns = timeout_ns / LOOKS_PER_TIMEOUT;
+    if (period_ns > LONGEST_PERIOD_NS) return LONGEST_PERIOD_NS;
     return period_ns > SHORTEST_PERIOD_NS ? period_ns : SHORTEST_PERIOD_NS;
 }

@@ -87,6 +87,8 @@ struct skink__standby {
 
 /* Start one more; without the mutex. A negative errno, and nothing is left of it. */
 int skink__standby_start(skink_recovery *recovery);
+/* Start what is missing; leaves the mutex meanwhile. A failure is tried again after a while. */
+void skink__standbys_replenish(skink_recovery *recovery);
 /* One that is parked; NULL without one. */
 struct skink__standby *skink__standby_find(const skink_recovery *recovery);
 /* It is used: off the list. Its thread frees it. */
@@ -197,12 +199,30 @@ struct skink_recovery {
     _Atomic uint64_t recovery_sum_ns;
 };
 
-/* watchdog.c */
-int skink__watchdog_start(skink_recovery *recovery);
-/* Make it look now. */
+/* ---- declare.c ---- */
+
+/* The slice that the watch's clock times is due. Nothing happens when it has moved on, or nobody is there to take over. */
+void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause);
+
+/* ---- park.c ---- */
+
+/* All threads of the process pass a full memory barrier. */
+void skink__barrier(const skink_recovery *recovery);
+/* Leave the mutex and sleep until a time, or a wake-up. */
+void skink__sleep_until(skink_recovery *recovery, uint64_t time_ns);
+/* Every loop slept when it was last looked at, and nothing else is to be done. */
+bool skink__may_park(const skink_recovery *recovery);
+/* Sleep until a loop rings, or somebody kicks. False: a loop was awake, and no time has passed. */
+bool skink__park(skink_recovery *recovery);
+void skink__take_down_bell(skink_recovery *recovery, struct skink__watch *watch);
+/* Make the watchdog look now. */
 void skink__watchdog_kick(skink_recovery *recovery);
 /* Wait until every promised wake-up has been read; the watchdog has ended. */
 void skink__watchdog_drain(skink_recovery *recovery);
+
+/* ---- watchdog.c ---- */
+
+int skink__watchdog_start(skink_recovery *recovery);
 /* Let go of a scheduler and free the watch; it is off the list. */
 void skink__watch_drop(skink_recovery *recovery, struct skink__watch *watch);
 

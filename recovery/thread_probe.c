@@ -40,11 +40,13 @@ void skink__thread_probe_close(struct skink__thread_probe *probe)
     *probe = (struct skink__thread_probe){ 0 };
 }
 
-/* A file of /proc, afresh each time, since it is read from its beginning. False: there is nothing to read. */
-static bool read_file(int fd, char *text, size_t text_bytes)
+/* A file of /proc, afresh each time, since it is read from its beginning. What could not be opened ahead of time (all
+ * descriptors were in use) is tried again now. False: there is nothing to read. */
+static bool read_file(int *fd, pid_t tid, const char *name, char *text, size_t text_bytes)
 {
-    if (fd < 0) return false;
-    ssize_t length = pread(fd, text, text_bytes - 1, 0);
+    if (*fd < 0) *fd = open_file(tid, name);
+    if (*fd < 0) return false;
+    ssize_t length = pread(*fd, text, text_bytes - 1, 0);
     if (length <= 0) return false;
     text[length] = '\0';
     return true;
@@ -81,15 +83,15 @@ bool skink__parse_schedstat(const char *text, uint64_t *ret_run_delay_ns)
     return sscanf(text, "%" SCNu64 " %" SCNu64, &on_processor_ns, ret_run_delay_ns) == 2;
 }
 
-void skink__thread_probe_read(const struct skink__thread_probe *probe, struct skink__reading *reading)
+void skink__thread_probe_read(struct skink__thread_probe *probe, struct skink__reading *reading)
 {
     char text[512]; /* the state stands within the first 30 bytes of stat */
     skink__thread_probe_clock(probe, reading);
     if (probe->tid == 0) return;
-    if (!read_file(probe->stat_fd, text, sizeof text) || !skink__parse_stat(text, &reading->state))
+    if (!read_file(&probe->stat_fd, probe->tid, "stat", text, sizeof text) || !skink__parse_stat(text, &reading->state))
         reading->state = SKINK__STATE_UNKNOWN;
-    reading->has_run_delay =
-        read_file(probe->schedstat_fd, text, sizeof text) && skink__parse_schedstat(text, &reading->run_delay_ns);
+    reading->has_run_delay = read_file(&probe->schedstat_fd, probe->tid, "schedstat", text, sizeof text) &&
+                             skink__parse_schedstat(text, &reading->run_delay_ns);
 }
 
 static bool is_epoll_wait(long number)
@@ -119,9 +121,10 @@ enum skink__poll_answer skink__parse_syscall(const char *text, int epoll_fd)
                                                                                         : SKINK__POLL_NO;
 }
 
-enum skink__poll_answer skink__thread_probe_in_poll(const struct skink__thread_probe *probe, int epoll_fd)
+enum skink__poll_answer skink__thread_probe_in_poll(struct skink__thread_probe *probe, int epoll_fd)
 {
     char text[256];
-    if (probe->tid == 0 || !read_file(probe->syscall_fd, text, sizeof text)) return SKINK__POLL_UNKNOWN;
+    if (probe->tid == 0) return SKINK__POLL_UNKNOWN;
+    if (!read_file(&probe->syscall_fd, probe->tid, "syscall", text, sizeof text)) return SKINK__POLL_UNKNOWN;
     return skink__parse_syscall(text, epoll_fd);
 }

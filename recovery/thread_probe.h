@@ -19,7 +19,7 @@ struct skink__thread_probe {
     int syscall_fd; /* each -1 when it could not be opened (no /proc, no descriptors left, privileges dropped) */
 };
 
-/* What cannot be opened is left out; readings say what is missing. */
+/* What cannot be opened is tried again when it is wanted; readings say what is missing. */
 void skink__thread_probe_open(struct skink__thread_probe *probe, pid_t tid);
 void skink__thread_probe_close(struct skink__thread_probe *probe);
 
@@ -27,12 +27,12 @@ void skink__thread_probe_close(struct skink__thread_probe *probe);
 void skink__thread_probe_clock(const struct skink__thread_probe *probe, struct skink__reading *reading);
 
 /* All of a reading: state and run delay as well. */
-void skink__thread_probe_read(const struct skink__thread_probe *probe, struct skink__reading *reading);
+void skink__thread_probe_read(struct skink__thread_probe *probe, struct skink__reading *reading);
 
 enum skink__poll_answer { SKINK__POLL_NO, SKINK__POLL_YES, SKINK__POLL_UNKNOWN };
 
 /* Does the thread sleep in epoll_wait (or a sibling of it) on this epoll descriptor? */
-enum skink__poll_answer skink__thread_probe_in_poll(const struct skink__thread_probe *probe, int epoll_fd);
+enum skink__poll_answer skink__thread_probe_in_poll(struct skink__thread_probe *probe, int epoll_fd);
 
 /* The parsers, for tests. They return false when the text is not what the kernel writes. */
 bool skink__parse_stat(const char *text, char *ret_state);

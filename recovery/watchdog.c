@@ -2,35 +2,23 @@
 /*
  * recovery/watchdog.c - the thread that looks at the leases.
  *
- *     look      read the lease; a slice that was not there the last time starts its clock
- *     judge     late at half of its timeout: it is marked, and the loop sends it through the ready queue at its next call
- *               due: it is declared stuck, if a standby thread is there to go on
- *     declare   take the lease away from it; who loses that race has moved on, and nothing has happened
- *     hand over the standby becomes the scheduler's thread
- *     park      when all loops sleep, so does the watchdog, until one of them rings
+ *     look       read the lease; a slice that was not there the last time starts its clock
+ *     judge      late at half of its timeout: it is marked, and the loop sends it through the ready queue at its next
+ *                call; due: it is declared stuck, if a standby thread is there to go on
+ *     declare    (declare.c) take the lease away from it; who loses that race has moved on, and nothing has happened
+ *     hand over  (declare.c) the standby becomes the scheduler's thread
+ *     park       (park.c) when all loops sleep, so does the watchdog, until one of them rings
  *
  * docs/recovery.md goes through it function by function.
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "recovery/state.h"
-#include <errno.h>
-#include <linux/membarrier.h>
-#include <poll.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 /* Two looks are at least this far apart: what a slice lacks when it was not quite due can be a few nanoseconds. */
 #define SHORTEST_SLEEP_NS (50 * SKINK_US)
-/* How often a standby thread that could not be created is tried again. */
-#define STANDBY_RETRY_NS (100 * SKINK_MS)
-/* A parked watchdog looks this often, or once per timeout, at the loops: one that stalls in a libuv callback as it
- * leaves poll does not ring. */
-#define PARKED_LOOK_NS (10 * SKINK_S)
 /* A loop rings before it runs the task that woke it: a second look this much later sees that slice begin. */
 #define SECOND_LOOK_NS SKINK_MS
 
@@ -86,9 +74,9 @@ static void end_stall(skink_recovery *recovery, struct skink__watch *watch)
 }
 
 /* For a thread in the runtime section since the last look: is that because nothing is to be done? */
-static bool sleeps_in_poll(const struct skink__watch *watch)
+static bool sleeps_in_poll(struct skink__watch *watch)
 {
-    const struct skink__thread_probe *probe = &watch->subject->probe;
+    struct skink__thread_probe *probe = &watch->subject->probe;
     switch (skink__thread_probe_in_poll(probe, skink__scheduler_backend_fd(watch->scheduler))) {
     case SKINK__POLL_YES:
         return true;
@@ -146,8 +134,6 @@ static uint64_t look(skink_recovery *recovery, struct skink__watch *watch)
 
 /* ---- judge ---- */
 
-static void declare(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause);
-
 static void note_stall(skink_recovery *recovery, struct skink__watch *watch)
 {
     if (watch->stalled) return;
@@ -176,11 +162,11 @@ static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, cons
     }
     end_stall(recovery, watch);
     if (skink__slice_clock_is_due(clock, timeout_ns)) {
-        declare(recovery, watch, SKINK_CAUSE_UNKNOWN);
+        skink__declare(recovery, watch, SKINK_CAUSE_UNKNOWN);
         return SKINK__NEVER;
     }
     if (skink__slice_clock_is_at_ceiling(clock, timeout_ns, recovery->ceiling_factor)) {
-        declare(recovery, watch, SKINK_CAUSE_STARVED);
+        skink__declare(recovery, watch, SKINK_CAUSE_STARVED);
         return SKINK__NEVER;
     }
     /* Be there when it falls due, unless so little counts that it will not. */
@@ -189,231 +175,12 @@ static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, cons
     return clock->last.now_ns + (remaining_ns > SHORTEST_SLEEP_NS ? remaining_ns : SHORTEST_SLEEP_NS);
 }
 
-/* ---- declare, and hand over ---- */
-
-static void barrier(const skink_recovery *recovery)
-{
-    if (recovery->barrier_command != 0) syscall(SYS_membarrier, recovery->barrier_command, 0, 0);
-}
-
-static uint64_t wall_clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * SKINK_S + (uint64_t)now.tv_nsec;
-}
-
-/* What is known of the incident; its strays are counted later. Ours is the scheduler: transition 3 is won. */
-static void describe(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause,
-                     struct skink__report *report)
-{
-    struct skink__subject *stuck = watch->subject;
-    skink_incident *incident = &report->incident;
-    incident->number = skink__incident_next_number();
-    snprintf(stuck->incident_id, sizeof stuck->incident_id, "%s-%llu", recovery->id_prefix,
-             (unsigned long long)incident->number);
-    memcpy(incident->id, stuck->incident_id, sizeof incident->id);
-    incident->time_unix_ns = wall_clock_ns();
-    incident->generation = skink__thread_generation(stuck->thread);
-    incident->slice_ns = stuck->clock.last.now_ns - stuck->clock.first_seen_ns;
-    incident->effective_ns = stuck->clock.effective_ns;
-    incident->cause = cause;
-    snprintf(report->task, sizeof report->task, "%s", skink__takeover_task_name(watch->scheduler));
-    snprintf(report->scheduler, sizeof report->scheduler, "%s", skink__scheduler_name(watch->scheduler));
-}
-
-/* Wake the standby as the scheduler's next loop thread. Its record goes to the watch. */
-static void hand_over(skink_recovery *recovery, struct skink__watch *watch, struct skink__standby *standby,
-                      uint64_t declared_ns, bool hold)
-{
-    skink__takeover_begin(watch->scheduler, standby->thread, watch->subject->incident_id, hold);
-    watch->subject = standby->subject;
-    standby->subject = NULL;
-    standby->scheduler = skink__scheduler_ref(watch->scheduler);
-    standby->declared_ns = declared_ns;
-    skink__standby_take(recovery, standby);
-    skink__standby_give(standby, SKINK__STANDBY_GO); /* it is no longer ours */
-}
-
-/* The thread that was abandoned is the recovery's to count now. */
-static void account(skink_recovery *recovery, struct skink__watch *watch, struct skink__subject *stuck, bool hold)
-{
-    skink__thread_probe_close(&stuck->probe);
-    /* Held already: while it was stopping, a task ran all the same. Only one thread per scheduler is held. */
-    if (watch->held) skink__stray_add(recovery, watch->held);
-    watch->held = NULL;
-    if (hold) {
-        skink__stray_hold(watch, stuck);
-    } else {
-        skink__stray_add(recovery, stuck);
-        recovery->stats.takeovers++;
-    }
-}
-
-/* Nothing happens when the slice has moved on, or nobody is there to take over. Allocates nothing, waits for nothing. */
-static void declare(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause)
-{
-    struct skink__subject *stuck = watch->subject;
-    struct skink__standby *standby = skink__standby_find(recovery);
-    watch->overdue = standby == NULL;
-    if (!standby) return; /* the next one to park kicks us */
-
-    skink__stray_prepare(recovery, stuck);
-    if (!skink__lease_abandon(skink__thread_lease(stuck->thread), stuck->clock.slice)) {
-        if (!skink__stray_undo(recovery, stuck)) watch->subject = NULL;
-        return;
-    }
-    uint64_t declared_ns = stuck->abandoned_ns = skink_now();
-    barrier(recovery); /* what the task wrote before it got stuck: nothing else publishes it */
-    bool hold = recovery->stray_count >= recovery->max_strays;
-    struct skink__report unheard; /* when the ring is full */
-    struct skink__report *report = skink__report_next(recovery, SKINK__REPORT_DEADLOCK);
-    bool heard = report != NULL;
-    if (!heard) report = &unheard;
-    describe(recovery, watch, cause, report);
-    hand_over(recovery, watch, standby, declared_ns, hold);
-    account(recovery, watch, stuck, hold);
-
-    recovery->stats.deadlocks++;
-    recovery->stats.deadlocks_starved += cause == SKINK_CAUSE_STARVED;
-    report->incident.held = hold;
-    report->incident.strays = recovery->stray_count;
-    if (heard) skink__report_submit(recovery);
-}
-
-/* ---- standby threads ---- */
-
-static void replenish(skink_recovery *recovery)
-{
-    while (!recovery->quit && recovery->standby_count < recovery->threads_wanted &&
-           skink_now() >= recovery->standby_retry_ns) {
-        pthread_mutex_unlock(&recovery->mutex);
-        int err = skink__standby_start(recovery);
-        pthread_mutex_lock(&recovery->mutex);
-        if (err) {
-            recovery->stats.standby_failures++;
-            recovery->standby_retry_ns = skink_now() + STANDBY_RETRY_NS;
-        }
-        if ((err != 0) == recovery->standby_failing) continue;
-        recovery->standby_failing = err != 0;
-        struct skink__report *report =
-            skink__report_next(recovery, err ? SKINK__REPORT_NO_STANDBY : SKINK__REPORT_STANDBY_BACK);
-        if (!report) continue;
-        report->error = err;
-        skink__report_submit(recovery);
-    }
-}
-
-/* ---- sleeping and waking ---- */
-
-void skink__watchdog_kick(skink_recovery *recovery)
-{
-    if (recovery->wakeup_fd < 0) return;
-    uint64_t one = 1;
-    recovery->wakeups_due++;
-    ssize_t written = write(recovery->wakeup_fd, &one, sizeof one);
-    (void)written; /* it fails only at a count that nobody reaches */
-}
-
-static void read_wakeups(skink_recovery *recovery)
-{
-    uint64_t count;
-    if (read(recovery->wakeup_fd, &count, sizeof count) == sizeof count) recovery->wakeups_read += count;
-}
-
-/* Until a time, or a wake-up. */
-static void sleep_until(skink_recovery *recovery, uint64_t time_ns)
-{
-    struct pollfd wakeup = { .fd = recovery->wakeup_fd, .events = POLLIN };
-    uint64_t now_ns = skink_now();
-    uint64_t rest_ns = time_ns > now_ns ? time_ns - now_ns : 0;
-    struct timespec rest = { .tv_sec = (time_t)(rest_ns / SKINK_S), .tv_nsec = (long)(rest_ns % SKINK_S) };
-    pthread_mutex_unlock(&recovery->mutex);
-    ppoll(&wakeup, 1, time_ns == SKINK__NEVER ? NULL : &rest, NULL);
-    pthread_mutex_lock(&recovery->mutex);
-    read_wakeups(recovery);
-}
-
-void skink__watchdog_drain(skink_recovery *recovery)
-{
-    while (recovery->wakeups_read < recovery->wakeups_due) {
-        struct pollfd wakeup = { .fd = recovery->wakeup_fd, .events = POLLIN };
-        poll(&wakeup, 1, -1); /* a loop thread has taken the bell, and is about to write */
-        read_wakeups(recovery);
-    }
-}
-
-/* ---- park (invariant 8; loop/doorbell.h has the proof) ---- */
-
-static bool may_park(const skink_recovery *recovery)
-{
-    if (recovery->barrier_command == 0) return false;
-    if (recovery->standby_count < recovery->threads_wanted) return false;
-    for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
-        if (!watch->asleep) return false;
-    return true;
-}
-
-/* Asked after the barrier: from a no to a yes nothing is lost, since what happens now will ring. */
-static bool is_still_asleep(const struct skink__watch *watch)
-{
-    if (skink__scheduler_is_destroyed(watch->scheduler)) return false;
-    const struct skink__subject *subject = watch->subject;
-    if (subject) {
-        uint64_t word = atomic_load_explicit(&skink__thread_lease(subject->thread)->word, memory_order_acquire);
-        return word == skink__lease_word(SKINK__RUNTIME, subject->clock.slice);
-    }
-    struct skink__thread *thread = skink__scheduler_thread(watch->scheduler);
-    if (thread) skink__thread_unref(thread);
-    return thread == NULL;
-}
-
-/* The next look at somebody who does not ring, or never when nobody could. */
-static uint64_t parked_until(const skink_recovery *recovery)
-{
-    uint64_t look_ns = recovery->timeout_ns > PARKED_LOOK_NS ? recovery->timeout_ns : PARKED_LOOK_NS;
-    for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
-        if (watch->subject) return skink_after(look_ns);
-    return SKINK__NEVER;
-}
-
-static void take_down_bell(skink_recovery *recovery, struct skink__watch *watch)
-{
-    if (!watch->bell_hung) return;
-    watch->bell_hung = false;
-    if (!skink__doorbell_take_down(skink__scheduler_doorbell(watch->scheduler))) recovery->wakeups_due++;
-}
-
-/* False: somebody was awake, and time goes on. */
-static bool park(skink_recovery *recovery)
-{
-    bool all_asleep = true;
-    for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
-        skink__doorbell_hang(skink__scheduler_doorbell(watch->scheduler), recovery->wakeup_fd);
-        watch->bell_hung = true;
-    }
-    barrier(recovery);
-    for (const struct skink__watch *watch = recovery->watches; watch && all_asleep; watch = watch->next)
-        all_asleep = is_still_asleep(watch);
-    if (all_asleep) {
-        recovery->parked = true;
-        sleep_until(recovery, parked_until(recovery));
-        recovery->parked = false;
-    }
-    for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
-        take_down_bell(recovery, watch);
-        /* Nobody looked meanwhile, so no time has passed for any slice. */
-        if (all_asleep && watch->subject) skink__slice_clock_reset(&watch->subject->clock);
-    }
-    return all_asleep;
-}
-
 /* ---- the thread ---- */
 
 void skink__watch_drop(skink_recovery *recovery, struct skink__watch *watch)
 {
     struct skink__doorbell *bell = skink__scheduler_doorbell(watch->scheduler);
-    take_down_bell(recovery, watch);
+    skink__take_down_bell(recovery, watch);
     if (watch->holding) skink__hold_end(recovery, watch);
     skink__subject_free(watch->subject);
     skink__doorbell_release(bell);
@@ -469,11 +236,11 @@ static void *watchdog_main(void *arg)
     pthread_mutex_lock(&recovery->mutex);
     for (bool woken = false; !recovery->quit;) {
         uint64_t next_ns = tick(recovery);
-        replenish(recovery);
+        skink__standbys_replenish(recovery);
         uint64_t second_look_ns = skink_after(SECOND_LOOK_NS);
         if (woken && second_look_ns < next_ns) next_ns = second_look_ns;
-        woken = may_park(recovery) && park(recovery);
-        if (!woken) sleep_until(recovery, next_ns);
+        woken = skink__may_park(recovery) && skink__park(recovery);
+        if (!woken) skink__sleep_until(recovery, next_ns);
     }
     pthread_mutex_unlock(&recovery->mutex);
     skink__thread_ending("watchdog");

@@ -72,8 +72,9 @@ typedef struct skink_recovery_options {
 SKINK_NODISCARD SKINK_API int skink_recovery_create(const skink_recovery_options *options,
                                                     skink_recovery **ret_recovery) SKINK_ANY_THREAD;
 
-/* Stop watching everything and end the watchdog and the standby threads. Strays live on by themselves. NULL
- * is fine. Never from a task of a watched scheduler. */
+/* Stop watching everything and end the watchdog and the standby threads. Strays live on by themselves. Waits for the
+ * incident callback, if it is running or has not been told yet. NULL is fine. Never from a task of a watched
+ * scheduler or from that callback. */
 SKINK_API void skink_recovery_destroy(skink_recovery *recovery) SKINK_ANY_THREAD SKINK_BLOCKS;
 
 /*

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 enum { LIMIT = 2 };
 
@@ -122,6 +123,27 @@ static void unwatching_ends_a_hold(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+static void stray_that_spins_steps_back_behind_the_others(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s;
+    start_with_limit(&f);
+    stuck_init(&s);
+    s.spin = true;
+    stuck_spawn(&f, &s);
+    test_wait_until(fixture_stats(&f).deadlocks == 1, 10000);
+    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)atomic_load(&s.started_tid)), 19);
+    stuck_release(&s);
+    test_wait_until(atomic_load(&s.ended), 10000);
+    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)atomic_load(&s.ended_tid)), getpriority(PRIO_PROCESS, 0));
+    test_wait_until(fixture_stats(&f).strays == 0, 10000);
+    stick(&f, &s); /* one that blocks */
+    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)atomic_load(&s.started_tid)), getpriority(PRIO_PROCESS, 0));
+    release_all(&f, &s, 1);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
 static void oldest_stray_s_age_is_known(void **state)
 {
     (void)state;
@@ -221,6 +243,7 @@ static const struct test_case cases[] = {
     CASE(hold_ends_when_a_stray_returns),
     CASE(hold_ends_when_the_held_thread_itself_returns),
     CASE(unwatching_ends_a_hold),
+    CASE(stray_that_spins_steps_back_behind_the_others),
     CASE(oldest_stray_s_age_is_known),
     CASE(stop_does_not_wait_for_a_stray),
     CASE(stray_may_outlive_recovery_and_scheduler),

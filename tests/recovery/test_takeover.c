@@ -57,17 +57,19 @@ static void declared_in_time(uint64_t timeout_ns, bool spin, int rounds)
         uint64_t took = declaration_time(&f, &s, &deferred);
         assert_true(took >= timeout_ns);
         test_wait_until(atomic_load(&f.incidents) == (uint64_t)round + 1, 5000);
-        assert_true(f.last.effective_ns >= timeout_ns);
         assert_true(f.last.slice_ns >= f.last.effective_ns);
+        if (f.last.cause == SKINK_CAUSE_STARVED) continue; /* at the ceiling: that busy is the machine */
+        assert_true(f.last.effective_ns >= timeout_ns);
         took -= deferred < took ? deferred : took;
         if (took < best) best = took;
         in_time += took <= latest(timeout_ns);
     }
     print_message("T %llu ms: best %llu us, %d of %d in time\n", (unsigned long long)(timeout_ns / SKINK_MS),
                   (unsigned long long)(best / 1000), in_time, rounds);
-    assert_true(best <= latest(timeout_ns));
     assert_int_equal(fixture_stats(&f).deadlocks, rounds);
     assert_int_equal(fixture_stop(&f), 0);
+    if (best == UINT64_MAX) test_skip("the machine is too busy");
+    assert_true(best <= latest(timeout_ns));
 }
 
 static void sleeper_is_declared_in_time_at_10_ms(void **state)

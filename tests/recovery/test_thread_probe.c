@@ -99,7 +99,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static char state_of(const struct subject *s)
+static char state_of(struct subject *s)
 {
     struct skink__reading reading;
     skink__thread_probe_read(&s->probe, &reading);
@@ -181,10 +181,23 @@ static void closing_gives_every_descriptor_back(void **state)
     assert_int_equal(test_fd_count(0), before);
 }
 
+static void file_that_could_not_be_opened_is_tried_again(void **state)
+{
+    struct subject *s = *state;
+    struct skink__reading reading;
+    close(s->probe.stat_fd);
+    close(s->probe.schedstat_fd);
+    s->probe.stat_fd = s->probe.schedstat_fd = -1;
+    skink__thread_probe_read(&s->probe, &reading);
+    assert_int_equal(reading.state, 'R');
+    assert_true(reading.has_run_delay);
+}
+
 static const struct test_case cases[] = {
     CASE(state_stands_behind_the_last_bracket),  CASE(run_delay_is_the_second_number),
     CASE(poll_is_epoll_on_that_very_descriptor), CASE(spinning_thread_is_runnable_and_uses_the_processor),
     CASE(thread_in_epoll_wait_is_in_poll),       CASE(probe_that_is_not_open_knows_nothing),
-    CASE(thread_that_has_gone_is_unknown),       CASE(closing_gives_every_descriptor_back),
+    CASE(thread_that_has_gone_is_unknown),       CASE(file_that_could_not_be_opened_is_tried_again),
+    CASE(closing_gives_every_descriptor_back),
 };
 TEST_MAIN(cases, set_up, tear_down)
