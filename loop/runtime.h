@@ -37,6 +37,9 @@ bool skink__in_task(void);
 /* The scheduler's libuv loop. To be used in the runtime section only (or before the scheduler is started). */
 uv_loop_t *skink__scheduler_loop(skink_scheduler *scheduler);
 
+/* What the thread hooks are told about this scheduler's loop threads, "loop" unless said; a static text. Before start. */
+void skink__scheduler_set_role(skink_scheduler *scheduler, const char *role);
+
 /* Post to the scheduler's inbox; false when it is closed. Any thread. */
 bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *message);
 

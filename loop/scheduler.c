@@ -48,6 +48,7 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
     skink_scheduler *scheduler = skink__zalloc_aligned(sizeof *scheduler, _Alignof(skink_scheduler));
     if (!scheduler) return -ENOMEM;
     scheduler->inbox.wakeup_fd = -1;
+    scheduler->role = "loop";
     scheduler->stopped = true;
     atomic_init(&scheduler->refs, 1);
     atomic_init(&scheduler->shortest_timeout_ns, UINT64_MAX);
@@ -91,10 +92,11 @@ static void *first_thread(void *arg)
 {
     struct skink__thread *thread = arg;
     skink_scheduler *scheduler = thread->scheduler;
-    skink__thread_started("loop");
+    const char *role = scheduler->role; /* the scheduler may be gone at the end */
+    skink__thread_started(role);
     skink__environment_capture(&scheduler->environment);
     skink__thread_run(thread, scheduler);
-    skink__thread_ending("loop");
+    skink__thread_ending(role);
     skink__thread_unref(thread);
     return NULL;
 }
@@ -189,6 +191,11 @@ void skink__scheduler_release_hold(skink_scheduler *scheduler)
 }
 
 /* ---- what others may ask ---- */
+
+void skink__scheduler_set_role(skink_scheduler *scheduler, const char *role)
+{
+    scheduler->role = role;
+}
 
 const char *skink__scheduler_name(const skink_scheduler *scheduler)
 {

@@ -350,6 +350,7 @@ struct skink_scheduler {
     uint32_t batch_max; /* constant */
     int backend_fd;     /* constant */
     char name[16];      /* constant */
+    const char *role;   /* for the thread hooks; constant once it runs */
 };
 
 static inline void skink__queue_push(struct skink__ready_queue *queue, skink_task *task)

@@ -161,9 +161,10 @@ static bool watch_abandon(struct watch *watch)
 static void *successor_thread(void *arg)
 {
     struct skink__thread *thread = arg;
-    skink__thread_started("loop");
+    const char *role = thread->scheduler->role; /* the scheduler may be gone at the end */
+    skink__thread_started(role);
     skink__thread_run(thread, thread->scheduler);
-    skink__thread_ending("loop");
+    skink__thread_ending(role);
     skink__thread_unref(thread);
     return NULL;
 }
