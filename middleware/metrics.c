@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * metrics.c - which metric comes from where, mostly as tables: a name, a help text and the field it is read from.
+ *
+ * A gauge and a counter never share a name up to "_total": readers that cut the suffix would mix them up.
+ */
+#include "middleware/metrics.h"
+#include "middleware/health.h"
+#include "middleware/http_stats.h"
+#include "middleware/process_metrics.h"
+#include "skink/clock.h"
+#include "skink/version.h"
+#include <stddef.h>
+#include <stdio.h>
+
+/* ---- tables of plain numbers ---- */
+
+enum unit { COUNT, NANOSECONDS };
+
+struct row {
+    enum skink__metric_type type;
+    enum unit unit;
+    size_t offset; /* of a uint64_t in the struct that the table is about */
+    const char *name;
+    const char *help;
+};
+
+/* The _Generic refuses a field of another type. */
+#define FIELD(of, field) (offsetof(of, field) + _Generic(((of *)0)->field, uint64_t : 0))
+
+static void write_table(struct skink__prometheus *writer, const struct row *rows, size_t row_count, const void *values)
+{
+    for (const struct row *row = rows; row < rows + row_count; row++) {
+        uint64_t value = *(const uint64_t *)((const char *)values + row->offset);
+        skink__prometheus_family(writer, row->type, row->name, row->help);
+        if (row->unit == NANOSECONDS)
+            skink__prometheus_seconds(writer, NULL, value);
+        else
+            skink__prometheus_count(writer, NULL, value);
+    }
+}
+#define WRITE_TABLE(writer, rows, values) write_table((writer), (rows), sizeof(rows) / sizeof *(rows), (values))
+
+static void write_gauge(struct skink__prometheus *writer, const char *name, const char *help, uint64_t value)
+{
+    skink__prometheus_family(writer, SKINK__GAUGE, name, help);
+    skink__prometheus_count(writer, NULL, value);
+}
+
+/* ---- the scheduler ---- */
+
+#define ROW(type, unit, field, name, help)                                                                             \
+    {                                                                                                                  \
+        type, unit, FIELD(skink_scheduler_stats, field), name, help                                                    \
+    }
+static const struct row scheduler_rows[] = {
+    ROW(SKINK__GAUGE, COUNT, generation, "skink_loop_generation",
+        "Number of the loop thread: 1 at first, one more with each takeover."),
+    ROW(SKINK__GAUGE, COUNT, tasks_living, "skink_tasks_living", "Tasks spawned and not ended."),
+    ROW(SKINK__GAUGE, COUNT, tasks_ready, "skink_tasks_ready", "Tasks in the ready queue."),
+    ROW(SKINK__GAUGE, COUNT, tasks_suspended, "skink_tasks_suspended", "Tasks started and waiting for something."),
+    ROW(SKINK__COUNTER, COUNT, tasks_started, "skink_tasks_started_total", "Tasks that have had their first slice."),
+    ROW(SKINK__COUNTER, COUNT, tasks_finished, "skink_tasks_finished_total",
+        "Tasks that have ended, those dropped at a stop included."),
+    ROW(SKINK__COUNTER, COUNT, slices, "skink_slices_total", "Slices started."),
+    ROW(SKINK__COUNTER, COUNT, migrations, "skink_migrations_total", "Tasks that came back from a stray to the loop."),
+    ROW(SKINK__GAUGE, COUNT, stacks_allocated, "skink_stacks", "Task stacks, in use and pooled."),
+};
+#undef ROW
+
+static void write_scheduler(struct skink__prometheus *writer, skink_scheduler *scheduler)
+{
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    if (!scheduler || skink_scheduler_stats_read(scheduler, &stats)) return;
+    WRITE_TABLE(writer, scheduler_rows, &stats);
+    write_gauge(writer, "skink_loop_running", "1 between start and stop of the scheduler.", stats.running);
+    write_gauge(writer, "skink_loop_held", "1 while no task runs because the stray limit was passed.", stats.held);
+}
+
+/* ---- recovery ---- */
+
+#define ROW(type, unit, field, name, help)                                                                             \
+    {                                                                                                                  \
+        type, unit, FIELD(skink_recovery_stats, field), name, help                                                     \
+    }
+static const struct row recovery_rows[] = {
+    ROW(SKINK__COUNTER, COUNT, deadlocks, "skink_deadlocks_total", "Slices declared stuck."),
+    ROW(SKINK__COUNTER, COUNT, deadlocks_starved, "skink_deadlocks_starved_total",
+        "Slices declared stuck at the ceiling, because their thread was not given the processor."),
+    ROW(SKINK__COUNTER, COUNT, takeovers, "skink_takeovers_total", "Times a fresh thread took the loop over."),
+    ROW(SKINK__GAUGE, COUNT, strays, "skink_strays", "Loop threads abandoned that have not ended."),
+    ROW(SKINK__COUNTER, COUNT, strays_total, "skink_strays_abandoned_total", "Loop threads ever abandoned."),
+    ROW(SKINK__COUNTER, COUNT, strays_returned, "skink_strays_returned_total", "Strays that came free and ended."),
+    ROW(SKINK__GAUGE, NANOSECONDS, oldest_stray_ns, "skink_oldest_stray_age_seconds",
+        "For how long the oldest living stray has been one; 0 without one."),
+    ROW(SKINK__GAUGE, NANOSECONDS, current_slice_ns, "skink_current_slice_seconds",
+        "For how long the current slice has run, as the watchdog sees it; 0 while the loop moves."),
+    ROW(SKINK__COUNTER, NANOSECONDS, starved_ns, "skink_starved_seconds_total",
+        "Time of slices that did not count because the thread was not given the processor."),
+    ROW(SKINK__COUNTER, NANOSECONDS, suspended_ns, "skink_suspended_seconds_total",
+        "Time of slices that did not count because the process or the thread was stopped."),
+    ROW(SKINK__COUNTER, COUNT, runtime_stalls, "skink_runtime_stalls_total",
+        "Runtime sections that took longer than the timeout; these cannot be recovered."),
+    ROW(SKINK__GAUGE, COUNT, standby_threads, "skink_standby_threads", "Threads parked, ready for a takeover."),
+    ROW(SKINK__COUNTER, COUNT, standby_failures, "skink_standby_failures_total",
+        "Attempts to create a standby thread that failed."),
+    ROW(SKINK__COUNTER, COUNT, ticks, "skink_watchdog_ticks_total", "Samples the watchdog has taken."),
+};
+#undef ROW
+
+static void write_recovery(struct skink__prometheus *writer, skink_recovery *recovery)
+{
+    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
+    if (!recovery || skink_recovery_stats_read(recovery, &stats)) return;
+    WRITE_TABLE(writer, recovery_rows, &stats);
+    skink__prometheus_family(writer, SKINK__HISTOGRAM, "skink_recovery_seconds",
+                             "From a declared deadlock to the fresh loop thread's first act.");
+    skink__prometheus_histogram(writer, NULL,
+                                &(struct skink__histogram){ .bounds_ns = skink_recovery_bucket_bounds_ns,
+                                                            .counts = stats.recovery_count,
+                                                            .bucket_count = SKINK_RECOVERY_BUCKETS,
+                                                            .sum_ns = stats.recovery_sum_ns });
+}
+
+/* ---- the HTTP server ---- */
+
+#define ROW(type, field, name, help)                                                                                   \
+    {                                                                                                                  \
+        type, COUNT, FIELD(struct skink__http_stats, field), name, help                                                \
+    }
+static const struct row http_rows[] = {
+    ROW(SKINK__GAUGE, in_flight, "skink_requests_in_flight", "Requests handed to a task and not answered yet."),
+    ROW(SKINK__COUNTER, requests_refused, "skink_requests_refused_total",
+        "Requests answered 503 before a task was started."),
+    ROW(SKINK__COUNTER, requests_malformed, "skink_requests_malformed_total", "Requests refused by the parser."),
+    ROW(SKINK__COUNTER, response_bytes, "skink_response_bytes_total", "Bytes of answers, headers and bodies."),
+    ROW(SKINK__COUNTER, late_answers_dropped, "skink_late_answers_dropped_total",
+        "Answers dropped since the client had been told that its request was stuck."),
+    ROW(SKINK__COUNTER, answers_client_gone, "skink_answers_client_gone_total",
+        "Answers dropped since the client had gone."),
+    ROW(SKINK__COUNTER, answers_missing, "skink_answers_missing_total", "Handlers that returned without an answer."),
+    ROW(SKINK__GAUGE, connections, "skink_connections", "Open connections."),
+    ROW(SKINK__COUNTER, connections_total, "skink_connections_accepted_total",
+        "Connections accepted, the refused included."),
+    ROW(SKINK__COUNTER, connections_refused, "skink_connections_refused_total",
+        "Connections answered 503 and closed because of http.max_connections."),
+};
+#undef ROW
+
+static void write_code(const char *method, const char *route, int code, uint64_t count, void *arg)
+{
+    char code_text[16];
+    snprintf(code_text, sizeof code_text, "%d", code);
+    const struct skink__label labels[] = { { "code", code_text }, { "method", method }, { "route", route }, { 0 } };
+    skink__prometheus_count(arg, labels, count);
+}
+
+static void write_durations(const struct skink__http_route_stats *route, void *arg)
+{
+    const struct skink__label labels[] = { { "method", route->method }, { "route", route->route }, { 0 } };
+    skink__prometheus_histogram(arg, labels,
+                                &(struct skink__histogram){ .bounds_ns = skink__http_bucket_bounds_ns,
+                                                            .counts = route->durations.buckets,
+                                                            .bucket_count = SKINK__HTTP_BUCKETS,
+                                                            .sum_ns = route->durations.sum_ns });
+}
+
+static void write_http(struct skink__prometheus *writer, const skink_http_server *server)
+{
+    if (!server) return;
+    struct skink__http_stats stats;
+    skink__http_stats_read(server, &stats);
+    WRITE_TABLE(writer, http_rows, &stats);
+    skink__prometheus_family(writer, SKINK__COUNTER, "skink_requests_total",
+                             "Requests answered; 499 when the client had gone before.");
+    skink__http_stats_codes(server, write_code, writer);
+    skink__prometheus_family(writer, SKINK__HISTOGRAM, "skink_request_seconds",
+                             "From a request's first byte to its answer being handed to the kernel.");
+    skink__http_stats_routes(server, write_durations, writer);
+}
+
+/* ---- the page ---- */
+
+void skink__metrics_init(struct skink__metrics *metrics, const skink_stats_sources *sources)
+{
+    metrics->sources = *sources;
+    metrics->created_ns = skink_now();
+    metrics->start_unix_ns = skink__process_start_unix_ns();
+}
+
+void skink__metrics_write(const struct skink__metrics *metrics, struct skink__prometheus *writer)
+{
+    const skink_stats_sources *sources = &metrics->sources;
+    skink__prometheus_family(writer, SKINK__GAUGE, "skink_build_info", "1; the label says which skink this is.");
+    skink__prometheus_count(writer, (const struct skink__label[]){ { "version", skink_version() }, { 0 } }, 1);
+    skink__prometheus_family(writer, SKINK__GAUGE, "skink_uptime_seconds", "Since the stats server was started.");
+    skink__prometheus_seconds(writer, NULL, skink_now() - metrics->created_ns);
+    struct skink__health_facts facts = skink__health_read(sources);
+    write_gauge(writer, "skink_healthy", "1 while /health answers 200, and 0 while it answers 503.",
+                skink__health_judge(&facts).healthy);
+    write_scheduler(writer, sources->scheduler);
+    write_recovery(writer, sources->recovery);
+    write_http(writer, sources->http_server);
+    skink__process_metrics_write(writer, metrics->start_unix_ns);
+}
