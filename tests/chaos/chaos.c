@@ -99,6 +99,7 @@ static void era_close(struct era *era, struct parts *parts, struct totals *total
     skink_http_server_stop(parts->server);
     int err = skink_scheduler_stop(era->scheduler, skink_after(chaos_random(300) * SKINK_MS));
     if (err && err != -ECANCELED) era_fault(era, skink_strerror(err));
+    skink_http_server_destroy(parts->server); /* now: nobody serves its open connections any more */
     /* Every stray of ours gets free sooner or later. */
     uint64_t deadline = skink_after(20 * SKINK_S);
     do {
@@ -108,7 +109,6 @@ static void era_close(struct era *era, struct parts *parts, struct totals *total
     if (stats.strays) era_fault(era, "a stray that could end has not");
     totals->deadlocks += stats.deadlocks;
     totals->returned += stats.strays_returned;
-    skink_http_server_destroy(parts->server);
     skink_recovery_destroy(parts->recovery);
 }
 

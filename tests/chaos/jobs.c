@@ -238,7 +238,7 @@ void *poster_main(void *arg)
             pending[at] = job;
         else
             poster->refused++;
-        if (chaos_random(4) == 0) nap_us(chaos_random(1000));
+        if (chaos_random(8)) nap_us(chaos_random(600)); /* in bursts, but not a flood that nothing else gets through */
     }
     for (unsigned i = 0; i < PENDING; i++)
         if (pending[i]) attend(pending[i]);
