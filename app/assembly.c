@@ -23,7 +23,7 @@ struct assembly {
     skink_http_server *http;
     skink_stats_server *stats;
     bool watched;
-    bool running;
+    bool wedged; /* the loop thread is stuck where nobody can take over: nothing may be freed */
 };
 
 static uint64_t number(const struct assembly *a, enum config_id id)
@@ -202,9 +202,7 @@ static enum exit_status open_stats(struct assembly *a)
 static enum exit_status start_loop(struct assembly *a)
 {
     int error = skink_scheduler_start(a->scheduler);
-    if (error) return cannot_start("cannot start the loop thread: %s", skink_strerror(error));
-    a->running = true;
-    return EXIT_STATUS_OK;
+    return error ? cannot_start("cannot start the loop thread: %s", skink_strerror(error)) : EXIT_STATUS_OK;
 }
 
 enum exit_status skink__assembly_start(const struct config *config, const char *const *modules, size_t module_count,
@@ -230,7 +228,7 @@ bool skink__assembly_stop(struct assembly *assembly, uint64_t deadline_ns)
 {
     skink_http_server_stop(assembly->http);
     int error = skink_scheduler_stop(assembly->scheduler, deadline_ns);
-    assembly->running = false;
+    assembly->wedged = error == -ETIMEDOUT;
     if (error == 0) return true;
     skink__log_line(SKINK_LOG_WARNING, "event=stop_cut reason=\"%s\"", skink_strerror(error));
     return false;
@@ -246,6 +244,7 @@ static bool has_strays(const struct assembly *assembly)
 bool skink__assembly_destroy(struct assembly *assembly)
 {
     if (!assembly) return true;
+    if (assembly->wedged) return false;
     skink_stats_server_destroy(assembly->stats);
     skink_http_server_destroy(assembly->http);
     bool strays = has_strays(assembly);

@@ -33,7 +33,7 @@ enum exit_status skink__assembly_start(const struct config *config, const char *
  * blocks for longer than the deadline and some seconds. */
 bool skink__assembly_stop(struct assembly *assembly, uint64_t deadline_ns);
 
-/* Free it, running or not; NULL is fine. False when abandoned threads still run code of modules: then the process must
- * end without running the destructors of libraries, by _exit(). */
+/* Free it, running or not; NULL is fine. False when threads that were abandoned, or are wedged, still run code of modules:
+ * then the process must end without running the destructors of libraries, by _exit(). */
 bool skink__assembly_destroy(struct assembly *assembly);
 #endif
