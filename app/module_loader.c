@@ -70,8 +70,10 @@ static bool run_init(const char *file, void *object, skink_scheduler *scheduler,
         snprintf(complaint, MODULE_COMPLAINT_BYTES, "%s: it has no skink_module_init (skink/module.h)", file);
         return false;
     }
-    /* The module may keep the pointer, and nothing says for how long: for ever, then. Once per module. */
-    skink_module *module = skink__app_alloc(sizeof *module);
+    /* The module may keep the pointer, and nothing says for how long: so each has one of its own, for ever. */
+    static skink_module modules[MODULES_MAX];
+    static size_t count;
+    skink_module *module = &modules[count++]; /* check_first() has counted as well */
     *module =
         (skink_module){ .abi = SKINK_MODULE_ABI, .path = file, .scheduler = scheduler, .http_server = http_server };
     int error = init(module);

@@ -11,8 +11,7 @@ static void hello(skink_request *request, void *arg)
 
 static void wait_a_second(skink_request *request, void *arg)
 {
-    (void)arg;
-    if (skink_sleep(SKINK_S) == 0) (void)!skink_respond_text(request, 200, "a second later\n");
+    if (skink_sleep(SKINK_S) == 0) (void)!skink_respond_text(request, 200, arg);
 }
 
 int main(int argc, char **argv)
@@ -29,12 +28,13 @@ int main(int argc, char **argv)
     if (!error) error = skink_recovery_watch(recovery, scheduler);
     if (!error) error = skink_http_server_create(scheduler, NULL, &server);
     if (!error) error = skink_http_route(server, "GET", "/hello", NULL, hello, (char *)"hello\n");
-    if (!error) error = skink_http_route(server, "GET", "/wait", NULL, wait_a_second, NULL);
+    if (!error) error = skink_http_route(server, "GET", "/wait", NULL, wait_a_second, (char *)"a second later\n");
     if (!error) error = skink_http_listen(server, argc > 1 ? argv[1] : "127.0.0.1:8081", &port);
     if (!error) error = skink_scheduler_start(scheduler);
-    if (error) return fprintf(stderr, "cannot start: %s\n", skink_strerror(error)), 1;
-    printf("listening on port %d\n", port), fflush(stdout);
-    sigwait(&signals, &signal_number);
+    if (error)
+        fprintf(stderr, "cannot start: %s\n", skink_strerror(error));
+    else
+        printf("listening on port %d\n", port), fflush(stdout), sigwait(&signals, &signal_number);
     skink_http_server_destroy(server), skink_scheduler_destroy(scheduler), skink_recovery_destroy(recovery);
-    return 0;
+    return error != 0;
 }

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* app/main.c - skinkd: options, signals and exit statuses. What it does with them is in assembly.c and config.c. */
+#include "app/allocate.h"
+#include "app/assembly.h"
+#include "app/config.h"
+#include "app/log.h"
+#include "skink/clock.h"
+#include "skink/hooks.h"
+#include "skink/version.h"
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STOP_GRACE_NS (10 * SKINK_S) /* what tasks get to finish after the first signal */
+
+extern char **environ;
+
+enum action { ACTION_SERVE, ACTION_CHECK, ACTION_PRINT, ACTION_VERSION, ACTION_HELP };
+
+struct options {
+    enum action action;
+    const char *file;
+    const char **settings; /* each list has room for as many as there are arguments */
+    size_t setting_count;
+    const char **modules;
+    size_t module_count;
+};
+
+static const char help_text[] =
+    "usage: skinkd [--config FILE] [--module FILE.so]... [--set KEY=VALUE]... [--check] [--print-config]\n"
+    "              [--version] [--help]\n"
+    "\n"
+    "  --config FILE       read this YAML file; without it every key has its default\n"
+    "  --module FILE.so    load handlers from this shared object; may be given several times\n"
+    "  --set KEY=VALUE     set one key, such as loop.deadlock_timeout=1s; wins over environment and file\n"
+    "  --check             check the configuration, say what is wrong with it, and end\n"
+    "  --print-config      print every key with its value and where that comes from, and end\n"
+    "  --version           print the version and end\n"
+    "  --help              print this and end\n"
+    "\n"
+    "A key can also be set in the environment: SKINK_LOOP_DEADLOCK_TIMEOUT=1s.\n"
+    "SIGTERM and SIGINT end the server gracefully, a second one at once.\n"
+    "Exit status: 0 all well; 1 cannot start; 2 mistake in configuration or usage; 3 the stop cut something.\n"
+    "See skinkd(8).\n";
+
+static bool parse_options(int argc, char **argv, struct options *options)
+{
+    static const struct option known[] = {
+        { "config", required_argument, NULL, 'c' }, { "module", required_argument, NULL, 'm' },
+        { "set", required_argument, NULL, 's' },    { "check", no_argument, NULL, 'k' },
+        { "print-config", no_argument, NULL, 'p' }, { "version", no_argument, NULL, 'v' },
+        { "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
+    };
+    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        if (option == 'c')
+            options->file = optarg;
+        else if (option == 'm')
+            options->modules[options->module_count++] = optarg;
+        else if (option == 's')
+            options->settings[options->setting_count++] = optarg;
+        else if (option == 'k')
+            options->action = ACTION_CHECK;
+        else if (option == 'p')
+            options->action = ACTION_PRINT;
+        else if (option == 'v')
+            options->action = ACTION_VERSION;
+        else if (option == 'h')
+            options->action = ACTION_HELP;
+        else
+            return false; /* getopt has said why */
+    }
+    if (optind < argc) fprintf(stderr, "skinkd: %s: expected an option\n", argv[optind]);
+    return optind == argc;
+}
+
+/* Waiting for them in one thread needs them blocked in all, so this comes before the first thread. */
+static void block_signals(sigset_t *ret_signals)
+{
+    signal(SIGPIPE, SIG_IGN); /* a client that hangs up is an error of that write and no more */
+    sigemptyset(ret_signals);
+    sigaddset(ret_signals, SIGTERM);
+    sigaddset(ret_signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
+}
+
+static void end_at_once(int signal_number)
+{
+    (void)signal_number;
+    _exit(EXIT_STATUS_CUT);
+}
+
+/* From now on a signal reaches this thread, wherever it waits. */
+static void arm_second_signal(const sigset_t *signals)
+{
+    struct sigaction action = { .sa_handler = end_at_once };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+static void install_hooks(void)
+{
+    skink_hooks hooks = SKINK_HOOKS_INIT;
+    hooks.log = skink__log_hook;
+    hooks.panic = skink__log_panic_hook;
+    (void)!skink_hooks_set(&hooks); /* the first call in this process, with fields this version knows */
+}
+
+static int serve(const struct config *config, const struct options *options)
+{
+    sigset_t signals;
+    struct assembly *assembly = NULL;
+    block_signals(&signals);
+    skink__log_open(STDERR_FILENO);
+    install_hooks();
+    enum exit_status status = skink__assembly_start(config, options->modules, options->module_count, &assembly);
+    if (status != EXIT_STATUS_OK) return status;
+    skink__log_line(SKINK_LOG_INFO, "event=started version=%s pid=%d", skink_version(), (int)getpid());
+
+    int signal_number = 0;
+    sigwait(&signals, &signal_number);
+    skink__log_line(SKINK_LOG_INFO, "event=stopping signal=%s", sigabbrev_np(signal_number));
+    arm_second_signal(&signals);
+    if (!skink__assembly_stop(assembly, skink_after(STOP_GRACE_NS))) status = EXIT_STATUS_CUT;
+    bool clean = skink__assembly_destroy(assembly);
+    skink__log_line(SKINK_LOG_INFO, "event=stopped status=%d", (int)status);
+    if (!clean) _exit(status);
+    return status;
+}
+
+static int finish_check(const struct options *options)
+{
+    printf("%s: ok\n", options->file ? options->file : "configuration");
+    return EXIT_STATUS_OK;
+}
+
+static int run(const struct options *options)
+{
+    struct config config;
+    struct problems problems = { 0 };
+    struct config_sources sources = { .file = options->file,
+                                      .environment = (const char *const *)environ,
+                                      .settings = options->settings,
+                                      .setting_count = options->setting_count };
+    skink__config_load(&config, &sources, &problems);
+    skink__problems_print(&problems, stderr);
+    int status = EXIT_STATUS_CONFIGURATION;
+    if (problems.errors) {
+        fprintf(stderr, "skinkd: %zu mistake%s in the configuration\n", problems.errors,
+                problems.errors == 1 ? "" : "s");
+    } else if (options->action == ACTION_CHECK) {
+        status = finish_check(options);
+    } else if (options->action == ACTION_PRINT) {
+        skink__config_print(&config, stdout);
+        status = EXIT_STATUS_OK;
+    } else {
+        status = serve(&config, options);
+    }
+    skink__problems_fini(&problems);
+    skink__config_fini(&config);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = { .action = ACTION_SERVE };
+    options.settings = skink__app_alloc((size_t)argc * sizeof *options.settings);
+    options.modules = skink__app_alloc((size_t)argc * sizeof *options.modules);
+    int status = EXIT_STATUS_OK;
+    if (!parse_options(argc, argv, &options)) {
+        fputs("skinkd: see skinkd --help\n", stderr);
+        status = EXIT_STATUS_CONFIGURATION;
+    } else if (options.action == ACTION_HELP) {
+        fputs(help_text, stdout);
+    } else if (options.action == ACTION_VERSION) {
+        printf("skinkd %s\n", skink_version());
+    } else {
+        status = run(&options);
+    }
+    free(options.modules);
+    free(options.settings);
+    return status;
+}
