@@ -19,7 +19,8 @@
 #define ARGUMENTS_MAX 32
 
 /* The child dies with its parent: a case that fails or is killed leaves nothing behind. */
-static pid_t start_child(const char *const *arguments, const char *const *environment, int out_fd, int err_fd)
+static pid_t start_child(const char *program, const char *const *arguments, const char *const *environment, int out_fd,
+                         int err_fd)
 {
     pid_t parent = getpid(), pid = fork();
     assert_true(pid >= 0);
@@ -30,10 +31,10 @@ static pid_t start_child(const char *const *arguments, const char *const *enviro
         putenv((char *)*environment);
     dup2(out_fd, STDOUT_FILENO);
     dup2(err_fd, STDERR_FILENO);
-    const char *argv[ARGUMENTS_MAX + 2] = { TEST_SKINKD };
+    const char *argv[ARGUMENTS_MAX + 2] = { program };
     for (size_t i = 0; arguments[i] && i < ARGUMENTS_MAX; i++)
         argv[i + 1] = arguments[i];
-    execv(TEST_SKINKD, (char *const *)argv);
+    execv(program, (char *const *)argv);
     _exit(127);
 }
 
@@ -58,11 +59,11 @@ static int open_temporary(void)
     return fd;
 }
 
-struct ended *skinkd_run(const char *const *arguments, const char *const *environment)
+struct ended *program_run(const char *program, const char *const *arguments, const char *const *environment)
 {
     struct ended *ended = calloc(1, sizeof *ended);
     int out_fd = open_temporary(), err_fd = open_temporary(), status = 0;
-    pid_t pid = start_child(arguments, environment, out_fd, err_fd);
+    pid_t pid = start_child(program, arguments, environment, out_fd, err_fd);
     uint64_t deadline_ns = test_now_ns() + test_ms(15000);
     pid_t got;
     while ((got = waitpid(pid, &status, WNOHANG)) == 0 && test_now_ns() < deadline_ns)
@@ -75,6 +76,11 @@ struct ended *skinkd_run(const char *const *arguments, const char *const *enviro
     read_back(out_fd, ended->out, sizeof ended->out);
     read_back(err_fd, ended->err, sizeof ended->err);
     return ended;
+}
+
+struct ended *skinkd_run(const char *const *arguments, const char *const *environment)
+{
+    return program_run(TEST_SKINKD, arguments, environment);
 }
 
 /* Take in what it has written; the pipe must not fill up while a case is busy elsewhere. */
@@ -109,19 +115,25 @@ static int port_of(const struct skinkd *server, const char *what)
     return port ? atoi(port + 6) : 0;
 }
 
+struct skinkd *program_start(const char *program, const char *const *arguments)
+{
+    struct skinkd *server = calloc(1, sizeof *server);
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    server->err_fd = ends[0];
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    server->pid = start_child(program, arguments, NULL, ends[1], ends[1]);
+    close(ends[1]);
+    return server;
+}
+
 struct skinkd *skinkd_start(const char *const *arguments)
 {
     const char *all[ARGUMENTS_MAX] = { "--set",    "http.listen=127.0.0.1:0", "--set", "stats.listen=127.0.0.1:0",
                                        "--module", TEST_DEMO_MODULE };
     for (size_t i = 0; arguments[i] && i + 7 < ARGUMENTS_MAX; i++)
         all[i + 6] = arguments[i];
-    struct skinkd *server = calloc(1, sizeof *server);
-    int ends[2];
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    server->err_fd = ends[0];
-    fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    server->pid = start_child(all, NULL, ends[1], ends[1]);
-    close(ends[1]);
+    struct skinkd *server = program_start(TEST_SKINKD, all);
     if (!skinkd_says(server, "event=started", 10000)) {
         print_error("skinkd did not start; it said:\n%s", server->err);
         fail();

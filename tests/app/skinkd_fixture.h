@@ -16,6 +16,9 @@ struct ended {
 /* Run skinkd with these arguments (ended by NULL) to its end; environment variables are "NAME=value", may be NULL. */
 struct ended *skinkd_run(const char *const *arguments, const char *const *environment);
 
+/* The same with another program. */
+struct ended *program_run(const char *program, const char *const *arguments, const char *const *environment);
+
 #define RUN(...) skinkd_run((const char *const[]){ __VA_ARGS__, NULL }, NULL)
 
 /* A server in the background, with the demo module, on free ports. */
@@ -33,6 +36,9 @@ struct skinkd *skinkd_start(const char *const *arguments);
 
 #define START(...) skinkd_start((const char *const[]){ __VA_ARGS__, NULL })
 #define START_PLAIN() skinkd_start((const char *const[]){ NULL })
+
+/* Another program in the background; what it writes to stdout and stderr is in err. Ports are left 0. */
+struct skinkd *program_start(const char *program, const char *const *arguments);
 
 /* Wait for this text on its stderr; false after timeout_ms. */
 bool skinkd_says(struct skinkd *server, const char *text, unsigned timeout_ms);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/app/test_examples.c - the examples do what their comments say. */
+#include "skinkd_fixture.h"
+#include "tests/support/case.h"
+#include "tests/support/wait.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EXAMPLES TEST_BINARY_DIR "/examples/"
+
+/* The number behind `text` in what the program has written. */
+static int number_behind(struct skinkd *program, const char *text)
+{
+    assert_true(skinkd_says(program, text, 10000));
+    assert_true(skinkd_says(program, "\n", 10000));
+    return atoi(strstr(program->err, text) + strlen(text));
+}
+
+static void core_ends_by_itself(void **state)
+{
+    (void)state;
+    struct ended *ended = program_run(EXAMPLES "core", (const char *const[]){ NULL }, NULL);
+    assert_int_equal(ended->status, 0);
+    assert_string_equal(ended->out, "oven: hot\ncook: has milk\noven: done\ncook: serves cake and milk\n");
+    free(ended);
+}
+
+static void embed_serves_two_routes(void **state)
+{
+    (void)state;
+    struct skinkd *program = program_start(EXAMPLES "embed", (const char *const[]){ "127.0.0.1:0", NULL });
+    int port = number_behind(program, "listening on port ");
+    char *answer = http_get(port, "/hello");
+    assert_int_equal(http_status(answer), 200);
+    assert_string_equal(http_body(answer), "hello\n");
+    free(answer);
+    uint64_t start = test_now_ns();
+    answer = http_get(port, "/wait");
+    assert_string_equal(http_body(answer), "a second later\n");
+    assert_true(test_now_ns() - start >= test_ms(1000));
+    free(answer);
+    assert_int_equal(skinkd_end(program, SIGTERM, 10000), 0);
+    skinkd_free(program);
+}
+
+static void embed_says_why_it_cannot_start(void **state)
+{
+    (void)state;
+    struct ended *ended = program_run(EXAMPLES "embed", (const char *const[]){ "nowhere", NULL }, NULL);
+    assert_int_equal(ended->status, 1);
+    assert_string_equal(ended->err, "cannot start: invalid argument\n");
+    free(ended);
+}
+
+/* UDP may lose a datagram, so it is sent until an answer comes. */
+static void udp_echo_answers_in_capitals(void **state)
+{
+    (void)state;
+    struct skinkd *program = program_start(EXAMPLES "uv_handles", (const char *const[]){ "0", NULL });
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    address.sin_port = htons((uint16_t)number_behind(program, "UDP port "));
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    char answer[64] = "";
+    uint64_t deadline_ns = test_now_ns() + test_ms(10000);
+    ssize_t got = -1;
+    while (got < 0 && test_now_ns() < deadline_ns) {
+        (void)!sendto(fd, "hello", 5, 0, (struct sockaddr *)&address, sizeof address);
+        for (int i = 0; i < 50 && got < 0; i++, test_nap())
+            got = recv(fd, answer, sizeof answer - 1, 0);
+    }
+    assert_int_equal(got, 5);
+    assert_string_equal(answer, "HELLO");
+    close(fd);
+    assert_int_equal(skinkd_end(program, SIGTERM, 10000), 0);
+    skinkd_free(program);
+}
+
+static const struct test_case cases[] = {
+    CASE(core_ends_by_itself),
+    CASE(embed_serves_two_routes),
+    CASE(embed_says_why_it_cannot_start),
+    CASE(udp_echo_answers_in_capitals),
+};
+TEST_MAIN(cases, NULL, NULL)
