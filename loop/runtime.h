@@ -63,6 +63,9 @@ struct skink__task_spec {
     void (*lost)(void *arg);
     void *arg;
     skink_token *token; /* NULL, or the token that a cancellation is to fire; the task takes a reference */
+    /* *ret_task is no reference: valid in the runtime section until fn returns or dropped is called. A task without a
+     * handle is cheaper, since nobody can await it. */
+    bool borrow;
 };
 
 /* Spawn from the runtime section of `scheduler`. The spec is copied. *ret_task (may be NULL) is a reference of the

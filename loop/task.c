@@ -101,7 +101,7 @@ static int spawn(skink_scheduler *scheduler, bool here, const struct skink__task
     skink_task *task = here ? skink__task_acquire_here(scheduler, &err) : skink__task_acquire_foreign(scheduler, &err);
     if (!task) return err;
     task_init(task, spec);
-    if (ret_task) give_handle(task);
+    if (ret_task && !spec->borrow) give_handle(task);
     if (!skink__task_submit(task, here)) {
         task_free(task, here);
         return -ECANCELED;

@@ -11,6 +11,7 @@
 /* The task has come to its end, or never will: its reference goes. */
 static void let_go(skink_request *request)
 {
+    request->task = NULL; /* it was only borrowed */
     skink__request_unref(request);
 }
 
@@ -66,12 +67,14 @@ int skink__loop_middleware_start(skink_request *request)
                                      .abandoned = abandoned,
                                      .dropped = dropped,
                                      .lost = lost,
-                                     .arg = request };
+                                     .arg = request,
+                                     .borrow = true };
     if (route) spec.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
     int err = skink__runtime_spawn(server->scheduler, &spec, &request->task);
     switch (err) {
     case 0:
         skink__request_ref(request);
+        request->in_flight = true;
         skink__counter_add(&server->counters.in_flight, 1);
         return 0;
     case -EAGAIN:

@@ -41,7 +41,6 @@ static bool let_go(skink_request *request)
     uint32_t before = atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel);
     SKINK_ASSERT(before > 0);
     if (before > 1) return false;
-    skink_task_unref(request->task);
     skink__http_message_fini(&request->message);
     skink__free(request->query_pairs);
     skink__free(request->reply_headers);

@@ -38,7 +38,8 @@ struct skink_request {
     _Atomic uint32_t refs;                /* any: a stray whose scheduler has stopped lets go on its own thread */
     bool drop_counted;                    /* an answer that was dropped has been counted */
     struct skink__connection *connection; /* NULL: nobody waits for the answer */
-    skink_task *task;                     /* a reference; NULL before it is started */
+    skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
+    bool in_flight;                       /* counted as such */
     struct skink__deadline late;
     char incident[SKINK_INCIDENT_ID_BYTES];
 

@@ -52,7 +52,8 @@ void skink__request_answered(skink_request *request, enum skink__request_state s
     skink__counter_add(&route->codes[status - SKINK__CODE_FIRST], 1);
     skink__counter_add(&route->buckets[bucket_of(duration_ns)], 1);
     skink__counter_add(&route->sum_ns, duration_ns);
-    if (request->task) skink__counter_add(&request->server->counters.in_flight, (uint64_t)-1);
+    if (request->in_flight) skink__counter_add(&request->server->counters.in_flight, (uint64_t)-1);
+    request->in_flight = false;
 }
 
 /* --- the head --- */
