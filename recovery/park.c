@@ -42,9 +42,9 @@ void skink__sleep_until(skink_recovery *recovery, uint64_t time_ns)
     uint64_t rest_ns = time_ns > now_ns ? time_ns - now_ns : 0;
     struct timespec rest = { .tv_sec = (time_t)(rest_ns / SKINK_S), .tv_nsec = (long)(rest_ns % SKINK_S) };
     pthread_mutex_unlock(&recovery->mutex);
-    ppoll(&wakeup, 1, time_ns == SKINK__NEVER ? NULL : &rest, NULL);
+    int woken = ppoll(&wakeup, 1, time_ns == SKINK__NEVER ? NULL : &rest, NULL);
     pthread_mutex_lock(&recovery->mutex);
-    read_wakeups(recovery);
+    if (woken > 0) read_wakeups(recovery);
 }
 
 void skink__watchdog_drain(skink_recovery *recovery)

@@ -2,9 +2,9 @@
 /* recovery/slice_clock.c - effective time; see slice_clock.h. */
 #include "recovery/slice_clock.h"
 
-/* 40 looks per timeout: a slice is first seen up to one period after it began, and that delay, 2.5 % of the timeout,
- * leaves as much again of the 5 % that a declaration may be late. */
-#define LOOKS_PER_TIMEOUT 40
+/* A slice is first seen up to one period after it began. Of the 5 % of the timeout that a declaration may be late, that
+ * takes 3.3 and leaves the rest to a timer's lateness. Each look costs a wake-up, so no more of them than needed. */
+#define LOOKS_PER_TIMEOUT 30
 #define SHORTEST_PERIOD_NS UINT64_C(1000000)
 /* With a long timeout more often than that: the next slice may be the first one that has a short timeout of its own. */
 #define LONGEST_PERIOD_NS UINT64_C(100000000)

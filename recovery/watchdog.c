@@ -19,8 +19,10 @@
 
 /* Two looks are at least this far apart: what a slice lacks when it was not quite due can be a few nanoseconds. */
 #define SHORTEST_SLEEP_NS (50 * SKINK_US)
-/* A loop rings before it runs the task that woke it: a second look this much later sees that slice begin. */
+/* A loop rings before it runs the task that woke it: a second look this much later sees that slice begin. Only the look
+ * after that, a period later, may find that the loop sleeps again: parking and waking cost more than a look. */
 #define SECOND_LOOK_NS SKINK_MS
+#define LOOKS_AFTER_REST 2
 
 /* ---- look ---- */
 
@@ -234,13 +236,18 @@ static void *watchdog_main(void *arg)
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* the default, 50 us, is late for no gain here */
     skink__thread_started("watchdog");
     pthread_mutex_lock(&recovery->mutex);
-    for (bool woken = false; !recovery->quit;) {
+    unsigned restless = 0; /* looks before the next rest */
+    while (!recovery->quit) {
         uint64_t next_ns = tick(recovery);
         skink__standbys_replenish(recovery);
         uint64_t second_look_ns = skink_after(SECOND_LOOK_NS);
-        if (woken && second_look_ns < next_ns) next_ns = second_look_ns;
-        woken = skink__may_park(recovery) && skink__park(recovery);
-        if (!woken) skink__sleep_until(recovery, next_ns);
+        if (restless == LOOKS_AFTER_REST && second_look_ns < next_ns) next_ns = second_look_ns;
+        bool rested = restless == 0 && skink__may_park(recovery) && skink__park(recovery);
+        if (!rested) skink__sleep_until(recovery, next_ns);
+        if (rested)
+            restless = LOOKS_AFTER_REST;
+        else if (restless > 0)
+            restless--;
     }
     pthread_mutex_unlock(&recovery->mutex);
     skink__thread_ending("watchdog");
