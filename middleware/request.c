@@ -78,7 +78,8 @@ void skink__request_client_left(skink_request *request, bool gone)
         request->connection = NULL;
         skink__deadline_clear(&request->late);
     }
-    if (request->task) skink_task_cancel(request->task); /* it may have ended: that is fine */
+    /* A server that is cut after its scheduler has stopped has no tasks to tell. */
+    if (request->task && skink_scheduler_current() == request->server->scheduler) skink_task_cancel(request->task);
 }
 
 /* --- the target --- */

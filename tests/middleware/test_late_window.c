@@ -240,6 +240,28 @@ static void a_request_that_waits_for_itself_answers_itself(void **state)
     destroy(&stuck);
 }
 
+/* Goal: a stray that comes back after everything was taken down frees what its request held (LeakSanitizer looks).
+ * | test                       | stray                      |
+ * | stop, destroy              | blocks                     |
+ * | lets it go                 | calls skink_respond(): ends |  */
+static void a_stray_that_outlives_the_server_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    static struct stuck stuck; /* the stray's, for longer than this function */
+    create(&stuck, 5 * SKINK_S, 0);
+    int fd = client_connect(stuck.fixture.port);
+    client_send_text(fd, "GET /block HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(recovery_stats(&stuck).strays == 1, 4000);
+    assert_int_equal(skink_scheduler_stop(stuck.fixture.scheduler, skink_now()), -ECANCELED);
+    fixture_destroy(&stuck.fixture);
+    assert_true(client_sees_end(fd, 4000));
+    atomic_store(&stuck.release, 1);
+    test_wait_until(recovery_stats(&stuck).strays == 0, 8000);
+    skink_recovery_destroy(stuck.recovery);
+    assert_int_equal(atomic_load(&stuck.answered), 0);
+    close(fd);
+}
+
 static const struct test_case cases[] = {
     CASE(a_request_that_comes_free_in_time_answers_itself),
     CASE(a_request_that_does_not_is_answered_for_and_its_own_answer_dropped),
@@ -247,5 +269,6 @@ static const struct test_case cases[] = {
     CASE(at_the_stray_limit_new_requests_are_refused_at_once),
     CASE(a_route_has_its_own_timeout),
     CASE(a_request_that_waits_for_itself_answers_itself),
+    CASE(a_stray_that_outlives_the_server_leaves_nothing_behind),
 };
 TEST_MAIN(cases, NULL, NULL)
