@@ -125,7 +125,7 @@ static uint64_t bound(const struct config_key *key, const char *text)
 static bool parse_in_range(const struct config_key *key, const char *text, size_t length, uint64_t *ret_number,
                            char *complaint)
 {
-    uint64_t number;
+    uint64_t number = 0;
     if (!parse_number(key, text, length, &number, complaint)) return false;
     if (key->least && number < bound(key, key->least)) return complain(key, text, length, complaint, "is too small");
     if (key->most && number > bound(key, key->most)) return complain(key, text, length, complaint, "is too large");

@@ -15,8 +15,6 @@
 
 #define STOP_GRACE_NS (10 * SKINK_S) /* what tasks get to finish after the first signal */
 
-extern char **environ;
-
 enum action { ACTION_SERVE, ACTION_CHECK, ACTION_PRINT, ACTION_VERSION, ACTION_HELP };
 
 struct options {
