@@ -242,39 +242,62 @@ static void bad_parameters_get_400(void **state)
 static const char *const ways[] = { "sleep", "mutex", "read", "spin", "selfwait" };
 #define WAY_COUNT (sizeof ways / sizeof *ways)
 
+static void stick_each_way(const struct skinkd *server, unsigned ms)
+{
+    for (size_t i = 0; i + 1 < WAY_COUNT; i++) { /* selfwait, the last, ends by recovery only */
+        char target[64], body[64];
+        snprintf(target, sizeof target, "/stick?ms=%u&how=%s", ms, ways[i]);
+        snprintf(body, sizeof body, "stuck: %s\n", ways[i]);
+        uint64_t start = test_now_ns();
+        check_get(server, target, 200, body);
+        assert_true(test_now_ns() - start >= test_ms(ms));
+    }
+}
+
+/* Each helper thread that nobody has joined keeps its stack, which is two mappings. */
+static int mapping_count(const struct skinkd *server)
+{
+    char path[64], line[1024];
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)server->pid);
+    FILE *stream = fopen(path, "r");
+    assert_non_null(stream);
+    int count = 0;
+    while (fgets(line, sizeof line, stream))
+        count++;
+    fclose(stream);
+    return count;
+}
+
 /* Goal: below the timeout each way of sticking is only slow; nothing is left of it but its answer. */
 static void short_sticks_answer_200_and_leave_nothing(void **state)
 {
     (void)state;
     struct skinkd *server = START_PLAIN();
-    check_get(server, "/hello", 200, "hello\n");
+    stick_each_way(server, 100); /* what is opened at the first need is open now */
     int threads = test_thread_count(server->pid), descriptors = test_fd_count(server->pid);
-    for (size_t i = 0; i + 1 < WAY_COUNT; i++) { /* selfwait ends by recovery only */
-        char target[64], body[64];
-        snprintf(target, sizeof target, "/stick?ms=100&how=%s", ways[i]);
-        snprintf(body, sizeof body, "stuck: %s\n", ways[i]);
-        uint64_t start = test_now_ns();
-        check_get(server, target, 200, body);
-        assert_true(test_now_ns() - start >= test_ms(100));
-    }
-    test_wait_until(test_thread_count(server->pid) == threads, 5000);
-    test_wait_until(test_fd_count(server->pid) <= descriptors, 5000);
+    int mappings = mapping_count(server);
+    for (int i = 0; i < 30; i++)
+        stick_each_way(server, 1);
+    test_wait_until(test_thread_count(server->pid) <= threads, 5000);
+    test_wait_until(test_fd_count(server->pid) <= descriptors + 1, 5000);
+    assert_true(mapping_count(server) < mappings + 30);
     assert_int_equal(skinkd_end(server, SIGTERM, 10000), 0);
     skinkd_free(server);
 }
 
 /* Goal: a stick longer than the timeout, but within the late window, gets its own answer; others go on meanwhile.
- * | /stick?ms=600 (timeout 200 ms, window 5 s) | /hello                |
- * | blocks the loop thread                     | waits for <= 200 ms + |
- * | declared stuck                             | 200                   |
- * | 200 after 600 ms                           |                       | */
+ * | /stick?ms=600 (timeout 200 ms, window 10 s) | /hello                |
+ * | blocks the loop thread                      | waits for <= 200 ms + |
+ * | declared stuck                              | 200                   |
+ * | 200 after 600 ms                            |                       |
+ * The first one is longer than the window that holds by default. */
 static void long_sticks_answer_within_the_late_window(void **state)
 {
     (void)state;
     struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "recovery.late_window=10s");
     for (size_t i = 0; i < WAY_COUNT; i++) {
         char target[64];
-        snprintf(target, sizeof target, "/stick?ms=600&how=%s", ways[i]);
+        snprintf(target, sizeof target, "/stick?ms=%d&how=%s", i ? 600 : 1600, ways[i]);
         int stuck = http_begin(server->http_port, "GET", target);
         check_get(server, "/hello", 200, "hello\n");
         char *answer = http_finish(stuck, 10000);
@@ -407,6 +430,18 @@ static void a_log_that_nobody_reads_stops_nothing(void **state)
     skinkd_free(server);
 }
 
+static void a_log_whose_reader_is_gone_stops_nothing(void **state)
+{
+    (void)state;
+    struct skinkd *server = START("--set", "loop.deadlock_timeout=20ms", "--set", "recovery.late_window=10s");
+    close(server->err_fd);
+    server->err_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    check_get(server, "/stick?ms=60", 200, NULL); /* is logged, or tried to be */
+    check_get(server, "/hello", 200, "hello\n");
+    assert_int_equal(skinkd_end(server, SIGTERM, 15000), 0);
+    skinkd_free(server);
+}
+
 static void a_client_that_hangs_up_harms_nobody(void **state)
 {
     (void)state;
@@ -441,6 +476,7 @@ static const struct test_case cases[] = {
     CASE(sigterm_while_the_loop_thread_is_stuck_ends_all_the_same),
     CASE(a_second_signal_ends_at_once),
     CASE(a_log_that_nobody_reads_stops_nothing),
+    CASE(a_log_whose_reader_is_gone_stops_nothing),
     CASE(a_client_that_hangs_up_harms_nobody),
 };
 TEST_MAIN(cases, NULL, NULL)
