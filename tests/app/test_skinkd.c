@@ -280,7 +280,7 @@ static void short_sticks_answer_200_and_leave_nothing(void **state)
         stick_each_way(server, 1);
     test_wait_until(test_thread_count(server->pid) <= threads, 5000);
     test_wait_until(test_fd_count(server->pid) <= descriptors + 1, 5000);
-    assert_true(mapping_count(server) < mappings + 30);
+    if (!TEST_TSAN) assert_true(mapping_count(server) < mappings + 30); /* it has mappings of its own for each thread */
     assert_int_equal(skinkd_end(server, SIGTERM, 10000), 0);
     skinkd_free(server);
 }
