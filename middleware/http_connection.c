@@ -401,6 +401,16 @@ void skink__connection_close_idle(struct skink__connection *connection)
         skink__connection_close(connection);
 }
 
+void skink__connection_cut(struct skink__connection *connection)
+{
+    skink_request *current = connection->current;
+    if (current) {
+        skink__request_client_left(current, false); /* its task is to end */
+        skink__answer_instead(current, SKINK__HTTP_STOPPING, true);
+    }
+    skink__connection_close(connection);
+}
+
 /* --- reading --- */
 
 static void take(struct skink__connection *connection, const char *bytes, size_t length)

@@ -28,6 +28,9 @@ void skink__connection_close_idle(struct skink__connection *connection);
 /* Cut it. */
 void skink__connection_close(struct skink__connection *connection);
 
+/* The server goes: answer for the request that is being worked on, as far as the kernel takes it at once, and cut it. */
+void skink__connection_cut(struct skink__connection *connection);
+
 /* What the lists of the server call. */
 void skink__connection_on_idle(struct skink__deadline *entry, void *server);
 void skink__connection_on_header_timeout(struct skink__deadline *entry, void *server);

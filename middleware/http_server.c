@@ -292,7 +292,7 @@ static void cut(uv_loop_t *loop, void *arg)
     server->stopping = true;
     close_listeners(server);
     while (server->connections)
-        skink__connection_close(server->connections);
+        skink__connection_cut(server->connections);
     if (server->ready) uv_close((uv_handle_t *)&server->deadlines.timer, on_timer_closed);
     server->ready = false;
 }

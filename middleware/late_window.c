@@ -19,8 +19,5 @@ void skink__late_window_end(struct skink__deadline *entry, void *server)
 {
     (void)server;
     skink_request *request = (skink_request *)((char *)entry - offsetof(struct skink_request, late));
-    skink__request_ref(request); /* it may stand on its last one: the connection's */
-    int err = skink__answer_error(request, SKINK__HTTP_DEADLOCK, NULL, false);
-    if (!err && request->state == SKINK__REQUEST_ANSWERED) request->state = SKINK__REQUEST_TOLD;
-    skink__request_unref(request);
+    skink__answer_instead(request, SKINK__HTTP_DEADLOCK, false);
 }

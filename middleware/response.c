@@ -296,6 +296,14 @@ int skink__answer_error(skink_request *request, int number, const char *lines, b
     return err;
 }
 
+void skink__answer_instead(skink_request *request, int number, bool close)
+{
+    skink__request_ref(request); /* it may stand on its last one: the connection's */
+    int err = skink__answer_error(request, number, NULL, close);
+    if (!err && request->state == SKINK__REQUEST_ANSWERED) request->state = SKINK__REQUEST_TOLD;
+    skink__request_unref(request);
+}
+
 /* --- what handlers call --- */
 
 /* RFC 9110, 5.5: visible characters, blanks and tabs, and bytes beyond ASCII. */

@@ -24,6 +24,9 @@ int skink__answer(skink_request *request, const struct skink__answer *answer);
 /* The same with an error of the server's own. */
 int skink__answer_error(skink_request *request, int number, const char *lines, bool close);
 
+/* The same in the place of its handler, whose own answer will be dropped. */
+void skink__answer_instead(skink_request *request, int number, bool close);
+
 /* Note how a request ended: state, status, counters. Not yet for one that was answered before. */
 void skink__request_answered(skink_request *request, enum skink__request_state state, int status);
 

@@ -786,6 +786,10 @@ static void destroying_a_running_server_cuts_everything(void **state)
     client_send_text(waiting, "GET /wait HTTP/1.1\r\n" H "\r\n");
     test_wait_until(atomic_load(&leaving.started), 4000);
     skink_http_server_destroy(fixture.server);
+    struct reply reply;
+    client_read(waiting, &reply, false); /* the handler will not answer any more: somebody must */
+    assert_int_equal(reply.status, 503);
+    reply_free(&reply);
     assert_true(client_sees_end(waiting, 4000));
     assert_true(client_sees_end(idle, 4000));
     assert_true(client_sees_end(half, 4000));

@@ -254,6 +254,10 @@ static void a_stray_that_outlives_the_server_leaves_nothing_behind(void **state)
     test_wait_until(recovery_stats(&stuck).strays == 1, 4000);
     assert_int_equal(skink_scheduler_stop(stuck.fixture.scheduler, skink_now()), -ECANCELED);
     fixture_destroy(&stuck.fixture);
+    struct reply reply;
+    client_read(fd, &reply, false); /* nobody else will answer it */
+    assert_int_equal(reply.status, 503);
+    reply_free(&reply);
     assert_true(client_sees_end(fd, 4000));
     atomic_store(&stuck.release, 1);
     test_wait_until(recovery_stats(&stuck).strays == 0, 8000);
