@@ -118,7 +118,10 @@ skink_task *skink__task_acquire_here(skink_scheduler *scheduler, int *ret_err)
     return task;
 }
 
-/* ---- the stock of a thread that posts from outside ---- */
+/* ---- the stock of a thread that posts from outside ----
+ *
+ * The functions that touch it are never inlined: callers may have changed threads a moment before, and a compiler may
+ * keep a thread-local's address. */
 
 static _Thread_local struct {
     skink_scheduler *scheduler; /* whose tasks they are; with a reference on its memory */
@@ -159,12 +162,12 @@ static void stock_open(skink_scheduler *scheduler)
     pthread_setspecific(stock_key, &stock);
 }
 
-void skink__task_stock_drop(const skink_scheduler *scheduler)
+__attribute__((noinline)) void skink__task_stock_drop(const skink_scheduler *scheduler)
 {
     if (stock.scheduler == scheduler) stock_return(NULL);
 }
 
-skink_task *skink__task_acquire_foreign(skink_scheduler *scheduler, int *ret_err)
+__attribute__((noinline)) skink_task *skink__task_acquire_foreign(skink_scheduler *scheduler, int *ret_err)
 {
     if (stock.scheduler != scheduler) stock_open(scheduler);
     if (!stock.tasks) stock.tasks = take_shared(&scheduler->tasks);
