@@ -85,7 +85,7 @@ static int read_answer(int fd, char *buffer, size_t size, const char **ret_body)
     size_t have = 0;
     for (;;) {
         struct pollfd entry = { .fd = fd, .events = POLLIN };
-        if (poll(&entry, 1, 10000) != 1) return -ETIMEDOUT;
+        if (poll(&entry, 1, 60000) != 1) return -ETIMEDOUT;
         ssize_t n = read(fd, buffer + have, size - 1 - have);
         if (n <= 0) return 0;
         have += (size_t)n;
@@ -122,8 +122,8 @@ static bool ask(struct client *client, int fd)
     const char *path = chaos_random(60) ? paths[chaos_random(12)] : "/block/";
     snprintf(number, sizeof number, "%u", chaos_random(1000000));
     int length = snprintf(request, sizeof request, "GET %s%s HTTP/1.1\r\nHost: chaos\r\n\r\n", path, number);
-    if (send(fd, request, (size_t)length, MSG_NOSIGNAL) != length) return false;
-    if (chaos_random(20) == 0) { /* leaves without waiting */
+    if (sendto(fd, request, (size_t)length, MSG_NOSIGNAL, NULL, 0) != length) return false; /* not wrapped */
+    if (chaos_random(20) == 0) {                                                            /* leaves without waiting */
         client->left++;
         return false;
     }

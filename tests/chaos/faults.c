@@ -126,6 +126,17 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
     return __real_sendmsg(fd, &less, flags);
 }
 
+ssize_t __real_send(int fd, const void *bytes, size_t length, int flags);
+ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags);
+ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
+{
+    if (fails()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return __real_send(fd, bytes, fails() && length > 1 ? length / 2 : length, flags);
+}
+
 ssize_t __real_recv(int fd, void *buffer, size_t length, int flags);
 ssize_t __wrap_recv(int fd, void *buffer, size_t length, int flags);
 ssize_t __wrap_recv(int fd, void *buffer, size_t length, int flags)
