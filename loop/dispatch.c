@@ -46,7 +46,7 @@ static skink_task *next_runnable(skink_scheduler *scheduler)
     skink_task *aside = (skink_task *)scheduler->stackless.first;
     if (aside && give_stack(scheduler, aside)) return skink__queue_pop(&scheduler->stackless);
     skink_task *task;
-    while ((task = skink__ready_pop(scheduler))) {
+    while ((task = skink__queue_pop(&scheduler->ready))) {
         if (!aside || task->co) {
             if (give_stack(scheduler, task)) return task;
         }
@@ -56,24 +56,17 @@ static skink_task *next_runnable(skink_scheduler *scheduler)
     return NULL;
 }
 
-/* The slice's bookkeeping, wherever it starts: here, or on the stack of a task that has just ended. */
-static void slice_count(skink_scheduler *scheduler, skink_task *task)
-{
-    SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_FRESH || skink__task_state(task) == SKINK__TASK_READY);
-    if (skink__task_state(task) == SKINK__TASK_FRESH) skink__count(&scheduler->tasks_started, 1);
-    skink__count(&scheduler->slices, 1);
-    skink__task_set_state(task, SKINK__TASK_RUNNING);
-}
-
 /* One task, from here until its stack is left again. False: this thread was abandoned meanwhile. */
 static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, skink_task *task)
 {
-    slice_count(scheduler, task);
+    SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_FRESH || skink__task_state(task) == SKINK__TASK_READY);
+    if (skink__task_state(task) == SKINK__TASK_READY) skink__count(&scheduler->slices_resumed, 1);
+    skink__count(&scheduler->slices, 1);
     skink__slice_begin(thread, task);
     skink__switch(&thread->native, &task->co->context);
     /* Back on this thread's own stack, and so on the same thread, whatever became of its lease. */
     if (thread->leave == SKINK__LEAVE_MIGRATE) return false;
-    SKINK_ASSERT(thread->in_runtime && thread->nesting == 0);
+    SKINK_ASSERT(skink__thread_in_runtime(thread) && thread->nesting == 0);
     thread->current = NULL;
     if (thread->leave == SKINK__LEAVE_FINISH) skink__stack_release(&scheduler->stacks, thread->finished);
     return true;
@@ -82,11 +75,10 @@ static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, s
 /* Bounded, so that a flood of ready tasks cannot starve I/O. False: this thread was abandoned. */
 static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler)
 {
-    scheduler->batch_left = scheduler->batch_max;
-    while (scheduler->batch_left) {
+    scheduler->batch_end = skink__counted(&scheduler->slices) + scheduler->batch_max;
+    while (skink__counted(&scheduler->slices) != scheduler->batch_end) {
         skink_task *task = next_runnable(scheduler);
         if (!task) break;
-        scheduler->batch_left--;
         if (!run_task(thread, scheduler, task)) return false;
     }
     return true;
@@ -96,25 +88,35 @@ static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler)
 static skink_task *next_fresh(skink_scheduler *scheduler)
 {
     skink_task *next = (skink_task *)scheduler->ready.first;
-    if (!next || scheduler->stackless.first || scheduler->batch_left == 0 ||
+    if (!next || scheduler->stackless.first || skink__counted(&scheduler->slices) == scheduler->batch_end ||
         skink__task_state(next) != SKINK__TASK_FRESH)
         return NULL;
-    scheduler->batch_left--;
-    return skink__ready_pop(scheduler);
+    return skink__queue_pop(&scheduler->ready);
+}
+
+/* The running task has returned. Most tasks have never had a handle or a token, and their objects were made right here:
+ * then this is all that skink__task_end() comes to. */
+static void end_task(skink_scheduler *scheduler, skink_task *task)
+{
+    if (task->known) {
+        skink__task_end(task, false);
+        return;
+    }
+    skink__count(&scheduler->tasks_finished, 1);
+    skink__task_release_own(&scheduler->tasks, task);
 }
 
 void skink__task_main(void *arg)
 {
     skink_task *task = arg;
+    skink_scheduler *const scheduler = task->scheduler; /* of every task that ever runs on this stack */
     for (;;) {
         task->fn(task->arg);
 
-        skink_scheduler *scheduler = skink__runtime_enter(); /* a stray's task comes to its end on the loop, too */
-        struct skink__thread *thread = skink__thread_self();
+        struct skink__thread *thread = skink__thread_enter(); /* a stray's task comes to its end on the loop, too */
         SKINK_ASSERT(thread->current == task);
         struct skink__coroutine *co = task->co;
-        task->co = NULL;
-        skink__task_end(task, false);
+        end_task(scheduler, task);
 
         task = next_fresh(scheduler);
         if (!task) {
@@ -123,7 +125,7 @@ void skink__task_main(void *arg)
             skink__switch_for_good(&co->context, &thread->native);
         }
         task->co = co;
-        slice_count(scheduler, task);
+        skink__count(&scheduler->slices, 1);
         skink__slice_begin(thread, task);
     }
 }

@@ -240,12 +240,16 @@ bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *me
 int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats *stats)
 {
     if (!scheduler || !stats) return -EINVAL;
+    /* What is counted least often first, so that a difference is not negative; a moment in between may pass. */
+    uint64_t resumed = skink__counted(&scheduler->slices_resumed);
+    uint64_t slices = skink__counted(&scheduler->slices);
+    uint64_t queued = skink__counted(&scheduler->tasks_queued);
     skink_scheduler_stats values = {
         .generation = skink__counted(&scheduler->generation),
-        .tasks_started = skink__counted(&scheduler->tasks_started),
+        .tasks_started = slices > resumed ? slices - resumed : 0,
         .tasks_finished = skink__counted(&scheduler->tasks_finished),
-        .slices = skink__counted(&scheduler->slices),
-        .tasks_ready = skink__counted(&scheduler->tasks_ready),
+        .slices = slices,
+        .tasks_ready = queued > slices ? queued - slices : 0,
         .tasks_suspended = skink__counted(&scheduler->tasks_suspended),
         .migrations = skink__counted(&scheduler->migrations),
         .stacks_allocated = skink__counted(&scheduler->stacks_allocated),

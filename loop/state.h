@@ -9,6 +9,7 @@
 #ifndef SKINK_LOOP_STATE_H
 #define SKINK_LOOP_STATE_H
 #include "loop/coroutine.h"
+#include "loop/hooks.h"
 #include "loop/inbox.h"
 #include "loop/lease.h"
 #include "loop/runtime.h"
@@ -80,19 +81,29 @@ enum skink__task_state {
 
 #define SKINK__NOT_IN_HEAP UINT32_MAX
 
+/* In the order of use: a task that is spawned, runs and ends without waiting for anything touches the first cache line,
+ * and the second once. */
 struct skink_task {
-    struct skink__message message; /* ready queue or inbox: a task is in one place at a time */
-    skink_scheduler *scheduler;    /* constant for the life of the pool's chunk */
-    struct skink__coroutine *co;   /* runtime; NULL before the first slice and after the end */
+    _Alignas(64) struct skink__message message; /* ready queue or inbox: a task is in one place at a time */
+    struct skink__coroutine *co;                /* runtime; NULL when FRESH or ENDED, and of no meaning when FREE */
     void (*fn)(void *arg);
     void *arg;
-    const char *name;
     uint64_t timeout_ns;   /* of a slice; 0: the watchdog's */
+    skink_token *token;    /* runtime; made when first asked for; holds a reference */
     _Atomic uint32_t refs; /* one while it lives, and one per handle */
     _Atomic uint8_t state; /* enum skink__task_state; runtime writes, or its spawner; relaxed */
     bool foreign;          /* its object came from a poster's cache and goes back to the shared list */
-    bool pins_scheduler;   /* has handles, and so a reference on the scheduler's memory */
+    bool known;            /* there is more to its end than giving back the object; see skink__task_end() */
     bool has_done;         /* `done` is initialised; set before anybody else knows the task */
+
+    skink_scheduler *scheduler; /* constant for the life of the pool's chunk */
+    const char *name;
+    void (*abandoned)(void *arg, const char *incident_id);
+    void (*dropped)(void *arg);
+    void (*lost)(void *arg);
+    _Atomic int cancel_reason; /* 0, or the errno its awaits return; runtime writes */
+    _Atomic bool cancel_posted;
+    bool pins_scheduler; /* has handles, and so a reference on the scheduler's memory */
 
     /* The wait it is in. `waiting` is exchanged to false by whoever ends the wait; only the winner wakes the task. */
     _Atomic bool waiting;
@@ -105,14 +116,8 @@ struct skink_task {
     bool (*wait_abort)(skink_task *task);
     void *wait_object; /* wait_abort's */
 
-    _Atomic int cancel_reason; /* 0, or the errno its awaits return; runtime writes */
-    _Atomic bool cancel_posted;
     struct skink__message cancel_message; /* inbox, once in a task's life; holds a reference */
-    skink_token *token;                   /* runtime; made when first asked for; holds a reference */
-    void (*abandoned)(void *arg, const char *incident_id);
-    void (*dropped)(void *arg);
-    void (*lost)(void *arg);
-    skink_future done; /* completes when the task has ended */
+    skink_future done;                    /* completes when the task has ended */
 };
 
 /* Objects come in chunks that go with the scheduler's memory, so a task's memory stays a task's. */
@@ -151,6 +156,14 @@ static inline enum skink__task_state skink__task_state(const skink_task *task)
 static inline void skink__task_set_state(skink_task *task, enum skink__task_state state)
 {
     atomic_store_explicit(&task->state, (uint8_t)state, memory_order_relaxed);
+}
+
+/* skink__task_release() of one whose object is no poster's, in the runtime section. */
+static inline void skink__task_release_own(struct skink__task_pool *pool, skink_task *task)
+{
+    skink__task_set_state(task, SKINK__TASK_FREE);
+    task->message.next = (struct skink__message *)pool->free;
+    pool->free = task;
 }
 
 /* A foreign or fresh task's deliver function; and that of a task woken or handed back from elsewhere. */
@@ -222,11 +235,10 @@ enum skink__leave {
 struct skink__thread {
     struct skink__lease lease;
     /* Loop thread only, but for the winner of transition 3, who reads `current`. */
-    uint64_t slice;      /* n in the lease */
+    uint64_t slice; /* n in the lease; a copy, as a load of the word would have to wait for the exchange before it */
     skink_task *current; /* whose slice this is */
     skink_scheduler *scheduler;
     uint32_t nesting; /* runtime sections entered inside the runtime section */
-    bool in_runtime;
     enum skink__leave leave;
     struct skink__coroutine *finished; /* with SKINK__LEAVE_FINISH */
     struct skink__context native;      /* the OS thread's own stack */
@@ -243,15 +255,50 @@ struct skink__thread {
 struct skink__thread *skink__thread_self(void);
 void skink__thread_set_self(struct skink__thread *thread);
 
+/* A thread asks of itself: nobody else takes its lease from or to RUNTIME. */
+static inline bool skink__thread_in_runtime(const struct skink__thread *thread)
+{
+    return skink__lease_state(atomic_load_explicit(&thread->lease.word, memory_order_relaxed)) == SKINK__RUNTIME;
+}
+
+/* skink__runtime_enter() and _leave() for callers inside loop/, which then need not ask for the thread again. What is
+ * rare (nesting, migration, a late slice) is out of line. */
+struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread);
+void skink__thread_leave_slowly(struct skink__thread *thread);
+
+static inline struct skink__thread *skink__thread_enter(void)
+{
+    struct skink__thread *thread = skink__thread_self();
+    if (!thread) return NULL;
+    if (!skink__thread_in_runtime(thread) && skink__lease_take(&thread->lease, thread->slice)) return thread;
+    return skink__thread_enter_slowly(thread);
+}
+
+/* The slice has used more than half of its timeout. It must not be abandoned a moment after a call that it won, still
+ * believing that it is on the loop: so it ends here, and a new one starts when its turn comes. */
+static inline bool skink__thread_is_late(const struct skink__thread *thread)
+{
+    return atomic_load_explicit(&thread->lease.late_slice, memory_order_relaxed) == thread->slice;
+}
+
+/* The thread that skink__thread_enter() returned, if the task has not been suspended in between. */
+static inline void skink__thread_leave(struct skink__thread *thread)
+{
+    SKINK_ASSERT(skink__thread_in_runtime(thread));
+    if (thread->nesting || skink__thread_is_late(thread))
+        skink__thread_leave_slowly(thread);
+    else
+        skink__lease_run(&thread->lease, thread->slice);
+}
+
 /* Runtime: start a slice of the task on this thread; the caller switches to it right after. */
 static inline void skink__slice_begin(struct skink__thread *thread, skink_task *task)
 {
+    skink__task_set_state(task, SKINK__TASK_RUNNING);
     thread->current = task;
-    thread->slice++;
-    thread->in_runtime = false;
     if (atomic_load_explicit(&thread->lease.timeout_ns, memory_order_relaxed) != task->timeout_ns)
         atomic_store_explicit(&thread->lease.timeout_ns, task->timeout_ns, memory_order_relaxed);
-    skink__lease_run(&thread->lease, thread->slice);
+    skink__lease_run(&thread->lease, ++thread->slice);
 }
 
 /* Runtime, on the current task's stack: go to the loop thread's own. Returns when the task is resumed, outside of the
@@ -301,24 +348,26 @@ struct skink_scheduler {
     uv_timer_t stack_timer;     /* another try for `stackless` */
     uint64_t deadline_armed_ns; /* SKINK_FOREVER: the timer is not armed */
     struct skink__deadline_heap deadlines;
-    struct skink__ready_queue ready;
-    struct skink__ready_queue stackless; /* fresh tasks for which there was no memory */
     struct skink__stack_pool stacks;
-    struct skink__task_pool tasks;
     struct skink__fd_watches *fd_watches;
-    uint32_t batch_left; /* tasks that may still run before the next look at libuv */
-    bool may_sleep;      /* this uv_run is allowed to block */
-    bool uv_open;        /* the handles above exist */
+    bool may_sleep; /* this uv_run is allowed to block */
+    bool uv_open;   /* the handles above exist */
     enum skink__stop_phase stop_phase;
     uint64_t cancel_deadline_ns;
     bool stop_cut; /* a task was cancelled, dropped or left with a stray */
 
-    /* Counters. */
-    skink__counter tasks_spawned; /* delivered to this scheduler */
-    skink__counter tasks_started;
-    skink__counter tasks_finished;
+    /* Runtime, too: what each dispatch of a task touches, side by side. */
+    _Alignas(64) struct skink__ready_queue ready;
+    struct skink__ready_queue stackless; /* fresh tasks for which there was no memory */
+    uint64_t batch_end;                  /* the number of slices at which it is time for a look at libuv */
     skink__counter slices;
-    skink__counter tasks_ready;
+    skink__counter tasks_finished;
+    skink__counter tasks_spawned; /* delivered to this scheduler */
+    skink__counter tasks_queued;  /* ever put into the ready queue; each of them is ready until its slice begins */
+    struct skink__task_pool tasks;
+
+    /* Counters. */
+    skink__counter slices_resumed; /* those that were not a task's first */
     skink__counter tasks_suspended;
     skink__counter tasks_abandoned; /* with strays now */
     skink__counter migrations;
@@ -375,16 +424,10 @@ static inline skink_task *skink__queue_pop(struct skink__ready_queue *queue)
 static inline void skink__ready_push(skink_scheduler *scheduler, skink_task *task)
 {
     skink__queue_push(&scheduler->ready, task);
-    skink__count(&scheduler->tasks_ready, 1);
-}
-
-static inline skink_task *skink__ready_pop(skink_scheduler *scheduler)
-{
-    skink_task *task = skink__queue_pop(&scheduler->ready);
-    if (task) skink__count(&scheduler->tasks_ready, -1);
-    return task;
+    skink__count(&scheduler->tasks_queued, 1);
 }
 _Static_assert(offsetof(skink_task, message) == 0, "queues cast");
+_Static_assert(offsetof(skink_task, has_done) < 64, "all that a task needs which never waits is on one cache line");
 
 /* The loop (dispatch.c): run until stopped or abandoned. */
 void skink__loop_run(struct skink__thread *thread, skink_scheduler *scheduler);

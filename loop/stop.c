@@ -69,7 +69,7 @@ void skink__stop_drop_all(skink_scheduler *scheduler)
     scheduler->stop_phase = SKINK__STOP_DONE;
     drop_queue(&scheduler->ready);
     drop_queue(&scheduler->stackless);
-    atomic_store_explicit(&scheduler->tasks_ready, 0, memory_order_relaxed);
+    atomic_store_explicit(&scheduler->tasks_queued, skink__counted(&scheduler->slices), memory_order_relaxed);
     for_each_task(scheduler, drop_one);
 }
 

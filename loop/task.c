@@ -9,6 +9,7 @@ enum { TIMEOUT_MIN_MS = 10 };
 
 static void task_init(skink_task *task, const struct skink__task_spec *spec)
 {
+    SKINK_ASSERT(task->heap_index == SKINK__NOT_IN_HEAP); /* since it was made */
     task->co = NULL;
     task->fn = spec->fn;
     task->arg = spec->arg;
@@ -18,9 +19,9 @@ static void task_init(skink_task *task, const struct skink__task_spec *spec)
     task->dropped = spec->dropped;
     task->lost = spec->lost;
     task->token = spec->token ? skink_token_ref(spec->token) : NULL;
+    task->known = spec->token || task->foreign;
     task->pins_scheduler = false;
     task->has_done = false;
-    task->heap_index = SKINK__NOT_IN_HEAP;
     atomic_store_explicit(&task->refs, 1, memory_order_relaxed);
     atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
     atomic_store_explicit(&task->cancel_reason, 0, memory_order_relaxed);
@@ -31,6 +32,7 @@ static void task_init(skink_task *task, const struct skink__task_spec *spec)
 static void give_handle(skink_task *task)
 {
     skink__future_init(&task->done);
+    task->known = true;
     task->has_done = true;
     task->pins_scheduler = true;
     skink__scheduler_ref(task->scheduler);
@@ -40,8 +42,9 @@ static void give_handle(skink_task *task)
 /* The watchdog samples by the shortest timeout there is. Only ever goes down. */
 static void note_timeout(skink_scheduler *scheduler, uint64_t timeout_ns)
 {
+    if (!timeout_ns) return;
     uint64_t shortest = atomic_load_explicit(&scheduler->shortest_timeout_ns, memory_order_relaxed);
-    while (timeout_ns && timeout_ns < shortest &&
+    while (timeout_ns < shortest &&
            !atomic_compare_exchange_weak(&scheduler->shortest_timeout_ns, &shortest, timeout_ns)) {
     }
 }
@@ -51,7 +54,7 @@ static void task_free(skink_task *task, bool here)
 {
     skink_scheduler *scheduler = task->scheduler;
     bool pinned = task->pins_scheduler;
-    skink_token_unref(task->token);
+    if (task->token) skink_token_unref(task->token);
     task->token = NULL;
     if (task->has_done) skink__future_fini(&task->done);
     skink__task_release(task, here);
@@ -118,9 +121,9 @@ int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_sp
 
 static int spawn_from_anywhere(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task)
 {
-    skink_scheduler *here = skink__runtime_enter();
-    int err = spawn(scheduler, here == scheduler, spec, ret_task);
-    skink__runtime_leave(here);
+    struct skink__thread *thread = skink__thread_enter();
+    int err = spawn(scheduler, thread && thread->scheduler == scheduler, spec, ret_task);
+    if (thread) skink__thread_leave(thread);
     return err;
 }
 
@@ -187,6 +190,7 @@ skink_task *skink_task_current(void)
     if (task->has_done) return task;
     skink_scheduler *here = skink__runtime_enter();
     skink__future_init(&task->done); /* it may be handed to others from here on */
+    task->known = true;
     task->has_done = true;
     task->pins_scheduler = true;
     skink__scheduler_ref(task->scheduler);
@@ -259,6 +263,7 @@ skink_token *skink_task_token(void)
     }
     skink_task *task = skink__thread_self()->current;
     if (!task->token && skink__token_create(&task->token) == 0) {
+        task->known = true;
         int reason = atomic_load_explicit(&task->cancel_reason, memory_order_relaxed);
         if (reason) skink__token_fire(task->token, reason);
     }
@@ -273,6 +278,7 @@ void skink__task_end(skink_task *task, bool dropped)
 {
     skink__count(&task->scheduler->tasks_finished, 1);
     skink__task_set_state(task, SKINK__TASK_ENDED);
+    task->co = NULL;
     if (task->has_done) {
         /* -EALREADY: a stop gave it up while it was with a stray, and it came back after a new start. */
         if (dropped)
@@ -294,7 +300,6 @@ void skink__task_drop(skink_task *task)
     if (task->dropped) task->dropped(task->arg);
     /* Its stack is not unwound and not used again: work on the thread pool may still write to it. It goes with the
      * scheduler's memory. */
-    task->co = NULL;
     skink__task_end(task, true);
 }
 

@@ -37,7 +37,7 @@ void skink__task_pool_fini(struct skink__task_pool *pool)
     struct skink__task_chunk *chunk = atomic_load_explicit(&pool->chunks, memory_order_acquire);
     while (chunk) {
         struct skink__task_chunk *next = chunk->next;
-        skink__free(chunk);
+        skink__free_aligned(chunk);
         chunk = next;
     }
 }
@@ -64,7 +64,8 @@ static skink_task *make_chunk(skink_scheduler *scheduler, int *ret_err)
         *ret_err = -EAGAIN;
         return NULL;
     }
-    struct skink__task_chunk *chunk = skink__zalloc(sizeof *chunk + count * sizeof(skink_task));
+    struct skink__task_chunk *chunk =
+        skink__zalloc_aligned(sizeof *chunk + count * sizeof(skink_task), _Alignof(struct skink__task_chunk));
     if (!chunk) {
         atomic_fetch_sub_explicit(&pool->task_count, count, memory_order_relaxed);
         *ret_err = -ENOMEM;
@@ -73,6 +74,7 @@ static skink_task *make_chunk(skink_scheduler *scheduler, int *ret_err)
     chunk->count = count;
     for (uint32_t i = 0; i < count; i++) {
         chunk->tasks[i].scheduler = scheduler;
+        chunk->tasks[i].heap_index = SKINK__NOT_IN_HEAP;
         set_next(&chunk->tasks[i], i + 1 < count ? &chunk->tasks[i + 1] : NULL);
     }
     chunk->next = atomic_load_explicit(&pool->chunks, memory_order_relaxed);
@@ -182,12 +184,13 @@ __attribute__((noinline)) skink_task *skink__task_acquire_foreign(skink_schedule
 void skink__task_release(skink_task *task, bool here)
 {
     struct skink__task_pool *pool = &task->scheduler->tasks;
+    if (here && !task->foreign) {
+        skink__task_release_own(pool, task);
+        return;
+    }
     skink__task_set_state(task, SKINK__TASK_FREE);
     if (!here) {
         share(pool, task, task);
-    } else if (!task->foreign) {
-        set_next(task, pool->free);
-        pool->free = task;
     } else {
         set_next(task, pool->returning);
         if (!pool->returning) pool->returning_last = task;

@@ -32,8 +32,7 @@ int skink__thread_create(struct skink__thread **ret_thread)
     struct skink__thread *thread = skink__zalloc_aligned(sizeof *thread, _Alignof(struct skink__thread));
     if (!thread) return -ENOMEM;
     atomic_init(&thread->refs, 1);
-    thread->in_runtime = true;
-    *ret_thread = thread;
+    *ret_thread = thread; /* its lease says RUNTIME(0) */
     return 0;
 }
 
@@ -86,53 +85,50 @@ static void migrate(struct skink__thread *stray)
     skink__task_leave(stray, SKINK__LEAVE_MIGRATE);
 }
 
-skink_scheduler *skink__runtime_enter(void)
+struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread)
 {
-    struct skink__thread *thread = skink__thread_self();
-    if (!thread) return NULL;
-    if (thread->in_runtime) {
+    if (skink__thread_in_runtime(thread)) {
         thread->nesting++;
-        return thread->scheduler;
+        return thread;
     }
-    while (!skink__lease_take(&thread->lease, thread->slice)) {
+    do {
         migrate(thread);
         thread = skink__thread_self(); /* another thread, in host code again: it may be abandoned at once as well */
-    }
-    thread->in_runtime = true;
-    return thread->scheduler;
+    } while (!skink__lease_take(&thread->lease, thread->slice));
+    return thread;
 }
 
-/* The slice has used more than half of its timeout. It must not be abandoned a moment after a call that it won, still
- * believing that it is on the loop: so it ends here, and a new one starts when its turn comes. */
-static bool is_late(struct skink__thread *thread)
+void skink__thread_leave_slowly(struct skink__thread *thread)
 {
-    return atomic_load_explicit(&thread->lease.late_slice, memory_order_relaxed) == thread->slice;
+    if (thread->nesting) {
+        thread->nesting--;
+        return;
+    }
+    skink_task *task = thread->current; /* its slice is late */
+    skink__task_set_state(task, SKINK__TASK_READY);
+    skink__ready_push(thread->scheduler, task);
+    skink__task_leave(thread, SKINK__LEAVE_SUSPEND);
+}
+
+skink_scheduler *skink__runtime_enter(void)
+{
+    struct skink__thread *thread = skink__thread_enter();
+    return thread ? thread->scheduler : NULL;
 }
 
 void skink__runtime_leave(skink_scheduler *scheduler)
 {
     if (!scheduler) return;
     struct skink__thread *thread = skink__thread_self();
-    SKINK_ASSERT(thread && thread->in_runtime && thread->scheduler == scheduler);
-    if (thread->nesting) {
-        thread->nesting--;
-        return;
-    }
-    SKINK_ASSERT(thread->current);
-    if (is_late(thread)) {
-        skink__task_set_state(thread->current, SKINK__TASK_READY);
-        skink__ready_push(scheduler, thread->current);
-        skink__task_leave(thread, SKINK__LEAVE_SUSPEND);
-        return;
-    }
-    thread->in_runtime = false;
-    skink__lease_run(&thread->lease, thread->slice);
+    SKINK_ASSERT(thread && thread->scheduler == scheduler);
+    SKINK_ASSERT(thread->current || thread->nesting);
+    skink__thread_leave(thread);
 }
 
 void skink__assert_runtime(const skink_scheduler *scheduler)
 {
     struct skink__thread *thread = skink__thread_self();
-    SKINK_ASSERT(thread && thread->in_runtime && thread->scheduler == scheduler);
+    SKINK_ASSERT(thread && skink__thread_in_runtime(thread) && thread->scheduler == scheduler);
 }
 
 bool skink__in_task(void)
