@@ -80,6 +80,7 @@ struct fixture {
     char *answer;        /* of the last request */
     uint64_t timeout_ns; /* may be set before open_all() */
     uint32_t max_strays;
+    uint32_t max_connections; /* 0: the default */
 };
 
 static void handle_hello(skink_request *request, void *arg)
@@ -96,6 +97,21 @@ static void handle_stick(skink_request *request, void *arg)
     }
     atomic_fetch_sub(&f->stuck, 1);
     (void)!skink_respond_text(request, 200, "free\n"); /* too late, in most cases */
+}
+
+/* Suspends until its client has gone, and answers all the same. */
+static void handle_wait(skink_request *request, void *arg)
+{
+    (void)arg;
+    while (skink_sleep(SKINK_S) == 0) {
+    }
+    assert_int_equal(skink_respond_text(request, 200, "late\n"), -ECANCELED);
+}
+
+static void handle_nothing(skink_request *request, void *arg)
+{
+    (void)request;
+    (void)arg;
 }
 
 static int setup(void **state)
@@ -126,12 +142,15 @@ static void open_all(struct fixture *f)
     options.max_strays = f->max_strays;
     skink_http_options http_options = SKINK_HTTP_OPTIONS_INIT;
     http_options.late_window_ns = 10 * SKINK_MS;
+    http_options.max_connections = f->max_connections;
     assert_int_equal(skink_recovery_create(&options, &f->recovery), 0);
     assert_int_equal(skink_scheduler_create(NULL, &f->scheduler), 0);
     assert_int_equal(skink_recovery_watch(f->recovery, f->scheduler), 0);
     assert_int_equal(skink_http_server_create(f->scheduler, &http_options, &f->http_server), 0);
     assert_int_equal(skink_http_route(f->http_server, "GET", "/hello", NULL, handle_hello, f), 0);
     assert_int_equal(skink_http_route(f->http_server, "GET", "/stick", NULL, handle_stick, f), 0);
+    assert_int_equal(skink_http_route(f->http_server, "GET", "/nothing", NULL, handle_nothing, f), 0);
+    assert_int_equal(skink_http_route(f->http_server, "GET", "/wait", NULL, handle_wait, f), 0);
     assert_int_equal(skink_http_route(f->http_server, "GET", "/say/\"hello\"\\", NULL, handle_hello, f), 0);
     assert_int_equal(skink_http_listen(f->http_server, "127.0.0.1:0", &f->port), 0);
     open_stats(f);
@@ -394,6 +413,88 @@ static void counts_follow_the_requests(void **state)
     test_wait_until(value_of(f, "skink_uptime_seconds") > uptime + 0.01, 5000);
 }
 
+static void counts_tell_what_went_wrong(void **state)
+{
+    struct fixture *f = *state;
+    f->max_connections = 1;
+    open_all(f);
+    int fd = dial(f->port);
+    assert_true(say(fd, "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    assert_true(recv(fd, f->answer, ANSWER_BYTES, 0) > 0);
+    assert_true(value_of(f, "skink_answers_missing_total") == 1);
+    assert_true(value_of(f, "skink_requests_total{code=\"500\",method=\"GET\",route=\"/nothing\"}") == 1);
+    assert_true(value_of(f, "skink_connections") == 1);
+    assert_int_equal(ask(f->port, "GET", "/hello", f->answer), 503); /* the second connection */
+    assert_true(value_of(f, "skink_connections_refused_total") == 1);
+    assert_true(value_of(f, "skink_connections_accepted_total") == 2);
+    assert_true(say(fd, "nonsense\r\n\r\n"));
+    assert_int_equal(hear(fd, f->answer), 400);
+    close(fd);
+    test_wait_until(value_of(f, "skink_connections") == 0, 5000);
+    assert_true(value_of(f, "skink_requests_malformed_total") == 1);
+    assert_true(value_of(f, "skink_requests_total{code=\"400\",method=\"\",route=\"(none)\"}") == 1);
+
+    fd = dial(f->port);
+    assert_true(say(fd, "GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    test_wait_until(value_of(f, "skink_requests_in_flight") == 1, 5000);
+    struct linger reset = { .l_onoff = 1 }; /* a mere end of its requests would leave it waiting for the answer */
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    close(fd);
+    test_wait_until(value_of(f, "skink_requests_total{code=\"499\",method=\"GET\",route=\"/wait\"}") == 1, 5000);
+    assert_true(value_of(f, "skink_requests_in_flight") == 0);
+    test_wait_until(value_of(f, "skink_answers_client_gone_total") == 1, 5000);
+}
+
+static void await_future(void *future)
+{
+    skink_future *done = future;
+    (void)!skink_await(done, SKINK_FOREVER, NULL);
+    skink_future_unref(done);
+}
+
+static void end_at_once(void *arg)
+{
+    (void)arg;
+}
+
+static void post_three_and_get_stuck(void *arg)
+{
+    struct fixture *f = arg;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(skink_post(f->scheduler, end_at_once, NULL), 0);
+    atomic_store(&f->stuck, 1);
+    while (sem_wait(&f->gate)) {
+    }
+}
+
+static void gauges_tell_where_the_tasks_are(void **state)
+{
+    struct fixture *f = *state;
+    skink_future *done;
+    assert_int_equal(skink_future_create(&done), 0);
+    assert_int_equal(skink_scheduler_create(NULL, &f->scheduler), 0);
+    open_stats(f);
+    assert_int_equal(skink_scheduler_start(f->scheduler), 0);
+    assert_int_equal(skink_post(f->scheduler, await_future, skink_future_ref(done)), 0);
+    assert_int_equal(skink_post(f->scheduler, post_three_and_get_stuck, f), 0);
+    test_wait_until(atomic_load(&f->stuck), 10000);
+    assert_true(value_of(f, "skink_tasks_living") == 5);
+    assert_true(value_of(f, "skink_tasks_ready") == 3);
+    assert_true(value_of(f, "skink_tasks_suspended") == 1);
+    assert_true(value_of(f, "skink_tasks_started_total") == 2);
+    assert_true(value_of(f, "skink_tasks_finished_total") == 0);
+    assert_true(value_of(f, "skink_slices_total") == 2);
+    assert_true(value_of(f, "skink_stacks") >= 2);
+    sem_post(&f->gate);
+    assert_int_equal(skink_future_complete(done, NULL), 0);
+    skink_future_unref(done);
+    test_wait_until(value_of(f, "skink_tasks_finished_total") == 5, 10000);
+    assert_true(value_of(f, "skink_tasks_living") == 0);
+    assert_true(value_of(f, "skink_tasks_ready") == 0);
+    assert_true(value_of(f, "skink_tasks_suspended") == 0);
+    assert_true(value_of(f, "skink_slices_total") == 6);
+}
+
 static void head_has_the_headers_alone(void **state)
 {
     struct fixture *f = *state;
@@ -520,13 +621,6 @@ static void health_flips_while_a_runtime_section_is_stuck(void **state)
     void *failed;
     assert_int_equal(pthread_join(thread, &failed), 0);
     assert_null(failed);
-}
-
-static void await_future(void *future)
-{
-    skink_future *done = future;
-    (void)!skink_await(done, SKINK_FOREVER, NULL);
-    skink_future_unref(done);
 }
 
 static void *stop_patiently(void *scheduler)
@@ -916,6 +1010,8 @@ static const struct test_case cases[] = {
     CASE(example_files_are_valid_and_in_the_documentation),
     CASE(sources_that_are_not_there_are_left_out),
     CASE(counts_follow_the_requests),
+    CASE(counts_tell_what_went_wrong),
+    CASE(gauges_tell_where_the_tasks_are),
     CASE(head_has_the_headers_alone),
     CASE_TIMEOUT(page_and_health_answer_while_the_loop_is_stuck, 40),
     CASE_TIMEOUT(page_tells_a_recovery, 40),
