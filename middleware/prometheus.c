@@ -160,7 +160,7 @@ static void format_number(char into[NUMBER_BYTES], double value)
     for (const char *at = printed; *at; at++) {
         if (strchr("0123456789+-e", *at))
             into[length++] = *at;
-        else if (into[length - 1] != '.')
+        else if (length && into[length - 1] != '.')
             into[length++] = '.';
     }
     into[length] = '\0';
