@@ -11,6 +11,9 @@
 #include "loop/memory.h"
 #include "loop/state.h"
 #include <errno.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define CANCEL_GRACE_NS (SKINK_S)     /* after the deadline, for cancelled tasks to end */
 #define LAST_GRACE_NS (SKINK_S / 2)   /* after that, for the loop thread to drop the rest */
@@ -192,10 +195,18 @@ static void finish_here(skink_scheduler *scheduler, struct skink__thread *fresh)
     skink__loop_end(fresh, scheduler, false);
 }
 
+/* What the stuck task wrote before it got stuck: nothing else publishes it to those who run next. The slow barrier, of all
+ * processes, since the quick one works only for who has registered for it. */
+static void barrier(void)
+{
+    syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
 static void take_over(skink_scheduler *scheduler, struct watch *watch, struct skink__thread *fresh, bool last)
 {
     skink__log(SKINK_LOG_WARNING, "event=stuck_at_stop scheduler=%s generation=%llu task=\"%s\"", scheduler->name,
                (unsigned long long)watch->thread->generation, skink__takeover_task_name(scheduler));
+    barrier();
     skink__takeover_begin(scheduler, fresh, "stop", false);
     if (!last && start_successor(fresh) == 0) return;
     finish_here(scheduler, fresh);
