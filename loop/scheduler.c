@@ -54,6 +54,7 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
     atomic_init(&scheduler->shortest_timeout_ns, UINT64_MAX);
     int err = options_read(scheduler, options);
     if (!err) err = locks_init(scheduler);
+    if (!err) err = skink__thread_create(&scheduler->dismantler);
     if (!err) err = skink__inbox_init(&scheduler->inbox);
     if (!err) err = skink__uv_open(scheduler);
     if (err) {
@@ -76,6 +77,7 @@ void skink__scheduler_unref(skink_scheduler *scheduler)
 {
     if (atomic_fetch_sub_explicit(&scheduler->refs, 1, memory_order_acq_rel) != 1) return;
     if (atomic_load(&scheduler->leaked)) return;
+    skink__thread_unref(scheduler->dismantler);
     skink__stack_pool_fini(&scheduler->stacks);
     skink__task_pool_fini(&scheduler->tasks);
     skink__deadline_heap_fini(&scheduler->deadlines);
@@ -274,12 +276,12 @@ static void drop_messages(skink_scheduler *scheduler)
 }
 
 /* The calling thread, as loop thread of a scheduler that does not run: what it calls expects a runtime section. */
-static void dismantle(skink_scheduler *scheduler, struct skink__thread *thread)
+static void dismantle(skink_scheduler *scheduler)
 {
     enum { CLOSE_TIMEOUT_S = 2 };
     struct skink__thread *outer = skink__thread_self();
-    thread->scheduler = scheduler;
-    skink__thread_set_self(thread);
+    scheduler->dismantler->scheduler = scheduler;
+    skink__thread_set_self(scheduler->dismantler);
     drop_messages(scheduler);
     skink__stop_drop_all(scheduler);
     bool closed = skink__uv_close(scheduler, skink_after(CLOSE_TIMEOUT_S * SKINK_S));
@@ -294,13 +296,10 @@ void skink_scheduler_destroy(skink_scheduler *scheduler)
 {
     if (!scheduler) return;
     int err = atomic_load(&scheduler->running) ? skink_scheduler_stop(scheduler, skink_now()) : 0;
-    struct skink__thread *thread;
-    if (err == -ETIMEDOUT || err == -EDEADLK || skink__thread_create(&thread)) {
+    if (err == -ETIMEDOUT || err == -EDEADLK)
         atomic_store(&scheduler->leaked, true);
-    } else {
-        if (scheduler->inbox.wakeup_fd >= 0) dismantle(scheduler, thread);
-        skink__thread_unref(thread);
-    }
+    else if (scheduler->inbox.wakeup_fd >= 0)
+        dismantle(scheduler);
     skink__task_stock_drop(scheduler);
     atomic_store(&scheduler->destroyed, true);
     atomic_thread_fence(memory_order_seq_cst);
