@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/model/publish.pml - what the fresh thread sees of the memory of the one that got stuck, and a stray of what the
- * watchdog wrote for it (loop/lease.h, recovery/watchdog.c).
+ * tests/model/publish.pml - what the fresh thread sees of the memory of the one that got stuck; a stray, of what the
+ * watchdog wrote for it; and a stray that is refused, of what the loop did before it closed (loop/lease.h, loop/inbox.c,
+ * recovery/declare.c).
  *
  * As in doorbell.pml, stores are seen by others some time after they were made. Here each store has a flag of
  * its own, "made but not seen", and may become visible before an earlier one, unless a release keeps it back:
@@ -13,6 +14,8 @@ bool running, running_made;     /* the word: RUNNING(n) by transition 1 */
 bool user, user_made;           /* something that the task wrote before it got stuck */
 bool ended, ended_made;         /* skink__thread_on_ended(), by the watchdog */
 bool abandoned, abandoned_made; /* the word: ABANDONED(n) by transition 3 */
+bool given_up, given_up_made;   /* what a stop does to a stray's task before it closes the inbox */
+bool closed, closed_made;       /* the inbox, by skink__inbox_close() */
 bool go;                        /* the standby's futex: release and acquire */
 bool host_code_is_stuck;
 bool barrier_works;             /* the kernel may not have it */
@@ -24,7 +27,9 @@ proctype LoopThread()
     user_made = true;
     host_code_is_stuck = true;
     abandoned; /* it gets free, and loses transition 2: an acquire */
-    assert(ended)
+    assert(ended);
+    closed; /* its post is refused: an acquire */
+    assert(given_up)
 }
 
 /* Each store becomes visible at some time after it was made. */
@@ -44,6 +49,12 @@ end:
     :: abandoned_made && !abandoned -> abandoned = true
 #else
     :: abandoned_made && !abandoned && ended -> abandoned = true /* release */
+#endif
+    :: given_up_made && !given_up -> given_up = true
+#ifdef MUTATE_CLOSE_RELAXED
+    :: closed_made && !closed -> closed = true
+#else
+    :: closed_made && !closed && given_up -> closed = true /* release */
 #endif
     od
 }
@@ -68,7 +79,9 @@ proctype Fresh()
 {
     go;
     assert(scheduler);
-    assert(user || !barrier_works)
+    assert(user || !barrier_works);
+    given_up_made = true;
+    closed_made = true
 }
 
 init
