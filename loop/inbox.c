@@ -39,13 +39,14 @@ void skink__inbox_wake(struct skink__inbox *inbox)
 
 bool skink__inbox_post(struct skink__inbox *inbox, struct skink__message *message)
 {
-    struct skink__message *head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
+    /* Acquire, here and when the exchange fails: who is refused comes after all that the loop did before it closed. */
+    struct skink__message *head = atomic_load_explicit(&inbox->head, memory_order_acquire);
     do {
         if (head == CLOSED) return false;
         message->next = head == ASLEEP ? NULL : head;
         /* Release: the taker's acquire sees the message whole. */
     } while (!atomic_compare_exchange_weak_explicit(&inbox->head, &head, message, memory_order_release,
-                                                    memory_order_relaxed));
+                                                    memory_order_acquire));
     /* Only who replaced ASLEEP owes a wake-up. Should the loop wake by itself before this write, it finds the message,
      * and a readable eventfd costs it one turn. */
     if (head == ASLEEP) skink__inbox_wake(inbox);
@@ -90,7 +91,8 @@ bool skink__inbox_sleep(struct skink__inbox *inbox)
 
 struct skink__message *skink__inbox_close(struct skink__inbox *inbox)
 {
-    struct skink__message *head = atomic_exchange_explicit(&inbox->head, CLOSED, memory_order_acquire);
+    /* Acquire for the messages; release for who is refused from now on. */
+    struct skink__message *head = atomic_exchange_explicit(&inbox->head, CLOSED, memory_order_acq_rel);
     return head == ASLEEP || head == CLOSED ? NULL : oldest_first(head);
 }
 
