@@ -138,17 +138,18 @@ static bool ready(int fd, short events, unsigned timeout_ms)
     return n == 1;
 }
 
-void client_send(int fd, const void *bytes, size_t length)
+bool client_send(int fd, const void *bytes, size_t length)
 {
     const char *at = bytes;
     while (length > 0) {
         assert_true(ready(fd, POLLOUT, CLIENT_TIMEOUT_MS));
         ssize_t n = send(fd, at, length, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN) continue;
-        if (n < 0) return; /* the server has closed: what it said is still there to be read */
+        if (n < 0) return false;
         at += n;
         length -= (size_t)n;
     }
+    return true;
 }
 
 void client_send_text(int fd, const char *text)

@@ -37,7 +37,7 @@ uint64_t fixture_code_count(const struct fixture *fixture, int code);
 
 int client_connect(int port);
 int client_connect_unix(const char *path);
-void client_send(int fd, const void *bytes, size_t length);
+bool client_send(int fd, const void *bytes, size_t length); /* false: the server has closed; what it said can be read */
 void client_send_text(int fd, const char *text);
 void client_send_bytewise(int fd, const char *bytes, size_t length);
 

@@ -171,22 +171,26 @@ static void nothing_behind_a_refused_request_is_answered(void **state)
 static void the_refusal_arrives_although_the_client_goes_on_sending(void **state)
 {
     (void)state;
+    static const struct {
+        const char *start;
+        int status;
+    } samples[] = { { LENGTH("7000000"), 413 }, { "GET /\n", 400 } };
     struct fixture fixture;
     fixture_create(&fixture, NULL, NULL);
     fixture_add_common_routes(&fixture);
     fixture_start(&fixture);
-    int fd = client_connect(fixture.port);
     size_t length = 700000;
-    char *body = calloc(1, length);
-    assert_non_null(body);
-    client_send_text(fd, LENGTH("7000000"));
-    client_send(fd, body, length);
-    struct reply reply;
-    client_read(fd, &reply, false);
-    assert_int_equal(reply.status, 413);
-    reply_free(&reply);
-    free(body);
-    close(fd);
+    char *more = calloc(1, length), rest;
+    assert_non_null(more);
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        int fd = client_connect(fixture.port);
+        client_send_text(fd, samples[i].start);
+        assert_true(client_send(fd, more, length)); /* a reset could destroy the answer on its way */
+        client_expect(fd, "", samples[i].status, NULL);
+        assert_int_equal(recv(fd, &rest, 1, 0), 0);
+        close(fd);
+    }
+    free(more);
     fixture_destroy(&fixture);
 }
 
@@ -451,12 +455,12 @@ static void a_listener_without_descriptors_pauses_and_goes_on(void **state)
     client_expect(warm, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n"); /* the others do not notice */
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
-    assert_false(client_sees_end(fd, 400)); /* it waits in the kernel's queue */
+    assert_false(client_sees_end(fd, 1000)); /* it waits in the kernel's queue */
     getrusage(RUSAGE_SELF, &after);
     long used_us =
         (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
         after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
-    assert_true(used_us < 200000); /* and nobody spins */
+    assert_true(used_us < 25000); /* and nobody spins */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
     client_expect(fd, "", 200, "hello\n");
     close(fd), close(warm);
