@@ -917,7 +917,7 @@ static void scrape_without_memory_fails_alone(void **state)
         failed += status != 200;
         if (status == 200) assert_non_null(strstr(f->answer, "\nprocess_start_time_seconds ")); /* the last line */
     }
-    assert_true(failed > 1);
+    assert_true(failed > 0); /* the first at least; what is pooled by then is not allocated again */
     assert_int_equal(ask(f->stats_port, "GET", "/metrics", f->answer), 200);
 }
 
