@@ -167,14 +167,14 @@ static int port_of(int fd)
     return 0;
 }
 
-static int remember_file(struct skink__listener *listener, const char *path)
+/* Which file is ours: nobody else's with the same path is ever removed. */
+static int remember_file(struct skink__listener *listener)
 {
     struct stat status;
-    if (lstat(path, &status) != 0) return -errno;
+    if (lstat(listener->path, &status) != 0) return -errno;
     listener->device = status.st_dev;
     listener->inode = status.st_ino;
-    listener->path = skink__strdup(path);
-    return listener->path ? 0 : -ENOMEM;
+    return 0;
 }
 
 int skink__listener_create(skink_http_server *server, const char *text, int *ret_port,
@@ -186,9 +186,13 @@ int skink__listener_create(skink_http_server *server, const char *text, int *ret
     struct skink__listener *listener = skink__zalloc(sizeof *listener);
     if (!listener) return -ENOMEM;
     listener->server = server;
-    listener->fd = open_listening(&address);
-    err = listener->fd < 0 ? listener->fd : 0;
-    if (!err && address.at.any.sa_family == AF_UNIX) err = remember_file(listener, address.at.local.sun_path);
+    listener->fd = -1;
+    bool has_file = address.at.any.sa_family == AF_UNIX;
+    /* First: once the file is there, nothing may keep us from removing it again. */
+    if (has_file && !(listener->path = skink__strdup(address.at.local.sun_path))) err = -ENOMEM;
+    if (!err) listener->fd = open_listening(&address);
+    if (!err && listener->fd < 0) err = listener->fd;
+    if (!err && has_file) err = remember_file(listener);
     if (err) {
         skink__listener_free(listener);
         return err;

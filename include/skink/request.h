@@ -44,8 +44,8 @@ SKINK_API bool skink_request_header_at(const skink_request *request, size_t i, c
 /* The part of the path that `{name}` of the route matched, percent-decoded; NULL without such a name. */
 SKINK_API const char *skink_request_param(const skink_request *request, const char *name);
 
-/* First value of that name in the query string, decoded ('+' is a blank); NULL without one. Bad encoding was
- * refused with 400 before the handler ran. */
+/* First value of that name in the query string, decoded ('+' is a blank); NULL without one, or without the
+ * memory to decode the string into. Bad encoding was refused with 400 before the handler ran. */
 SKINK_API const char *skink_request_query(skink_request *request, const char *name);
 
 /* The body, whole. ret_length may be NULL; the bytes are followed by a NUL that is not counted. */
