@@ -67,6 +67,8 @@ SKINK_NODISCARD SKINK_API int skink_hooks_set(const skink_hooks *hooks) SKINK_AN
 /*
  * Let libuv allocate where skink does, in the whole process, for the same reason. skinkd does so; a host that uses
  * libuv elsewhere decides for itself. Call it before the first use of libuv and after skink_hooks_set().
+ * Without memory skink returns errors; libuv ends the process in a few places, whosever allocator it has (when
+ * its table of watched descriptors cannot grow, for one).
  *   -EINVAL  libuv refused
  */
 SKINK_NODISCARD SKINK_API int skink_uv_replace_allocator(void) SKINK_ANY_THREAD;

@@ -89,6 +89,7 @@ SKINK_API bool skink_http_route_at(const skink_http_server *server, size_t i, co
  *   -EINVAL      not an address
  *   -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -ENAMETOOLONG, ... from the system
  *   -ECANCELED   the scheduler is stopping
+ *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_http_listen(skink_http_server *server, const char *address,
                                                 int *ret_port) SKINK_ANY_THREAD;

@@ -52,6 +52,7 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_create(const skink_scheduler_optio
  * takes over later takes them from it. A stopped scheduler can be started again.
  *   -EALREADY  it runs
  *   -EAGAIN    no thread can be created
+ *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_scheduler_start(skink_scheduler *scheduler) SKINK_ANY_THREAD;
 
