@@ -45,6 +45,7 @@ static skink_task *next_runnable(skink_scheduler *scheduler)
 {
     skink_task *aside = (skink_task *)scheduler->stackless.first;
     if (aside && give_stack(scheduler, aside)) return skink__queue_pop(&scheduler->stackless);
+    if (aside) skink__stack_retry(scheduler); /* the timer has passed, and nothing else need happen any more */
     skink_task *task;
     while ((task = skink__queue_pop(&scheduler->ready))) {
         if (!aside || task->co) {

@@ -270,14 +270,17 @@ static void task_without_memory_for_its_stack_starts_when_there_is_some(void **s
     for (int i = 1; i < TASKS; i++)
         assert_int_equal(skink_post(a.scheduler, hold_on, &a), 0);
     skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-    uint64_t deadline = test_now_ns() + test_ms(5000);
+    uint64_t deadline = test_now_ns() + test_ms(10000);
     do {
         test_nap();
         assert_int_equal(skink_scheduler_stats_read(a.scheduler, &stats), 0);
-    } while ((stats.tasks_ready || stats.tasks_living < TASKS) && test_now_ns() < deadline);
+    } while (stats.tasks_living < TASKS && test_now_ns() < deadline);
+    long before = scarce_failures();
+    /* It is tried again and again from now on, though nothing else happens. */
+    while (scarce_failures() < before + 100 && test_now_ns() < deadline)
+        test_nap();
     int ran = atomic_load(&a.ran);
-    assert_true(scarce_end() > 0);
-    assert_int_equal(stats.tasks_living, TASKS);
+    assert_true(scarce_end() >= before + 100);
     assert_true(ran < TASKS);
     test_wait_until(atomic_load(&a.ran) == TASKS, 5000);
     assert_int_equal(skink_future_complete(a.future, NULL), 0);

@@ -74,11 +74,16 @@ void scarce_fail_all(void)
     atomic_store(&all_fail, true);
 }
 
+long scarce_failures(void)
+{
+    return atomic_load(&failures);
+}
+
 long scarce_end(void)
 {
     atomic_store(&left, PLENTY);
     atomic_store(&all_fail, false);
-    return atomic_load(&failures);
+    return scarce_failures();
 }
 
 long scarce_blocks(void)

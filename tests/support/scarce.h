@@ -28,6 +28,9 @@ void scarce_fail(long n);
 /* From now on every allocation of any thread fails. */
 void scarce_fail_all(void);
 
+/* How many have failed since then? */
+long scarce_failures(void);
+
 /* From now on none fails. How many have failed since scarce_fail() or scarce_fail_all()? */
 long scarce_end(void);
 
