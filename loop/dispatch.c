@@ -204,6 +204,14 @@ void skink__loop_end(struct skink__thread *thread, skink_scheduler *scheduler, b
     skink__scheduler_unref(scheduler);
 }
 
+/* Transition 4: a word that stands still while the thread is not asleep is a stall in the runtime section. */
+static void show_life(struct skink__thread *thread, skink_scheduler *scheduler)
+{
+    thread->slice++;
+    atomic_store_explicit(&thread->lease.word, skink__lease_word(SKINK__RUNTIME, thread->slice), memory_order_release);
+    skink__doorbell_ring(&scheduler->doorbell);
+}
+
 /* libuv and the inbox: fills the ready queue. */
 static void gather(struct skink__thread *thread, skink_scheduler *scheduler)
 {
@@ -211,17 +219,19 @@ static void gather(struct skink__thread *thread, skink_scheduler *scheduler)
     scheduler->may_sleep = (!scheduler->ready.first || atomic_load_explicit(&scheduler->held, memory_order_relaxed)) &&
                            !skink__stop_is_due(scheduler);
     uv_run(&scheduler->loop, scheduler->may_sleep ? UV_RUN_ONCE : UV_RUN_NOWAIT);
-    /* Transition 4: a word that stands still while the thread is not asleep is a stall in this section. */
-    thread->slice++;
-    atomic_store_explicit(&thread->lease.word, skink__lease_word(SKINK__RUNTIME, thread->slice), memory_order_release);
-    skink__doorbell_ring(&scheduler->doorbell);
+    show_life(thread, scheduler);
     deliver_all(scheduler);
 }
 
 void skink__loop_run(struct skink__thread *thread, skink_scheduler *scheduler)
 {
-    bool abandoned = false;
     skink__loop_note_stuck(scheduler);
+    show_life(thread, scheduler);
+    /* After a takeover tasks have been waiting, in the middle of a batch: they come first, before a look at libuv and
+     * before the thread's name. */
+    bool held = atomic_load_explicit(&scheduler->held, memory_order_acquire);
+    bool abandoned = !held && !run_batch(thread, scheduler);
+    if (!abandoned) pthread_setname_np(pthread_self(), scheduler->name);
     while (!abandoned) {
         gather(thread, scheduler);
         if (atomic_load_explicit(&scheduler->stopping, memory_order_acquire)) skink__stop_step(scheduler);

@@ -232,6 +232,17 @@ enum skink__leave {
     SKINK__LEAVE_MIGRATE  /* the thread is a stray: post the task to the inbox, touch nothing else */
 };
 
+/* What a fresh loop thread must have in common with the first. */
+struct skink__thread_environment {
+    sigset_t signals;
+    cpu_set_t affinity;
+    bool has_affinity;
+    int nice;
+};
+
+/* The calling thread's. */
+void skink__environment_capture(struct skink__thread_environment *environment);
+
 struct skink__thread {
     struct skink__lease lease;
     /* Loop thread only, but for the winner of transition 3, who reads `current`. */
@@ -242,6 +253,9 @@ struct skink__thread {
     enum skink__leave leave;
     struct skink__coroutine *finished; /* with SKINK__LEAVE_FINISH */
     struct skink__context native;      /* the OS thread's own stack */
+
+    bool prepared;                                /* its own thread writes, as the next one */
+    struct skink__thread_environment environment; /* the OS thread's, before it has run anything */
 
     uint64_t generation; /* constant from skink__takeover_begin() on */
     _Atomic int tid;     /* its own thread writes once */
@@ -319,18 +333,6 @@ enum skink__stop_phase {
     SKINK__STOP_CANCELLING, /* every await returns -ECANCELED    */
     SKINK__STOP_DONE        /* what was left has been dropped    */
 };
-
-/* What a fresh loop thread must have in common with the first. */
-struct skink__thread_environment {
-    sigset_t signals;
-    cpu_set_t affinity;
-    bool has_affinity;
-    int nice;
-};
-
-/* The caller's; and: make the calling thread the same (thread.c). */
-void skink__environment_capture(struct skink__thread_environment *environment);
-void skink__environment_apply(const struct skink__thread_environment *environment);
 
 struct skink__fd_watches; /* await_fd.c */
 

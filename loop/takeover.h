@@ -30,7 +30,11 @@ void skink__thread_unref(struct skink__thread *thread);
 /* Its lease; valid as long as a reference is held. */
 struct skink__lease *skink__thread_lease(struct skink__thread *thread);
 
-/* The kernel's id of the thread, 0 before it runs; the generation it runs or ran as. */
+/* On the OS thread that is going to be this one, in quiet times: asks the kernel what skink__thread_run() would ask
+ * else, in the middle of a takeover. */
+void skink__thread_prepare(struct skink__thread *thread);
+
+/* The kernel's id of the thread, 0 before it runs or is prepared; the generation it runs or ran as. */
 pid_t skink__thread_tid(const struct skink__thread *thread);
 uint64_t skink__thread_generation(const struct skink__thread *thread);
 

@@ -154,21 +154,29 @@ void skink__environment_capture(struct skink__thread_environment *environment)
 }
 
 /* A new thread has its creator's signal mask, affinity and nice value; a loop thread has the first loop thread's. What
- * cannot be set (a nice value that needs privileges) stays as it is: running at all matters more. */
-void skink__environment_apply(const struct skink__thread_environment *environment)
+ * cannot be set (a nice value that needs privileges) stays as it is: running at all matters more. Setting is slow, and this
+ * is on the way of a takeover; most often only the signals differ. */
+static void environment_apply(const struct skink__thread_environment *wanted,
+                              const struct skink__thread_environment *own)
 {
-    if (environment->has_affinity) sched_setaffinity(0, sizeof environment->affinity, &environment->affinity);
-    if (getpriority(PRIO_PROCESS, (id_t)gettid()) != environment->nice)
-        setpriority(PRIO_PROCESS, (id_t)gettid(), environment->nice);
-    pthread_sigmask(SIG_SETMASK, &environment->signals, NULL);
+    if (wanted->has_affinity && !(own->has_affinity && CPU_EQUAL(&own->affinity, &wanted->affinity)))
+        sched_setaffinity(0, sizeof wanted->affinity, &wanted->affinity);
+    if (own->nice != wanted->nice) setpriority(PRIO_PROCESS, 0, wanted->nice);
+    pthread_sigmask(SIG_SETMASK, &wanted->signals, NULL);
+}
+
+void skink__thread_prepare(struct skink__thread *thread)
+{
+    atomic_store_explicit(&thread->tid, (int)gettid(), memory_order_relaxed);
+    skink__environment_capture(&thread->environment);
+    thread->prepared = true;
 }
 
 void skink__thread_run(struct skink__thread *thread, skink_scheduler *scheduler)
 {
-    atomic_store_explicit(&thread->tid, (int)gettid(), memory_order_relaxed);
+    if (!thread->prepared) skink__thread_prepare(thread);
     skink__thread_set_self(thread);
-    skink__environment_apply(&scheduler->environment);
-    pthread_setname_np(pthread_self(), scheduler->name);
+    environment_apply(&scheduler->environment, &thread->environment);
     skink__context_init_thread(&thread->native);
     skink__loop_run(thread, scheduler); /* the thread's reference on the scheduler ends with it */
     skink__thread_set_self(NULL);

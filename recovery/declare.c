@@ -6,6 +6,7 @@
  */
 #include "loop/hooks.h"
 #include "recovery/state.h"
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -20,22 +21,31 @@ static uint64_t wall_clock_ns(void)
     return (uint64_t)now.tv_sec * SKINK_S + (uint64_t)now.tv_nsec;
 }
 
-/* What is known of the incident; its strays are counted later. Ours is the scheduler: transition 3 is won. */
-static void describe(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause,
-                     struct skink__report *report)
+/* What must be known before the scheduler is handed on: while it is ours, since transition 3 is won, the task cannot end,
+ * and its name with it. */
+static void identify(skink_recovery *recovery, struct skink__watch *watch, struct skink__report *report)
 {
     struct skink__subject *stuck = watch->subject;
-    skink_incident *incident = &report->incident;
-    incident->number = skink__incident_next_number();
+    const char *task = skink__takeover_task_name(watch->scheduler);
+    size_t length = strnlen(task, sizeof report->task - 1);
+    memcpy(report->task, task, length);
+    report->task[length] = '\0';
+    report->incident.number = skink__incident_next_number();
     snprintf(stuck->incident_id, sizeof stuck->incident_id, "%s-%llu", recovery->id_prefix,
-             (unsigned long long)incident->number);
+             (unsigned long long)report->incident.number);
+}
+
+/* The rest; its strays are counted later. */
+static void describe(const struct skink__watch *watch, const struct skink__subject *stuck, skink_cause cause,
+                     struct skink__report *report)
+{
+    skink_incident *incident = &report->incident;
     memcpy(incident->id, stuck->incident_id, sizeof incident->id);
     incident->time_unix_ns = wall_clock_ns();
     incident->generation = skink__thread_generation(stuck->thread);
     incident->slice_ns = stuck->clock.last.now_ns - stuck->clock.first_seen_ns;
     incident->effective_ns = stuck->clock.effective_ns;
     incident->cause = cause;
-    snprintf(report->task, sizeof report->task, "%s", skink__takeover_task_name(watch->scheduler));
     snprintf(report->scheduler, sizeof report->scheduler, "%s", skink__scheduler_name(watch->scheduler));
 }
 
@@ -51,6 +61,8 @@ static void hand_over(skink_recovery *recovery, struct skink__watch *watch, stru
     standby->declared_ns = declared_ns;
     skink__standby_take(recovery, standby);
     skink__standby_give(standby, SKINK__STANDBY_GO); /* it is no longer ours */
+    /* If the kernel has put it on our processor, it goes first: what is left to do here takes longer than all before. */
+    sched_yield();
 }
 
 /* The thread that was abandoned is the recovery's to count now. */
@@ -91,8 +103,9 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
     struct skink__report *report = skink__report_next(recovery, SKINK__REPORT_DEADLOCK);
     bool heard = report != NULL;
     if (!heard) report = &unheard;
-    describe(recovery, watch, cause, report);
+    identify(recovery, watch, report);
     hand_over(recovery, watch, standby, declared_ns, hold);
+    describe(watch, stuck, cause, report); /* the loop does not wait for this */
     account(recovery, watch, stuck, hold);
 
     recovery->stats.deadlocks++;

@@ -59,7 +59,8 @@ static void standby_free(struct skink__standby *standby)
 static void announce(struct skink__standby *standby)
 {
     skink_recovery *recovery = standby->recovery;
-    skink__thread_probe_open(&standby->subject->probe, (pid_t)syscall(SYS_gettid));
+    skink__thread_prepare(standby->thread);
+    skink__thread_probe_open(&standby->subject->probe, skink__thread_tid(standby->thread));
     pthread_mutex_lock(&recovery->mutex);
     standby->parked = true;
     pthread_cond_broadcast(&recovery->standby_changed);
