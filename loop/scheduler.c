@@ -258,7 +258,7 @@ int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats
         .running = atomic_load(&scheduler->running),
         .held = atomic_load(&scheduler->held),
     };
-    uint64_t spawned = skink__counted(&scheduler->tasks_spawned);
+    uint64_t spawned = skink__counted(&scheduler->tasks_spawned) - skink__counted(&scheduler->tasks_lost);
     values.tasks_living = spawned > values.tasks_finished ? spawned - values.tasks_finished : 0;
     return skink__stats_write(stats, &values, sizeof values);
 }

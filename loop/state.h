@@ -372,6 +372,7 @@ struct skink_scheduler {
     skink__counter slices_resumed; /* those that were not a task's first */
     skink__counter tasks_suspended;
     skink__counter tasks_abandoned; /* with strays now */
+    skink__counter tasks_lost;      /* strays count: tasks that came back too late, still among the abandoned */
     skink__counter migrations;
     skink__counter generation;
     skink__counter stacks_allocated;

@@ -56,8 +56,9 @@ static void drop_one(skink_task *task)
  * frees the task. */
 static void give_up_one(skink_task *task)
 {
-    if (skink__task_state(task) == SKINK__TASK_ABANDONED && task->has_done)
-        (void)!skink_future_fail(&task->done, -ECANCELED);
+    if (skink__task_state(task) != SKINK__TASK_ABANDONED) return;
+    skink__task_cancel_here(task, -ECANCELED);
+    if (task->has_done) (void)!skink_future_fail(&task->done, -ECANCELED);
 }
 
 static void drop_queue(struct skink__ready_queue *queue)

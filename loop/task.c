@@ -305,6 +305,8 @@ void skink__task_drop(skink_task *task)
 
 void skink__task_lose(skink_task *task)
 {
+    /* Several strays may do so at once, beside a loop thread of a new start. */
+    atomic_fetch_add_explicit(&task->scheduler->tasks_lost, 1, memory_order_relaxed);
     skink__task_set_state(task, SKINK__TASK_ENDED);
     if (task->lost) task->lost(task->arg);
     task_unref(task, false);

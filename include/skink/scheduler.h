@@ -61,7 +61,8 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_start(skink_scheduler *scheduler) 
  * cancelled (each await of it returns -ECANCELED), and what has not ended one second after that is dropped
  * where it stands. Blocks the caller until the loop thread has ended; never longer than the deadline and
  * two seconds, also when the loop thread is stuck at that moment or strays live. A stray that comes back
- * later finds the scheduler closed and ends without running its task further.
+ * later finds the scheduler closed and ends without running its task further; if the scheduler has been started
+ * again by then, the task goes on there, cancelled.
  *
  *   0           stopped, every task had ended by itself
  *   -ECANCELED  stopped, some task was cancelled, dropped or is still with a stray
@@ -75,7 +76,8 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_stop(skink_scheduler *scheduler,
 
 /* Destroy a scheduler that does not run; tasks never started are dropped, uv handles the host left open are
  * closed. Memory that a living stray still stands on goes when the stray ends. NULL is fine. A scheduler that
- * runs is stopped first, with a deadline of now. Never from one of its own tasks. */
+ * runs is stopped first, with a deadline of now. Never from one of its own tasks, and not while another thread is inside
+ * a call that is given this scheduler. */
 SKINK_API void skink_scheduler_destroy(skink_scheduler *scheduler) SKINK_ANY_THREAD SKINK_BLOCKS;
 
 /* The scheduler whose task or runtime section the caller is in; NULL on any other thread. Borrowed. */

@@ -377,6 +377,9 @@ static void a_stray_that_comes_back_after_the_stop_runs_no_further(void **state)
     atomic_store(&s.freed, true);
     test_wait_until(atomic_load(&f->ended) == 1, 5000);
     assert_false(atomic_load(&s.finished));
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
+    assert_int_equal(stats.tasks_living, 0);
 }
 
 static void run_until_told(void *arg)
@@ -385,10 +388,16 @@ static void run_until_told(void *arg)
     get_stuck(s);
 }
 
+static void at_yield_cancelled(struct stuck *s)
+{
+    (void)s;
+    assert_int_equal(skink_yield(), -ECANCELED);
+}
+
 static void who_awaits_a_task_with_a_stray_is_told_at_the_stop(void **state)
 {
     struct fixture *f = *state;
-    struct stuck s = { .f = f, .then = at_yield };
+    struct stuck s = { .f = f, .then = at_yield_cancelled };
     skink_task_options options = SKINK_TASK_OPTIONS_INIT;
     skink_task *task;
     options.name = "stuck";
