@@ -49,6 +49,7 @@ static void work_alone(struct era *era)
     section_enter(era);
     for (unsigned rounds = chaos_random(200); rounds; rounds--)
         work += rounds;
+    (void)work;
     section_leave(era);
 }
 
