@@ -232,36 +232,52 @@ static size_t take_plain(unsigned char least, const char *bytes, size_t room)
     return n;
 }
 
+/* Whole header lines, from wherever in one the reader stands; how many of `room` bytes were taken. */
+static size_t take_lines(struct skink__http_framing *framing, const char *bytes, size_t room)
+{
+    size_t at = 0;
+    for (;;) {
+        if (framing->state == SKINK__FRAME_LINE_START) {
+            if (at == room || !skink__is_token_char(bytes[at])) return at;
+            framing->state = SKINK__FRAME_LINE;
+            at++;
+        }
+        at += take_plain(' ', bytes + at, room - at);
+        if (room - at < 2 || bytes[at] != '\r' || bytes[at + 1] != '\n') return at;
+        framing->state = SKINK__FRAME_LINE_START;
+        at += 2;
+    }
+}
+
 /*
- * What is the same in nearly every request, taken in one piece where all of it is there: plain bytes, the version,
- * line ends. It does nothing that step() would not do byte by byte. Returns how many of `room` bytes were taken.
+ * What is the same in nearly every request, taken in one piece as far as it is there: target, version, header lines.
+ * It does nothing that step() would not do byte by byte. Returns how many of `room` bytes were taken.
  */
 static size_t take_common(struct skink__http_framing *framing, const char *bytes, size_t room)
 {
+    static const char version[] = " HTTP/1.1\r\n";
+    size_t at = 0;
     switch (framing->state) {
     case SKINK__FRAME_METHOD: {
-        size_t n = 0, rest = (size_t)(SKINK__HTTP_MAX_METHOD - framing->position);
-        while (n < room && n < rest && skink__is_token_char(bytes[n]))
-            n++;
-        framing->position = (uint8_t)(framing->position + n);
-        return n;
+        size_t rest = (size_t)(SKINK__HTTP_MAX_METHOD - framing->position);
+        while (at < room && at < rest && skink__is_token_char(bytes[at]))
+            at++;
+        framing->position = (uint8_t)(framing->position + at);
+        return at;
     }
-    case SKINK__FRAME_LINE_START:
-        if (!skink__is_token_char(bytes[0])) return 0;
-        framing->state = SKINK__FRAME_LINE;
-        return 1;
     case SKINK__FRAME_TARGET:
-        return framing->position > 0 ? take_plain('!', bytes, room) : 0;
-    case SKINK__FRAME_VERSION:
-        if (framing->position > 0 || room < 10 || memcmp(bytes, "HTTP/1.1\r\n", 10) != 0) return 0;
+        at = take_plain('!', bytes, room);
+        if (at > 0) framing->position = 1;
+        if (framing->position == 0 || room - at < sizeof version - 1 ||
+            memcmp(bytes + at, version, sizeof version - 1) != 0)
+            return at;
+        framing->position = 0;
         framing->state = SKINK__FRAME_LINE_START;
-        return 10;
-    case SKINK__FRAME_LINE: {
-        size_t n = take_plain(' ', bytes, room);
-        if (room - n < 2 || bytes[n] != '\r' || bytes[n + 1] != '\n') return n;
-        framing->state = SKINK__FRAME_LINE_START;
-        return n + 2;
-    }
+        at += sizeof version - 1;
+        return at + take_lines(framing, bytes + at, room - at);
+    case SKINK__FRAME_LINE_START:
+    case SKINK__FRAME_LINE:
+        return take_lines(framing, bytes, room);
     default:
         return 0;
     }
@@ -287,6 +303,14 @@ enum skink__http_frame_event skink__http_framing_scan(struct skink__http_framing
             size_t n = take_common(framing, bytes + at, length - at < room ? length - at : room);
             framing->header_bytes += n;
             at += n;
+            /* The empty line behind the last header, which ends most of these runs. */
+            if (n > 0 && framing->state == SKINK__FRAME_LINE_START && room - n >= 2 && length - at >= 2 &&
+                bytes[at] == '\r' && bytes[at + 1] == '\n') {
+                framing->header_bytes += 2;
+                framing->state = SKINK__FRAME_END;
+                *ret_used = at + 2;
+                return framing->trailing ? SKINK__FRAMED_MESSAGE : SKINK__FRAMED_HEAD;
+            }
             if (n > 0) continue;
         }
         if (!error) error = step(framing, limits, (unsigned char)bytes[at]);

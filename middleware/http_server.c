@@ -131,6 +131,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
         skink__http_server_unref(server);
         return -ENOMEM;
     }
+    server->server_line_length = strlen(server->server_line);
     *ret_server = server;
     return 0;
 }

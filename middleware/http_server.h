@@ -55,6 +55,7 @@ struct skink_http_server {
     uint32_t max_connections;
     size_t max_backlog_bytes;
     char *server_line; /* "Server: skink\r\n", or "" */
+    size_t server_line_length;
 
     /* Fixed when the first listener opens, so tasks may read them. */
     struct skink__routes routes;

@@ -20,8 +20,9 @@ skink_request *skink__request_create(skink_http_server *server)
         request = skink__alloc(sizeof *request);
         if (!request) return NULL;
     }
-    /* All but the message, whose memory would cost more to clear than all the rest. */
-    memset(request, 0, offsetof(struct skink_request, message));
+    /* The large parts are not cleared: nobody reads of them what was not written. */
+    memset(request, 0, offsetof(struct skink_request, params));
+    request->incident[0] = '\0';
     skink__http_message_init(&request->message);
     request->server = skink__http_server_ref(server);
     request->index = ++server->requests_begun;

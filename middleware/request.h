@@ -31,7 +31,6 @@ struct skink_request {
     uint32_t path;              /* offsets into message.bytes */
     uint32_t query;
     unsigned param_count;
-    const char *params[SKINK__MAX_PARAMS];
 
     /* Runtime section. */
     enum skink__request_state state;
@@ -41,7 +40,6 @@ struct skink_request {
     skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
     bool in_flight;                       /* counted as such */
     struct skink__deadline late;
-    char incident[SKINK_INCIDENT_ID_BYTES];
 
     /* Loop thread writes in the runtime section, the task reads; relaxed, it is a number on its own. */
     _Atomic int status;
@@ -57,6 +55,10 @@ struct skink_request {
     bool has_server_header; /* among them */
 
     struct skink_request *next_free; /* skink_http_server.free_requests */
+
+    /* From here on nothing is cleared for a new request. */
+    const char *params[SKINK__MAX_PARAMS];  /* param_count of them; written before the task starts */
+    char incident[SKINK_INCIDENT_ID_BYTES]; /* "" until it was declared stuck; runtime section */
     struct skink__http_message message;
 };
 

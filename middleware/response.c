@@ -180,14 +180,16 @@ struct head {
     size_t reply_headers_length;
     bool own_server_header;
     const char *connection_line;
+    size_t content_type_length; /* filled in by scratch() */
 };
 
 /* Room for the head and `more` bytes in the server's scratch memory; NULL without. */
-static char *scratch(skink_http_server *server, const struct head *head, size_t more)
+static char *scratch(skink_http_server *server, struct head *head, size_t more)
 {
-    size_t needed = HEAD_BYTES + strlen(server->server_line) + head->reply_headers_length + more;
-    if (head->answer->lines) needed += strlen(head->answer->lines);
-    if (head->answer->content_type) needed += strlen(head->answer->content_type);
+    const struct skink__answer *answer = head->answer;
+    head->content_type_length = answer->content_type ? strlen(answer->content_type) : 0;
+    size_t needed = HEAD_BYTES + server->server_line_length + head->reply_headers_length + head->content_type_length +
+                    (answer->lines ? strlen(answer->lines) : 0) + more;
     if (needed <= server->scratch_bytes) return server->scratch;
     char *larger = skink__realloc(server->scratch, needed);
     if (!larger) return NULL;
@@ -196,19 +198,24 @@ static char *scratch(skink_http_server *server, const struct head *head, size_t 
     return larger;
 }
 
+static char *put_status_line(char *at, int status)
+{
+    if (status == 200) return PUT(at, "HTTP/1.1 200 OK\r\n");
+    at = PUT(at, "HTTP/1.1 ");
+    at = put_number(at, (uint64_t)status);
+    *at++ = ' ';
+    return put(put(at, reason_of(status)), "\r\n");
+}
+
 static char *put_head(skink_http_server *server, char *at, const struct head *head)
 {
     const struct skink__answer *answer = head->answer;
-    at = PUT(at, "HTTP/1.1 ");
-    at = put_number(at, (uint64_t)answer->status);
-    *at++ = ' ';
-    at = put(at, reason_of(answer->status));
-    at = PUT(at, "\r\n");
+    at = put_status_line(at, answer->status);
     at = mempcpy(at, date_line(server, server->now_ns), DATE_LINE_BYTES);
-    if (!head->own_server_header) at = put(at, server->server_line);
+    if (!head->own_server_header) at = mempcpy(at, server->server_line, server->server_line_length);
     if (answer->content_type) {
         at = PUT(at, "Content-Type: ");
-        at = put(at, answer->content_type);
+        at = mempcpy(at, answer->content_type, head->content_type_length);
         at = PUT(at, "\r\n");
     }
     if (has_body(answer->status)) {
@@ -216,10 +223,10 @@ static char *put_head(skink_http_server *server, char *at, const struct head *he
         at = put_number(at, answer->length);
         at = PUT(at, "\r\n");
     }
-    at = put(at, head->connection_line);
+    if (*head->connection_line) at = put(at, head->connection_line);
     if (answer->lines) at = put(at, answer->lines);
-    memcpy(at, head->reply_headers ? head->reply_headers : "", head->reply_headers_length);
-    return put(at + head->reply_headers_length, "\r\n");
+    if (head->reply_headers_length) at = mempcpy(at, head->reply_headers, head->reply_headers_length);
+    return PUT(at, "\r\n");
 }
 
 const char *skink__answer_compose_refusal(skink_http_server *server, int number, size_t *ret_length)
@@ -273,11 +280,9 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     skink__request_answered(request, SKINK__REQUEST_ANSWERED, answer->status);
     skink__deadline_clear(&request->late);
     request->connection = NULL;
-    skink__request_ref(request); /* the connection lets go of it in here */
     int err = skink__connection_send(connection, parts, together || !body_length ? 1 : 2);
     if (!err) skink__connection_answered(connection, keep_alive);
-    skink__request_unref(request);
-    return err ? -ECANCELED : 0;
+    return err ? -ECANCELED : 0; /* the connection has let go of the request: it may be gone */
 }
 
 int skink__answer_error(skink_request *request, int number, const char *lines, bool close)

@@ -18,7 +18,8 @@ struct skink__answer {
 
 /* All in the runtime section. */
 
-/* Send the one answer of a request that is OPEN and has a connection. 0, or -ECANCELED: the connection broke. */
+/* Send the one answer of a request that is OPEN and has a connection. 0, or -ECANCELED: the connection broke. Either way
+ * the connection has let go of the request: who uses it further must hold a reference. */
 int skink__answer(skink_request *request, const struct skink__answer *answer);
 
 /* The same with an error of the server's own. */
