@@ -389,9 +389,8 @@ struct skink_scheduler {
 
     pthread_mutex_t lock; /* guards `thread` and `stopped`; start, stop and takeover only */
     pthread_cond_t stopped_cond;
-    struct skink__thread *thread; /* the loop thread; NULL when none runs; with a reference */
-    struct skink__thread
-        *dismantler; /* who destroys it is this one then; made in time, so that destroying cannot fail */
+    struct skink__thread *thread;     /* the loop thread; NULL when none runs; with a reference */
+    struct skink__thread *dismantler; /* who destroys it is this one then; made in time, as destroying cannot fail */
     bool stopped;
     pthread_mutex_t control; /* one start, stop or early skink_scheduler_uv at a time */
     uint64_t stop_begun_ns;  /* guarded by control */

@@ -349,13 +349,13 @@ static size_t advance(struct skink__connection *connection, const char *bytes, s
 static void keep(struct skink__connection *connection, const char *bytes, size_t length)
 {
     if (length == 0 || connection->closing || connection->close_after) return;
-    if (connection->backlog_at > 0) {
+    if (connection->backlog && connection->backlog_at > 0) {
         connection->backlog_length -= connection->backlog_at;
         memmove(connection->backlog, connection->backlog + connection->backlog_at, connection->backlog_length);
         connection->backlog_at = 0;
     }
     size_t needed = connection->backlog_length + length;
-    if (needed > connection->backlog_capacity) {
+    if (!connection->backlog || needed > connection->backlog_capacity) {
         size_t capacity = needed < 2 * connection->backlog_capacity ? 2 * connection->backlog_capacity : needed;
         char *larger = skink__realloc(connection->backlog, capacity);
         if (!larger) {
