@@ -7,6 +7,7 @@
  */
 #include "middleware/http_server.h"
 #include "loop/memory.h"
+#include "loop/options.h"
 #include "loop/runtime.h"
 #include "middleware/http_connection.h"
 #include "middleware/late_window.h"
@@ -56,19 +57,6 @@ void skink__http_server_unref(skink_http_server *server)
 
 /* --- create --- */
 
-/* Copy what the caller's struct has; what it has beyond ours must be zero. NULL: all defaults. */
-static int read_options(void *copy, size_t known_size, const void *given)
-{
-    memset(copy, 0, known_size);
-    if (!given) return 0;
-    size_t given_size = *(const size_t *)given;
-    if (given_size < sizeof(size_t)) return -EINVAL;
-    for (size_t i = known_size; i < given_size; i++)
-        if (((const char *)given)[i]) return -E2BIG;
-    memcpy(copy, given, given_size < known_size ? given_size : known_size);
-    return 0;
-}
-
 static bool server_header_is_valid(const char *text)
 {
     if (strlen(text) > SERVER_HEADER_MAX) return false;
@@ -107,7 +95,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
                              skink_http_server **ret_server)
 {
     skink_http_options given;
-    int err = read_options(&given, sizeof given, options);
+    int err = SKINK__OPTIONS_READ(&given, options);
     if (err) return err;
     if (given.flags) return -EINVAL;
     const char *server_header = given.server_header ? given.server_header : "skink";
@@ -143,7 +131,7 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
 {
     if (!server) return -EINVAL;
     skink_route_options given;
-    int err = read_options(&given, sizeof given, options);
+    int err = SKINK__OPTIONS_READ(&given, options);
     if (err) return err;
     if (given.deadlock_timeout_ns && given.deadlock_timeout_ns < slice_timeout_min_ns) return -EINVAL;
     pthread_mutex_lock(&server->admin);

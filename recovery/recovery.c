@@ -4,6 +4,7 @@
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"
+#include "loop/options.h"
 #include "recovery/state.h"
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -46,14 +47,9 @@ static uint64_t epoch_s(void)
 
 static int read_options(skink_recovery *recovery, const skink_recovery_options *given)
 {
-    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
-    if (given) {
-        const unsigned char *bytes = (const unsigned char *)given;
-        if (given->size < offsetof(skink_recovery_options, deadlock_timeout_ns)) return -EINVAL;
-        for (size_t i = sizeof options; i < given->size; i++)
-            if (bytes[i] != 0) return -E2BIG;
-        memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
-    }
+    skink_recovery_options options;
+    int err = SKINK__OPTIONS_READ(&options, given);
+    if (err) return err;
     recovery->timeout_ns = skink__timeout_or(options.deadlock_timeout_ns, DEFAULT_TIMEOUT_NS);
     recovery->threads_wanted = options.standby_threads ? options.standby_threads : 1;
     recovery->max_strays = options.max_strays ? options.max_strays : 8;
@@ -259,9 +255,7 @@ int skink_recovery_stats_read(skink_recovery *recovery, skink_recovery_stats *st
     pthread_mutex_lock(&recovery->mutex);
     read_counters(recovery, &now);
     pthread_mutex_unlock(&recovery->mutex);
-    now.size = stats->size;
-    memcpy(stats, &now, stats->size < sizeof now ? stats->size : sizeof now);
-    return 0;
+    return skink__stats_write(stats, &now, sizeof now);
 }
 
 static skink_health health_of(const skink_recovery *recovery)
