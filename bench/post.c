@@ -21,24 +21,24 @@
 #include <stdbool.h>
 #include <uv.h>
 
-enum { PRODUCERS_MAX = 2, WINDOW = 4096, CHUNK = 256, RETURN_BATCH = 32 };
+enum { PRODUCERS_MAX = 2, WINDOW = 1024, CHUNK = 128, RETURN_BATCH = 32, POSTS = 256 * CHUNK, SAMPLES = 51 };
 
 /* ---- the work, and how a producer paces itself ---- */
 
 struct run;
 
 struct producer {
-    _Alignas(64) _Atomic uint64_t done; /* loop writes */
+    _Alignas(64) _Atomic uint64_t done; /* loop writes: how much of this sample's work is done */
     _Alignas(64) struct run *run;
     struct node *stock;
-    uint64_t posting_ns;
+    uint64_t begun_ns, ended_ns, posting_ns; /* of this sample */
     pthread_t thread;
 };
 
 struct run {
     void (*post)(struct producer *producer);
-    uint64_t posts; /* of each producer */
-    pthread_barrier_t begin;
+    void (*leave)(struct producer *producer);
+    pthread_barrier_t begin, end; /* of each sample; the main thread takes part */
     struct producer producers[PRODUCERS_MAX];
 };
 
@@ -55,42 +55,49 @@ static void wait_until_done(struct producer *producer, uint64_t done)
         sched_yield();
 }
 
-static void *produce(void *arg)
+static void produce_sample(struct producer *producer)
 {
-    struct producer *producer = arg;
-    pthread_barrier_wait(&producer->run->begin);
-    for (uint64_t posted = 0; posted < producer->run->posts; posted += CHUNK) {
+    producer->posting_ns = 0;
+    producer->begun_ns = bench_now();
+    for (uint64_t posted = 0; posted < POSTS; posted += CHUNK) {
         if (posted >= WINDOW) wait_until_done(producer, posted - WINDOW);
         uint64_t begun_ns = bench_now();
         for (int i = 0; i < CHUNK; i++)
             producer->run->post(producer);
         producer->posting_ns += bench_now() - begun_ns;
     }
-    wait_until_done(producer, producer->run->posts);
+    wait_until_done(producer, POSTS);
+    producer->ended_ns = bench_now();
+}
+
+static void *produce(void *arg)
+{
+    struct producer *producer = arg;
+    for (int i = 0; i < SAMPLES; i++) {
+        pthread_barrier_wait(&producer->run->begin);
+        produce_sample(producer);
+        pthread_barrier_wait(&producer->run->end);
+    }
+    if (producer->run->leave) producer->run->leave(producer);
     return NULL;
 }
 
-/* Nanoseconds a post, from the first to the last one's work. */
-static double run_producers(void (*post)(struct producer *producer), int count, uint64_t posts, double *ret_posting_ns)
+/* Nanoseconds a post, from the first one of all to the last one's work; and those that posting itself took. */
+static void take_sample(struct run *run, int count, double *ret_ns, double *ret_posting_ns)
 {
-    struct run run = { .post = post, .posts = posts };
-    pthread_barrier_init(&run.begin, NULL, (unsigned)count + 1);
+    for (int i = 0; i < count; i++)
+        atomic_store(&run->producers[i].done, 0);
+    pthread_barrier_wait(&run->begin);
+    pthread_barrier_wait(&run->end);
+    uint64_t posting_ns = 0, begun_ns = UINT64_MAX, ended_ns = 0;
     for (int i = 0; i < count; i++) {
-        run.producers[i].run = &run;
-        bench_check("thread", pthread_create(&run.producers[i].thread, NULL, produce, &run.producers[i]));
+        const struct producer *producer = &run->producers[i];
+        posting_ns += producer->posting_ns;
+        if (producer->begun_ns < begun_ns) begun_ns = producer->begun_ns;
+        if (producer->ended_ns > ended_ns) ended_ns = producer->ended_ns;
     }
-    pthread_barrier_wait(&run.begin);
-    uint64_t begun_ns = bench_now();
-    uint64_t posting_ns = 0;
-    for (int i = 0; i < count; i++) {
-        pthread_join(run.producers[i].thread, NULL);
-        posting_ns += run.producers[i].posting_ns;
-    }
-    double total = (double)posts * count;
-    double spent_ns = (double)(bench_now() - begun_ns);
-    pthread_barrier_destroy(&run.begin);
-    *ret_posting_ns = (double)posting_ns / total;
-    return spent_ns / total;
+    *ret_ns = (double)(ended_ns - begun_ns) / ((double)POSTS * count);
+    *ret_posting_ns = (double)posting_ns / ((double)POSTS * count);
 }
 
 /* ---- skink ---- */
@@ -166,6 +173,16 @@ static void post_rival(struct producer *producer)
     uv_async_send(&rival.wakeup);
 }
 
+/* A producer's thread ends: its stock goes. */
+static void leave_rival(struct producer *producer)
+{
+    while (producer->stock) {
+        struct node *next = producer->stock->next;
+        free(producer->stock);
+        producer->stock = next;
+    }
+}
+
 static void on_wakeup(uv_async_t *wakeup)
 {
     pthread_mutex_lock(&rival.lock);
@@ -207,33 +224,46 @@ static void rival_stop(void)
 
 /* ---- rounds ---- */
 
-static void round_of(const char *side, void (*post)(struct producer *producer), int producers, int round,
-                     uint64_t posts)
+/* Many short samples, of which the median counts: on a machine that does other things as well, some are interrupted. */
+static void round_of(const char *side, void (*post)(struct producer *producer),
+                     void (*leave)(struct producer *producer), int producers, int round)
 {
-    char question[32], posting[48];
-    double posting_ns;
-    double ns = run_producers(post, producers, posts, &posting_ns);
+    struct run run = { .post = post, .leave = leave };
+    double ns[SAMPLES], posting_ns[SAMPLES];
+    pthread_barrier_init(&run.begin, NULL, (unsigned)producers + 1);
+    pthread_barrier_init(&run.end, NULL, (unsigned)producers + 1);
+    for (int i = 0; i < producers; i++) {
+        run.producers[i].run = &run;
+        bench_check("thread", pthread_create(&run.producers[i].thread, NULL, produce, &run.producers[i]));
+    }
+    for (int i = 0; i < SAMPLES; i++)
+        take_sample(&run, producers, &ns[i], &posting_ns[i]);
+    for (int i = 0; i < producers; i++)
+        pthread_join(run.producers[i].thread, NULL);
+    pthread_barrier_destroy(&run.begin);
+    pthread_barrier_destroy(&run.end);
     if (round == 0) return; /* warms up */
+
+    char question[32], posting_side[48];
     snprintf(question, sizeof question, "post_%d", producers);
-    snprintf(posting, sizeof posting, "%s_producer", side);
-    bench_row(question, side, round, ns, "ns");
-    bench_row(question, posting, round, posting_ns, "ns");
+    snprintf(posting_side, sizeof posting_side, "%s_producer", side);
+    bench_row(question, side, round, bench_median(ns, SAMPLES), "ns");
+    bench_row(question, posting_side, round, bench_median(posting_ns, SAMPLES), "ns");
 }
 
 int main(int argc, char **argv)
 {
     int rounds = (int)bench_argument(argc, argv, 1, 5);
-    uint64_t posts = (uint64_t)bench_argument(argc, argv, 2, 1000000) / CHUNK * CHUNK;
     bench_check("create", skink_scheduler_create(NULL, &scheduler));
     bench_check("start", skink_scheduler_start(scheduler));
     rival_start();
     for (int round = 0; round <= rounds; round++) {
         for (int producers = 1; producers <= PRODUCERS_MAX; producers++) {
             rival.with_malloc = false;
-            round_of("uv_async", post_rival, producers, round, posts);
-            round_of("skink", post_skink, producers, round, posts);
+            round_of("uv_async", post_rival, leave_rival, producers, round);
+            round_of("skink", post_skink, NULL, producers, round);
             rival.with_malloc = true;
-            round_of("uv_async_malloc", post_rival, producers, round, posts);
+            round_of("uv_async_malloc", post_rival, leave_rival, producers, round);
         }
     }
     rival_stop();

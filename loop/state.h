@@ -127,11 +127,15 @@ struct skink__task_chunk {
     skink_task tasks[];
 };
 
+/* A poster fetches its objects this many posts before it needs them (task_pool.c). A power of two. */
+enum { SKINK__FETCH_AHEAD = 4 };
+
 struct skink__task_pool {
     skink_task *free;                           /* runtime; linked by message.next */
     skink_task *returning;                      /* runtime; foreign objects, on their way to `shared` */
     skink_task *returning_last;                 /* runtime */
     uint32_t returning_count;                   /* runtime */
+    skink_task *returned[SKINK__FETCH_AHEAD];   /* runtime; the last ones put into `returning`, by their count */
     uint32_t chunk_tasks;                       /* constant */
     uint32_t task_max;                          /* constant */
     _Atomic uint32_t task_count;                /* any; objects ever made */

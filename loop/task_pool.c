@@ -177,6 +177,7 @@ __attribute__((noinline)) skink_task *skink__task_acquire_foreign(skink_schedule
     skink_task *task = stock.tasks;
     if (!task) return NULL;
     stock.tasks = next_of(task);
+    if (task->arg) __builtin_prefetch(task->arg, 1);
     task->foreign = true;
     return task;
 }
@@ -192,6 +193,11 @@ void skink__task_release(skink_task *task, bool here)
     if (!here) {
         share(pool, task, task);
     } else {
+        /* The cache line is ours now, and fetching it takes a poster longer than posting. So each object of the list says
+         * which one is due a few posts later; `arg` is free for that. */
+        skink_task **ahead = &pool->returned[pool->returning_count % SKINK__FETCH_AHEAD];
+        task->arg = pool->returning_count < SKINK__FETCH_AHEAD ? NULL : *ahead;
+        *ahead = task;
         set_next(task, pool->returning);
         if (!pool->returning) pool->returning_last = task;
         pool->returning = task;
