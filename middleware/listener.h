@@ -17,7 +17,7 @@ struct skink__listener {
 };
 
 /* Open a listening socket; any thread. Errors as skink_http_listen(). *ret_port is 0 for a unix socket. */
-int skink__listener_create(skink_http_server *server, const char *address, int *ret_port,
+int skink__listener_create(skink_http_server *server, const char *text, int *ret_port,
                            struct skink__listener **ret_listener);
 
 /* One that was never started. */

@@ -125,6 +125,7 @@ static struct skink__route_node *child(struct skink__route_node *node, enum segm
     if (kind == SEGMENT_LITERAL)
         while (*slot && (strlen((*slot)->literal) != length || memcmp((*slot)->literal, text, length) != 0))
             slot = &(*slot)->next;
+    /* cppcheck-suppress identicalInnerCondition ; it takes the loop's condition for one of this line */
     if (*slot) return *slot;
     struct skink__route_node *made = skink__zalloc(sizeof *made);
     if (!made) return NULL;

@@ -32,7 +32,7 @@ static pid_t start_child(const char *program, const char *const *arguments, cons
     dup2(out_fd, STDOUT_FILENO);
     dup2(err_fd, STDERR_FILENO);
     const char *argv[ARGUMENTS_MAX + 2] = { program };
-    for (size_t i = 0; arguments[i] && i < ARGUMENTS_MAX; i++)
+    for (size_t i = 0; i < ARGUMENTS_MAX && arguments[i]; i++)
         argv[i + 1] = arguments[i];
     execv(program, (char *const *)argv);
     _exit(127);

@@ -191,11 +191,15 @@ static char *read_all(int fd, size_t *ret_length)
 {
     size_t length = 0, capacity = 65536;
     char *text = malloc(capacity);
+    assert_non_null(text);
     for (;;) {
         struct pollfd ready = { .fd = fd, .events = POLLIN };
         assert_int_equal(poll(&ready, 1, 8000), 1);
-        if (length + 1 == capacity) text = realloc(text, capacity *= 2);
-        assert_non_null(text);
+        if (length + 1 == capacity) {
+            char *larger = realloc(text, capacity *= 2);
+            assert_non_null(larger);
+            text = larger;
+        }
         ssize_t n = recv(fd, text + length, capacity - length - 1, 0);
         if (n <= 0) break;
         length += (size_t)n;
