@@ -105,6 +105,8 @@ static void install_hooks(void)
     hooks.log = skink__log_hook;
     hooks.panic = skink__log_panic_hook;
     (void)!skink_hooks_set(&hooks); /* the first call in this process, with fields this version knows */
+    /* A thread that is stuck inside malloc stops nobody else then, libuv included. Before libuv's first use it cannot fail. */
+    (void)!skink_uv_replace_allocator();
 }
 
 static int serve(const struct config *config, const struct options *options)
