@@ -2,9 +2,9 @@
 /*
  * skink/annot.h - the words that stand on every declaration.
  *
- * Each marker tells where a function may be called from and whether it gives up the thread. With clang and
- * -Wthread-safety the first group is checked by the compiler in skink's own build (SKINK_CHECK_CONTEXT);
- * for everybody else they are documentation that cannot drift from the declaration it stands on.
+ * Each marker tells where a function may be called from and whether it gives up the thread. They expand to nothing:
+ * documentation that cannot drift from the declaration it stands on. That a call is made from the right place is
+ * checked when it is made (-EPERM), and inside the library by assertions that are always on.
  */
 #ifndef SKINK_ANNOT_H
 #define SKINK_ANNOT_H

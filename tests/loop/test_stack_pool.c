@@ -586,7 +586,8 @@ static int run_out_of_mappings(void *arg)
     skink__stack_pool_trim(&pools[0], 0);
     CHECK(!pools[0].exhausted);
     int mappings = mapping_count();
-    for (size_t i = 0; i < counts[0]; i++)
+    enum { KEPT_BY_OTHERS = 16 }; /* libc keeps stacks and heaps of threads that have been there meanwhile */
+    for (size_t i = KEPT_BY_OTHERS; i < counts[0]; i++)
         CHECK(skink__stack_acquire(&pools[0]));
     CHECK(mapping_count() > mappings + 50000);
     mappings = mapping_count();
