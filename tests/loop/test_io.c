@@ -270,6 +270,27 @@ static void offload_start_completes_a_future_for_any_thread(void **state)
 }
 
 /* Goal: work still on the pool when its task is dropped neither holds up the stop nor touches freed memory. */
+static void *count_run(void *arg)
+{
+    atomic_fetch_add((_Atomic int *)arg, 1);
+    return NULL;
+}
+
+static void work_for_a_scheduler_that_never_runs_is_cancelled(void **state)
+{
+    (void)state;
+    _Atomic int runs = 0;
+    skink_scheduler *scheduler;
+    skink_future *future;
+    assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+    assert_int_equal(skink_offload_start(scheduler, count_run, (void *)&runs, &future), 0);
+    assert_false(skink_future_is_done(future));
+    skink_scheduler_destroy(scheduler);
+    assert_int_equal(skink_await(future, skink_now(), NULL), -ECANCELED);
+    assert_int_equal(atomic_load(&runs), 0);
+    skink_future_unref(future);
+}
+
 static void stop_does_not_wait_for_work_on_the_pool(void **state)
 {
     struct fixture *f = *state;
@@ -363,6 +384,7 @@ static const struct test_case cases[] = {
     CASE(offloaded_work_suspends_its_task_alone),
     CASE(cancellation_ends_work_that_has_not_started_only),
     CASE(offload_start_completes_a_future_for_any_thread),
+    CASE(work_for_a_scheduler_that_never_runs_is_cancelled),
     CASE(stop_does_not_wait_for_work_on_the_pool),
     CASE(a_task_made_ready_by_a_uv_timer_runs_at_once),
     CASE(uv_before_start_runs_on_the_caller),
