@@ -44,7 +44,8 @@ SKINK_NODISCARD SKINK_API int skink_offload(void *(*fn)(void *arg), void *arg,
 
 /*
  * The same without waiting: on 0 *ret_future completes with what fn returns, or fails with -ECANCELED if the
- * scheduler is stopped before fn has started. The caller owns one reference. arg is fn's until it returns.
+ * scheduler is stopped or destroyed before it has handed fn to the pool; what is queued there runs all the same.
+ * The caller owns one reference. arg is fn's until it returns.
  *   -ECANCELED  the scheduler is stopping
  *   -ENOMEM
  */
