@@ -40,9 +40,10 @@ void skink__deadlines_arm(skink_scheduler *scheduler)
     timer_arm(&scheduler->deadline_timer, wake_due, first);
 }
 
-static void do_nothing(uv_timer_t *timer)
+/* libuv runs timers that are due before it polls, too, and without uv_stop() that poll would block. */
+static void go_round(uv_timer_t *timer)
 {
-    (void)timer; /* that the loop goes round is all that is needed */
+    uv_stop(timer->loop);
 }
 
 void skink__stop_wake_at(skink_scheduler *scheduler, uint64_t deadline_ns)
@@ -50,14 +51,14 @@ void skink__stop_wake_at(skink_scheduler *scheduler, uint64_t deadline_ns)
     if (deadline_ns == SKINK_FOREVER)
         uv_timer_stop(&scheduler->stop_timer);
     else
-        timer_arm(&scheduler->stop_timer, do_nothing, deadline_ns);
+        timer_arm(&scheduler->stop_timer, go_round, deadline_ns);
 }
 
 void skink__stack_retry(skink_scheduler *scheduler)
 {
     enum { RETRY_MS = 10 };
     if (!uv_is_active((uv_handle_t *)&scheduler->stack_timer))
-        (void)uv_timer_start(&scheduler->stack_timer, do_nothing, RETRY_MS, 0);
+        (void)uv_timer_start(&scheduler->stack_timer, go_round, RETRY_MS, 0);
 }
 
 /* ---- open and close ---- */
