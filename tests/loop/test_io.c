@@ -316,14 +316,21 @@ static void stop_does_not_wait_for_work_on_the_pool(void **state)
 struct host_timer {
     uv_timer_t timer;
     struct fixture *f;
+    _Atomic bool closed;
 };
+
+static void host_timer_closed(uv_handle_t *timer)
+{
+    struct host_timer *host = timer->data;
+    atomic_store(&host->closed, true);
+}
 
 static void host_timer_fired(uv_timer_t *timer)
 {
     struct host_timer *host = timer->data;
     /* A uv callback of the host's may hand over: here, to a task. */
     assert_int_equal(skink_post(host->f->scheduler, add_one, host->f), 0);
-    uv_close((uv_handle_t *)timer, NULL);
+    uv_close((uv_handle_t *)timer, host_timer_closed);
 }
 
 static void start_host_timer(struct uv_loop_s *loop, void *arg)
@@ -342,6 +349,7 @@ static void a_task_made_ready_by_a_uv_timer_runs_at_once(void **state)
         struct host_timer host = { .f = f };
         assert_int_equal(skink_scheduler_uv(f->scheduler, start_host_timer, &host), 0);
         test_wait_until(atomic_load(&f->finished) == 1000 * i, 5000);
+        test_wait_until(atomic_load(&host.closed), 5000); /* its memory is libuv's until then */
     }
 }
 
@@ -356,6 +364,7 @@ static void uv_before_start_runs_on_the_caller(void **state)
     assert_int_equal(skink_scheduler_uv(scheduler, start_host_timer, &host), 0);
     assert_int_equal(skink_scheduler_start(scheduler), 0);
     test_wait_until(atomic_load(&other.finished) == 1000, 5000);
+    test_wait_until(atomic_load(&host.closed), 5000);
     skink_scheduler_destroy(scheduler);
 }
 
