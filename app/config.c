@@ -28,7 +28,7 @@ struct loader {
 
 static bool keeps_text(const struct config_key *key)
 {
-    return key->type == CONFIG_ADDRESS || key->type == CONFIG_PATH;
+    return key->type >= CONFIG_ADDRESS;
 }
 
 static void store(struct config_value *value, const struct config_key *key, const char *text, size_t length,

@@ -16,8 +16,8 @@
 #include <stdio.h>
 
 struct config_value {
-    uint64_t number; /* nanoseconds, bytes, a count; 0 for addresses, or when a list's element does not set it */
-    char *text;      /* of an address or a path, else NULL */
+    uint64_t number; /* nanoseconds, bytes, a count, a word's position; 0 for texts, and what a list's element lacks */
+    char *text;      /* of everything but numbers, else NULL */
     struct origin origin;
 };
 

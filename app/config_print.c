@@ -10,7 +10,7 @@
 static void write_text(char *line, size_t size, const char *text)
 {
     static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789./:_-";
-    if (text[strspn(text, safe)] == '\0') {
+    if (*text && text[strspn(text, safe)] == '\0') {
         snprintf(line, size, "%s", text);
         return;
     }

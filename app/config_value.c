@@ -12,6 +12,8 @@
 #include <strings.h>
 #include <sys/un.h>
 
+enum { TEXT_MAX = 400 }; /* bytes; --print-config shows all of it */
+
 struct unit {
     const char *name;
     uint64_t factor;
@@ -190,12 +192,43 @@ static bool parse_path(const struct config_key *key, const char *text, size_t le
     return true;
 }
 
+/* The position of the word among the key's; -1: it is none of them. */
+static int word_position(const char *words, const char *text, size_t length)
+{
+    for (int position = 0; *words; position++) {
+        size_t word = strcspn(words, " ");
+        if (word == length && memcmp(words, text, length) == 0) return position;
+        words += word;
+        words += *words == ' ';
+    }
+    return -1;
+}
+
+static bool parse_word(const struct config_key *key, const char *text, size_t length, uint64_t *ret_number,
+                       char *complaint)
+{
+    int position = word_position(key->words, text, length);
+    if (position < 0) return complain(key, text, length, complaint, "is none of its words");
+    *ret_number = (uint64_t)position;
+    return true;
+}
+
+static bool parse_text(const struct config_key *key, const char *text, size_t length, char *complaint)
+{
+    if (length > TEXT_MAX) return complain(key, text, length, complaint, "is too long");
+    if (!skink__text_is_printable(text, length))
+        return complain(key, text, length, complaint, "has a control character in it");
+    return true;
+}
+
 bool skink__value_parse(const struct config_key *key, const char *text, size_t length, uint64_t *ret_number,
                         char complaint[COMPLAINT_BYTES])
 {
     *ret_number = 0;
     if (key->type == CONFIG_ADDRESS) return parse_address(key, text, length, complaint);
     if (key->type == CONFIG_PATH) return parse_path(key, text, length, complaint);
+    if (key->type == CONFIG_WORD) return parse_word(key, text, length, ret_number, complaint);
+    if (key->type == CONFIG_TEXT) return parse_text(key, text, length, complaint);
     return parse_in_range(key, text, length, ret_number, complaint);
 }
 
@@ -205,6 +238,17 @@ void skink__value_format(enum config_type type, uint64_t number, char text[VALUE
     for (const struct unit *unit = units_of(type); unit->name; unit++)
         if (number % unit->factor == 0 && (number || !best)) best = unit;
     snprintf(text, VALUE_TEXT_BYTES, "%" PRIu64 "%s", best ? number / best->factor : number, best ? best->name : "");
+}
+
+/* "one of loop, threads, serial". */
+static void describe_words(const char *words, char text[COMPLAINT_BYTES])
+{
+    size_t length = (size_t)snprintf(text, COMPLAINT_BYTES, "one of ");
+    for (; *words && length + 2 < COMPLAINT_BYTES; words++) {
+        if (*words == ' ') text[length++] = ',';
+        text[length++] = *words;
+    }
+    text[length] = '\0';
 }
 
 void skink__value_describe(const struct config_key *key, char text[COMPLAINT_BYTES])
@@ -228,6 +272,12 @@ void skink__value_describe(const struct config_key *key, char text[COMPLAINT_BYT
         break;
     case CONFIG_PATH:
         snprintf(text, COMPLAINT_BYTES, "a route's pattern such as /hello");
+        break;
+    case CONFIG_WORD:
+        describe_words(key->words, text);
+        break;
+    case CONFIG_TEXT:
+        snprintf(text, COMPLAINT_BYTES, "%s", key->takes);
         break;
     }
 }

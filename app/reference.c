@@ -52,7 +52,7 @@ static void describe(const struct config_key *key, char text[COMPLAINT_BYTES])
 {
     skink__value_describe(key, text);
     char *example = strstr(text, ", such as ");
-    if (!example || key->type == CONFIG_ADDRESS || key->type == CONFIG_PATH) return;
+    if (!example || key->type >= CONFIG_ADDRESS) return;
     char *units = strchr(example, '(');
     if (!units) {
         *example = '\0';
@@ -75,7 +75,7 @@ static void write_markdown_key(FILE *stream, const struct config_key *key)
     char expected[COMPLAINT_BYTES];
     describe(key, expected);
     fprintf(stream, "\n**`%s`**", key->name);
-    if (key->fallback) fprintf(stream, " (default `%s`)", key->fallback);
+    if (key->fallback) fprintf(stream, *key->fallback ? " (default `%s`)" : " (default: nothing)", key->fallback);
     fputs("  \n", stream);
     write_wrapped(stream, "", key->sentence);
     fprintf(stream, "Takes %s.%s", expected, key->required ? " Required.\n" : "\n");
@@ -104,12 +104,13 @@ static void write_man_key(FILE *stream, const struct config_key *key)
     describe(key, expected);
     fprintf(stream, ".TP\n.B %s\n", key->name);
     write_man(stream, key->sentence);
-    char *rest = skink__app_format("Takes %s.%s%s%s", expected, key->required ? " Required." : "",
-                                   key->fallback ? " Default: `" : "", key->fallback ? key->fallback : "");
-    char *with_end = skink__app_format("%s%s", rest, key->fallback ? "`." : "");
-    write_man(stream, with_end);
-    free(with_end);
-    free(rest);
+    char *fallback = !key->fallback   ? skink__app_format("%s", "")
+                     : *key->fallback ? skink__app_format(" Default: `%s`.", key->fallback)
+                                      : skink__app_format(" Default: nothing.");
+    char *text = skink__app_format("Takes %s.%s%s", expected, key->required ? " Required." : "", fallback);
+    write_man(stream, text);
+    free(text);
+    free(fallback);
     if (key->environment) fprintf(stream, "Environment: \\fB%s\\fR.\n", key->environment);
 }
 
@@ -139,7 +140,7 @@ static void write_yaml(FILE *stream)
         describe(key, expected);
         if (i) fputc('\n', stream);
         write_wrapped(stream, "# ", key->sentence);
-        fprintf(stream, "# Takes %s.\n%s: %s\n", expected, key->name, key->fallback);
+        fprintf(stream, "# Takes %s.\n%s: %s\n", expected, key->name, *key->fallback ? key->fallback : "\"\"");
     }
     fputc('\n', stream);
     write_wrapped(stream, "# ", skink__config_list_sentence);

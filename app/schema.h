@@ -18,7 +18,9 @@ enum config_type {
     CONFIG_SIZE,     /* "64kb"; bytes                                             */
     CONFIG_COUNT,    /* "8"; a whole number                                       */
     CONFIG_ADDRESS,  /* "127.0.0.1:8080" and the other forms of skink_http_listen */
-    CONFIG_PATH      /* "/hello"; a route's pattern                               */
+    CONFIG_PATH,     /* "/hello"; a route's pattern                               */
+    CONFIG_WORD,     /* one of the key's words; kept as its position among them   */
+    CONFIG_TEXT      /* any text that can be shown, such as a file's path         */
 };
 
 /* Keys in the order in which documents and --print-config show them. */
@@ -47,8 +49,10 @@ struct config_key {
     const char *environment; /* the variable that sets it, spelt out so that a search finds it; NULL: none    */
     enum config_type type;
     const char *fallback; /* the default, as a user would write it; NULL: none                                */
-    const char *least;    /* the range, written the same way; NULL for addresses and paths                    */
+    const char *least;    /* the range, written the same way; NULL where there is none                         */
     const char *most;
+    const char *words;    /* of CONFIG_WORD, with a blank between them: "loop threads serial"                 */
+    const char *takes;    /* of CONFIG_TEXT, for messages and the reference: "a file's path, or nothing"      */
     bool required;        /* in a list's element                                                              */
     const char *sentence; /* what it does; one or two sentences for the reference                             */
 };
