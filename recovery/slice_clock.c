@@ -3,8 +3,8 @@
 #include "recovery/slice_clock.h"
 
 /* A slice is first seen up to one period after it began. Of the 5 % of the timeout that a declaration may be late, that
- * takes 3.3 and leaves the rest to a timer's lateness. Each look costs a wake-up, so no more of them than needed. */
-#define LOOKS_PER_TIMEOUT 30
+ * takes 4.2 and leaves the rest to a timer's lateness. Each look costs a wake-up, so no more of them than needed. */
+#define LOOKS_PER_TIMEOUT 24
 #define SHORTEST_PERIOD_NS UINT64_C(1000000)
 /* With a long timeout more often than that: the next slice may be the first one that has a short timeout of its own. */
 #define LONGEST_PERIOD_NS UINT64_C(100000000)

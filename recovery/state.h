@@ -39,6 +39,8 @@ struct skink__subject {
     struct skink__thread_probe probe;
     struct skink__slice_clock clock;
     uint64_t slice_timeout_ns; /* of the slice on the clock; 0: the recovery's */
+    uint64_t glimpsed_slice;   /* the newest one when the last look saw the word move, and so timed none */
+    uint64_t glimpsed_ns;      /* when that was; 0: it did not move */
     enum skink__subject_role role;
 
     /* From the declaration on. */

@@ -23,6 +23,11 @@
  * after that, a period later, may find that the loop sleeps again: parking and waking cost more than a look. */
 #define SECOND_LOOK_NS SKINK_MS
 #define LOOKS_AFTER_REST 2
+/* How often a look asks whether the word moves on: in all a microsecond or two. */
+#define GLANCES 48
+/* The kernel may serve the watchdog's timer together with others that go off at about that time: a wake-up costs a third
+ * less then. It is late by a part of the period at most. */
+#define SLACK_OF_PERIOD 32
 
 /* ---- look ---- */
 
@@ -97,6 +102,45 @@ static void start_clock(struct skink__subject *subject, uint64_t slice)
     struct skink__reading reading;
     skink__thread_probe_clock(&subject->probe, &reading);
     skink__slice_clock_start(&subject->clock, slice, &reading);
+    subject->glimpsed_ns = 0;
+}
+
+static void relax(void)
+{
+#if defined __x86_64__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("isb");
+#endif
+}
+
+/* A busy loop's word changes while one looks at it. Then nothing is stuck, and the thread's processor clock, which costs as
+ * much as all the rest of a look, need not be read. What is remembered of the newest slice is when it was there. */
+static bool moves_on(struct skink__subject *subject, uint64_t word)
+{
+    const struct skink__lease *lease = skink__thread_lease(subject->thread);
+    for (int i = 0; i < GLANCES; i++) {
+        uint64_t now_word = atomic_load_explicit(&lease->word, memory_order_acquire);
+        if (skink__lease_slice(now_word) != skink__lease_slice(word)) {
+            skink__slice_clock_reset(&subject->clock);
+            subject->glimpsed_slice = skink__lease_slice(now_word);
+            subject->glimpsed_ns = skink_now();
+            return true;
+        }
+        relax();
+    }
+    return false;
+}
+
+/* The slice that had just begun when the last look turned away is still there. It is timed from that moment; as no
+ * processor time was read then, that one period counts by the wall. */
+static bool was_glimpsed(struct skink__subject *subject, uint64_t slice)
+{
+    if (!subject->glimpsed_ns || subject->glimpsed_slice != slice) return false;
+    struct skink__reading reading = { .now_ns = subject->glimpsed_ns, .state = SKINK__STATE_UNKNOWN };
+    skink__slice_clock_start(&subject->clock, slice, &reading);
+    subject->glimpsed_ns = 0;
+    return true;
 }
 
 static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, const struct skink__interval *interval,
@@ -115,9 +159,11 @@ static uint64_t look(skink_recovery *recovery, struct skink__watch *watch)
     uint64_t slice = skink__lease_slice(word);
     if (!subject->clock.running || subject->clock.slice != slice) {
         if (!in_host_code) subject->slice_timeout_ns = 0;
-        start_clock(subject, slice);
         end_stall(recovery, watch);
-        return SKINK__NEVER;
+        if (!was_glimpsed(subject, slice)) {
+            if (!moves_on(subject, word)) start_clock(subject, slice);
+            return SKINK__NEVER;
+        }
     }
     if (skink__lease_state(word) == SKINK__RUNTIME && sleeps_in_poll(watch)) {
         watch->asleep = true;
@@ -211,7 +257,10 @@ static void choose_period(skink_recovery *recovery)
         uint64_t timeout_ns = skink__scheduler_shortest_timeout(watch->scheduler);
         if (timeout_ns < shortest_ns) shortest_ns = timeout_ns;
     }
-    recovery->period_ns = skink__slice_clock_period(shortest_ns);
+    uint64_t period_ns = skink__slice_clock_period(shortest_ns);
+    if (period_ns == recovery->period_ns) return;
+    recovery->period_ns = period_ns;
+    prctl(PR_SET_TIMERSLACK, (unsigned long)(period_ns / SLACK_OF_PERIOD), 0, 0, 0);
 }
 
 /* One look at everybody; returns when the next is wanted. */
@@ -233,7 +282,6 @@ static void *watchdog_main(void *arg)
 {
     skink_recovery *recovery = arg;
     prctl(PR_SET_NAME, "skink-watchdog", 0, 0, 0);
-    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* the default, 50 us, is late for no gain here */
     skink__thread_started("watchdog");
     pthread_mutex_lock(&recovery->mutex);
     unsigned restless = 0; /* looks before the next rest */
