@@ -81,6 +81,9 @@ static int create_http(struct assembly *a)
     options.header_timeout_ns = number(a, CONFIG_HTTP_HEADER_TIMEOUT);
     options.idle_timeout_ns = number(a, CONFIG_HTTP_IDLE_TIMEOUT);
     options.late_window_ns = number(a, CONFIG_RECOVERY_LATE_WINDOW);
+    options.quarantine_strikes = (uint32_t)number(a, CONFIG_QUARANTINE_STRIKES);
+    options.quarantine_window_ns = number(a, CONFIG_QUARANTINE_WINDOW);
+    options.quarantine_period_ns = number(a, CONFIG_QUARANTINE_PERIOD);
     return skink_http_server_create(a->scheduler, &options, &a->http);
 }
 

@@ -9,6 +9,7 @@ const struct config_section skink__config_sections[CONFIG_SECTION_COUNT] = {
     { "http", "The HTTP server." },
     { "stats", "Metrics and health, served by a thread of their own." },
     { "recovery", "What happens when a task is stuck." },
+    { "quarantine", "What happens to a route whose requests keep getting stuck." },
 };
 
 const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
@@ -129,6 +130,35 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .most = "4096",
         .sentence = "Living abandoned threads at which takeovers stop and `/health` turns bad, until one of them "
                     "returns.",
+    },
+    [CONFIG_QUARANTINE_STRIKES] = {
+        .name = "quarantine.strikes",
+        .environment = "SKINK_QUARANTINE_STRIKES",
+        .type = CONFIG_COUNT,
+        .fallback = "3",
+        .least = "0",
+        .most = "32",
+        .sentence = "How many requests of a route must be declared stuck in `quarantine.window` until the route is put into "
+                    "quarantine: its requests are then answered with 503 at once. 0 never does that.",
+    },
+    [CONFIG_QUARANTINE_WINDOW] = {
+        .name = "quarantine.window",
+        .environment = "SKINK_QUARANTINE_WINDOW",
+        .type = CONFIG_DURATION,
+        .fallback = "1m",
+        .least = "1s",
+        .most = "24h",
+        .sentence = "See `quarantine.strikes`.",
+    },
+    [CONFIG_QUARANTINE_PERIOD] = {
+        .name = "quarantine.period",
+        .environment = "SKINK_QUARANTINE_PERIOD",
+        .type = CONFIG_DURATION,
+        .fallback = "30s",
+        .least = "100ms",
+        .most = "24h",
+        .sentence = "How long a route stays in quarantine until one request is let through as a trial. If that one ends, the "
+                    "route is free again; if it gets stuck, the route stays for another period.",
     },
 };
 

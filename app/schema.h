@@ -38,6 +38,9 @@ enum config_id {
     CONFIG_RECOVERY_LATE_WINDOW,
     CONFIG_RECOVERY_STANDBY_THREADS,
     CONFIG_RECOVERY_MAX_STRAYS,
+    CONFIG_QUARANTINE_STRIKES,
+    CONFIG_QUARANTINE_WINDOW,
+    CONFIG_QUARANTINE_PERIOD,
     CONFIG_ID_COUNT
 };
 
@@ -62,7 +65,7 @@ struct config_section {
     const char *sentence;
 };
 
-#define CONFIG_SECTION_COUNT 4
+#define CONFIG_SECTION_COUNT 5
 #define CONFIG_LIST_NAME "routes" /* the one key that is a list; it can be set in the file only */
 
 extern const struct config_key skink__config_keys[CONFIG_ID_COUNT];

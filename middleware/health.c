@@ -2,6 +2,7 @@
 /* health.c - from what is known to one verdict, the worst first (see health.h). */
 #include "middleware/health.h"
 #include "loop/runtime.h"
+#include "middleware/http_stats.h"
 
 struct skink__health_facts skink__health_read(const skink_stats_sources *sources)
 {
@@ -11,6 +12,11 @@ struct skink__health_facts skink__health_read(const skink_stats_sources *sources
         facts.stopped = !stats.running;
         facts.stopping = skink__scheduler_is_stopping(sources->scheduler);
         facts.held = stats.held;
+    }
+    if (sources->http_server) {
+        struct skink__http_stats http;
+        skink__http_stats_read(sources->http_server, &http);
+        facts.routes_quarantined = http.routes_quarantined;
     }
     if (sources->recovery) facts.recovery = skink_recovery_health(sources->recovery);
     return facts;

@@ -12,6 +12,7 @@ struct skink__health_facts {
     bool stopping; /* it refuses new tasks */
     bool held;     /* it runs no task until a stray returns */
     skink_health recovery;
+    uint64_t routes_quarantined; /* told, and no reason to call the rest unhealthy */
 };
 
 struct skink__health_verdict {

@@ -290,8 +290,7 @@ static void dispatch(struct skink__connection *connection)
     }
     error = skink__loop_middleware_start(request);
     if (error) {
-        skink__counter_add(&connection->server->counters.requests_refused, 1);
-        (void)skink__answer_error(request, error, "Retry-After: 1\r\n", error == SKINK__HTTP_STOPPING);
+        skink__loop_middleware_refuse(request, error);
     } else if (connection->eof || connection->left) {
         skink__request_client_left(request, false);
     }

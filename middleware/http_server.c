@@ -97,7 +97,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     skink_http_options given;
     int err = SKINK__OPTIONS_READ(&given, options);
     if (err) return err;
-    if (given.flags) return -EINVAL;
+    if (given.flags || given.quarantine_strikes > SKINK__STRIKES_MAX) return -EINVAL;
     const char *server_header = given.server_header ? given.server_header : "skink";
     if (!scheduler || !ret_server || !server_header_is_valid(server_header)) return -EINVAL;
     skink_http_server *server = skink__zalloc(sizeof *server);
@@ -108,6 +108,11 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     server->limits.max_body_bytes = or_default(given.max_body_bytes, 1048576);
     server->max_connections = given.max_connections ? given.max_connections : 10000;
     server->max_backlog_bytes = or_default(given.max_backlog_bytes, 65536);
+    server->quarantine = (struct skink__quarantine_rules){
+        .strikes = given.quarantine_strikes,
+        .window_ns = or_default(given.quarantine_window_ns, 60 * SKINK_S),
+        .period_ns = or_default(given.quarantine_period_ns, 30 * SKINK_S),
+    };
     pthread_mutex_init(&server->admin, NULL);
     skink__routes_init(&server->routes);
     init_deadlines(server, &given);

@@ -56,6 +56,7 @@ struct skink_http_server {
     size_t max_backlog_bytes;
     char *server_line; /* "Server: skink\r\n", or "" */
     size_t server_line_length;
+    struct skink__quarantine_rules quarantine;
 
     /* Fixed when the first listener opens, so tasks may read them. */
     struct skink__routes routes;
@@ -71,6 +72,7 @@ struct skink_http_server {
     bool ready;                            /* the timer is initialised */
     bool stopping;                         /* no keep-alive any more */
     uint64_t requests_begun;               /* the last request's index */
+    _Atomic uint32_t stuck_requests;       /* declared stuck and not come back; a stray may end after the scheduler */
     uint64_t now_ns;                       /* read once for each event and each answer */
 
     struct skink__deadlines deadlines;

@@ -17,6 +17,10 @@ static void read_route(const struct skink__route *route, struct skink__http_rout
         ret_stats->requests += ret_stats->durations.buckets[i];
     }
     ret_stats->durations.sum_ns = get(&route->sum_ns);
+    ret_stats->quarantined = skink__quarantine_is_on(&route->quarantine);
+    ret_stats->quarantines = get(&route->quarantine.begun);
+    ret_stats->quarantine_refused = get(&route->quarantine.refused);
+    ret_stats->quarantine_trials = get(&route->quarantine.trials);
 }
 
 /* Call each(route, arg) for the added ones and for the one that stands for none. */
@@ -38,6 +42,7 @@ static void add_up(const struct skink__route *route, void *arg)
     struct skink__http_route_stats one;
     read_route(route, &one);
     stats->requests += one.requests;
+    stats->routes_quarantined += one.quarantined;
     stats->durations.sum_ns += one.durations.sum_ns;
     for (unsigned i = 0; i < SKINK__HTTP_BUCKETS; i++)
         stats->durations.buckets[i] += one.durations.buckets[i];
@@ -57,6 +62,7 @@ void skink__http_stats_read(const skink_http_server *server, struct skink__http_
         .answers_missing = get(&counters->answers_missing),
         .requests_refused = get(&counters->requests_refused),
         .requests_malformed = get(&counters->requests_malformed),
+        .has_quarantine = server->quarantine.strikes > 0,
     };
     for_each(server, add_up, ret_stats);
 }

@@ -9,6 +9,7 @@
 #ifndef SKINK_MIDDLEWARE_HTTP_STATS_H
 #define SKINK_MIDDLEWARE_HTTP_STATS_H
 #include "skink/http_server.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Durations are counted from a request's first byte being read to its answer being handed to the kernel. */
@@ -34,8 +35,10 @@ struct skink__http_stats {
     uint64_t late_answers_dropped; /* given after the client was told that its request was stuck           */
     uint64_t answers_client_gone;  /* given after the client had gone                                      */
     uint64_t answers_missing;      /* handlers that returned without an answer                             */
-    uint64_t requests_refused;     /* 503 before a task was started: held, stopping, task limit, no memory */
+    uint64_t requests_refused;     /* 503 before the handler was called: held, stopping, quarantine, ... */
     uint64_t requests_malformed;   /* refused by the parser                                                */
+    uint64_t routes_quarantined;   /* routes in quarantine or on trial now                                 */
+    bool has_quarantine;           /* there may be some */
     struct skink__http_durations durations;
 };
 
@@ -51,6 +54,10 @@ struct skink__http_route_stats {
     const char *route;  /* the pattern, "/users/{id}" */
     uint64_t requests;
     struct skink__http_durations durations;
+    bool quarantined; /* in quarantine, or on trial */
+    uint64_t quarantines;
+    uint64_t quarantine_refused;
+    uint64_t quarantine_trials;
 };
 
 /* Call each(route, arg) for every route, those without requests included, in the order they were added. */

@@ -6,11 +6,68 @@
 #include "middleware/late_window.h"
 #include "middleware/pipeline.h"
 #include "middleware/response.h"
+#include "skink/clock.h"
 #include <errno.h>
+#include <stdio.h>
+
+/* ---- quarantine ---- */
+
+static void note_strike(skink_request *request)
+{
+    struct skink__route *route = request->route;
+    const struct skink__quarantine_rules *rules = &request->server->quarantine;
+    if (!request->stuck) atomic_fetch_add_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
+    request->stuck = true;
+    if (route && skink__quarantine_strike(&route->quarantine, rules, skink_now()))
+        skink__log(SKINK_LOG_WARNING, "event=quarantine route=\"%s\" strikes=%u period_ms=%llu", route->name,
+                   (unsigned)rules->strikes, (unsigned long long)(rules->period_ns / SKINK_MS));
+}
+
+/* Its task has ended: it is stuck no longer, and if it was on trial, its route has passed or not been tried. */
+static void note_end(skink_request *request, bool ran)
+{
+    struct skink__route *route = request->route;
+    if (request->stuck) {
+        atomic_fetch_sub_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
+    } else if (request->on_trial && !ran) {
+        skink__quarantine_untried(&route->quarantine);
+    } else if (request->on_trial && skink__quarantine_passed(&route->quarantine)) {
+        skink__log(SKINK_LOG_INFO, "event=quarantine_over route=\"%s\"", route->name);
+    }
+    request->stuck = request->on_trial = false;
+}
+
+/* May a request on this route start? The clock is read only when there is something the matter with it. */
+static bool is_admitted(skink_request *request)
+{
+    struct skink__route *route = request->route;
+    skink_http_server *server = request->server;
+    if (!route || !skink__quarantine_is_on(&route->quarantine)) return true;
+    uint32_t stuck = atomic_load_explicit(&server->stuck_requests, memory_order_relaxed);
+    enum skink__admission admission =
+        skink__quarantine_admit(&route->quarantine, &server->quarantine, stuck, skink_now());
+    request->on_trial = admission == SKINK__ADMITTED_ON_TRIAL;
+    return admission != SKINK__REFUSED;
+}
+
+void skink__loop_middleware_refuse(skink_request *request, int number)
+{
+    skink_http_server *server = request->server;
+    uint32_t seconds = 1;
+    if (number == SKINK__HTTP_QUARANTINED)
+        seconds = skink__quarantine_retry_after(&request->route->quarantine, &server->quarantine, skink_now());
+    char line[sizeof "Retry-After: 4294967295\r\n"];
+    snprintf(line, sizeof line, "Retry-After: %u\r\n", (unsigned)seconds);
+    skink__counter_add(&server->counters.requests_refused, 1);
+    (void)skink__answer_error(request, number, line, number == SKINK__HTTP_STOPPING);
+}
+
+/* ---- the task ---- */
 
 /* The task has come to its end, or never will: its reference goes. */
-static void let_go(skink_request *request)
+static void let_go(skink_request *request, bool ran)
 {
+    note_end(request, ran);
     request->task = NULL; /* it was only borrowed */
     skink__request_unref(request);
 }
@@ -24,15 +81,30 @@ static void finish(skink_request *request)
                    (unsigned long long)request->index);
         (void)skink__answer_error(request, SKINK__HTTP_NO_ANSWER, NULL, false);
     }
-    let_go(request);
+    let_go(request, true);
+}
+
+/* Its route came into quarantine while it waited for its turn; so many may wait that each would cost a thread. */
+static bool came_too_late(const skink_request *request)
+{
+    return request->route && skink__quarantine_is_on(&request->route->quarantine) && !request->on_trial;
+}
+
+/* Runtime section. */
+static void refuse_late(skink_request *request)
+{
+    skink__counter_add(&request->route->quarantine.refused, 1);
+    if (request->state == SKINK__REQUEST_OPEN) skink__loop_middleware_refuse(request, SKINK__HTTP_QUARANTINED);
 }
 
 /* The task. What it still says after finish() it says to nobody. */
 static void run(void *arg)
 {
     skink_request *request = arg;
-    skink__pipeline_run(request);
+    bool refused = came_too_late(request);
+    if (!refused) skink__pipeline_run(request);
     skink_scheduler *here = skink__runtime_enter();
+    if (refused) refuse_late(request);
     finish(request);
     skink__runtime_leave(here);
 }
@@ -40,6 +112,7 @@ static void run(void *arg)
 /* Runtime section of the fresh loop thread: this request's slice was declared stuck. */
 static void abandoned(void *arg, const char *incident_id)
 {
+    note_strike(arg);
     skink__late_window_open(arg, incident_id);
 }
 
@@ -48,13 +121,16 @@ static void dropped(void *arg)
 {
     skink_request *request = arg;
     if (request->state == SKINK__REQUEST_OPEN) (void)skink__answer_error(request, SKINK__HTTP_STOPPING, NULL, true);
-    let_go(request);
+    let_go(request, false);
 }
 
 /* On a stray that comes back after the scheduler has stopped. */
 static void lost(void *arg)
 {
-    skink__request_unref_lost(arg);
+    skink_request *request = arg;
+    if (request->stuck) atomic_fetch_sub_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
+    request->stuck = false;
+    skink__request_unref_lost(request);
 }
 
 int skink__loop_middleware_start(skink_request *request)
@@ -62,6 +138,7 @@ int skink__loop_middleware_start(skink_request *request)
     skink_http_server *server = request->server;
     struct skink__route *route = request->route;
     if (skink__scheduler_is_held(server->scheduler)) return SKINK__HTTP_HELD;
+    if (!is_admitted(request)) return SKINK__HTTP_QUARANTINED;
     struct skink__task_spec spec = { .name = route ? route->name : "(no route)",
                                      .fn = run,
                                      .abandoned = abandoned,
@@ -71,17 +148,14 @@ int skink__loop_middleware_start(skink_request *request)
                                      .borrow = true };
     if (route) spec.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
     int err = skink__runtime_spawn(server->scheduler, &spec, &request->task);
-    switch (err) {
-    case 0:
-        skink__request_ref(request);
-        request->in_flight = true;
-        skink__counter_add(&server->counters.in_flight, 1);
-        return 0;
-    case -EAGAIN:
-        return SKINK__HTTP_TASK_LIMIT;
-    case -ECANCELED:
-        return SKINK__HTTP_STOPPING;
-    default:
-        return SKINK__HTTP_NO_MEMORY;
+    if (err) {
+        note_end(request, false); /* if it was on trial, somebody else may be */
+        return err == -EAGAIN      ? SKINK__HTTP_TASK_LIMIT
+               : err == -ECANCELED ? SKINK__HTTP_STOPPING
+                                   : SKINK__HTTP_NO_MEMORY;
     }
+    skink__request_ref(request);
+    request->in_flight = true;
+    skink__counter_add(&server->counters.in_flight, 1);
+    return 0;
 }

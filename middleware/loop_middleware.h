@@ -11,4 +11,7 @@
 
 /* Put a prepared request onto the loop as a task. 0, or the number of the error to answer with. */
 int skink__loop_middleware_start(skink_request *request);
+
+/* Answer with that error, say when to come again, and count it. The connection has let go of the request then. */
+void skink__loop_middleware_refuse(skink_request *request, int number);
 #endif

@@ -131,7 +131,7 @@ static void write_recovery(struct skink__prometheus *writer, skink_recovery *rec
 static const struct row http_rows[] = {
     ROW(SKINK__GAUGE, in_flight, "skink_requests_in_flight", "Requests handed to a task and not answered yet."),
     ROW(SKINK__COUNTER, requests_refused, "skink_requests_refused_total",
-        "Requests answered 503 before a task was started."),
+        "Requests answered 503 before their handler was called."),
     ROW(SKINK__COUNTER, requests_malformed, "skink_requests_malformed_total", "Requests refused by the parser."),
     ROW(SKINK__COUNTER, response_bytes, "skink_response_bytes_total", "Bytes of answers, headers and bodies."),
     ROW(SKINK__COUNTER, late_answers_dropped, "skink_late_answers_dropped_total",
@@ -165,6 +165,44 @@ static void write_durations(const struct skink__http_route_stats *route, void *a
                                                             .sum_ns = route->durations.sum_ns });
 }
 
+/* One family at a time, so the routes are gone through for each. Those without a route cannot get stuck. */
+struct quarantine_family {
+    struct skink__prometheus *writer;
+    enum { QUARANTINED, QUARANTINES, REFUSED, TRIALS } what;
+};
+
+static void write_quarantine(const struct skink__http_route_stats *route, void *arg)
+{
+    const struct quarantine_family *family = arg;
+    if (!*route->method) return;
+    const struct skink__label labels[] = { { "method", route->method }, { "route", route->route }, { 0 } };
+    const uint64_t values[] = { [QUARANTINED] = route->quarantined,
+                                [QUARANTINES] = route->quarantines,
+                                [REFUSED] = route->quarantine_refused,
+                                [TRIALS] = route->quarantine_trials };
+    skink__prometheus_count(family->writer, labels, values[family->what]);
+}
+
+static void write_quarantines(struct skink__prometheus *writer, const skink_http_server *server)
+{
+    struct quarantine_family family = { .writer = writer, .what = QUARANTINED };
+    skink__prometheus_family(writer, SKINK__GAUGE, "skink_route_quarantined",
+                             "1 while the route is in quarantine or on trial.");
+    skink__http_stats_routes(server, write_quarantine, &family);
+    family.what = QUARANTINES;
+    skink__prometheus_family(writer, SKINK__COUNTER, "skink_quarantines_total",
+                             "Times that the route was put into quarantine.");
+    skink__http_stats_routes(server, write_quarantine, &family);
+    family.what = REFUSED;
+    skink__prometheus_family(writer, SKINK__COUNTER, "skink_quarantine_refused_total",
+                             "Requests answered 503 because their route was in quarantine.");
+    skink__http_stats_routes(server, write_quarantine, &family);
+    family.what = TRIALS;
+    skink__prometheus_family(writer, SKINK__COUNTER, "skink_quarantine_trials_total",
+                             "Requests let through to find out whether the route is well again.");
+    skink__http_stats_routes(server, write_quarantine, &family);
+}
+
 static void write_http(struct skink__prometheus *writer, const skink_http_server *server)
 {
     if (!server) return;
@@ -177,6 +215,7 @@ static void write_http(struct skink__prometheus *writer, const skink_http_server
     skink__prometheus_family(writer, SKINK__HISTOGRAM, "skink_request_seconds",
                              "From a request's first byte to its answer being handed to the kernel.");
     skink__http_stats_routes(server, write_durations, writer);
+    if (stats.has_quarantine) write_quarantines(writer, server);
 }
 
 /* ---- the page ---- */

@@ -39,6 +39,8 @@ struct skink_request {
     struct skink__connection *connection; /* NULL: nobody waits for the answer */
     skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
     bool in_flight;                       /* counted as such */
+    bool on_trial;                        /* admitted to find out whether its route is well again */
+    bool stuck;                           /* was declared stuck once; counted in the server's stuck_requests */
     struct skink__deadline late;
 
     /* Loop thread writes in the runtime section, the task reads; relaxed, it is a number on its own. */

@@ -8,6 +8,7 @@
 #ifndef SKINK_MIDDLEWARE_ROUTES_H
 #define SKINK_MIDDLEWARE_ROUTES_H
 #include "middleware/http_stats.h"
+#include "middleware/quarantine.h"
 #include "skink/middleware.h"
 #include <llhttp.h>
 #include <stdatomic.h>
@@ -31,6 +32,7 @@ struct skink__route {
     _Atomic uint64_t codes[SKINK__CODES]; /* answers by status - SKINK__CODE_FIRST */
     _Atomic uint64_t buckets[SKINK__HTTP_BUCKETS];
     _Atomic uint64_t sum_ns;
+    struct skink__quarantine quarantine;
 };
 
 struct skink__route_node;

@@ -63,8 +63,10 @@ static void handle_health(skink_request *request, void *arg)
     struct skink__health_facts facts = skink__health_read(&server->metrics.sources);
     struct skink__health_verdict verdict = skink__health_judge(&facts);
     char body[512];
-    int length = snprintf(body, sizeof body, "{\"status\":\"%s\",\"reason\":\"%s\",\"message\":\"%s\"}\n",
-                          verdict.healthy ? "ok" : "unhealthy", verdict.reason, verdict.message);
+    int length = snprintf(body, sizeof body,
+                          "{\"status\":\"%s\",\"reason\":\"%s\",\"message\":\"%s\",\"routes_quarantined\":%llu}\n",
+                          verdict.healthy ? "ok" : "unhealthy", verdict.reason, verdict.message,
+                          (unsigned long long)facts.routes_quarantined);
     answer(request, verdict.healthy ? 200 : 503, "application/json", body, (size_t)length);
 }
 

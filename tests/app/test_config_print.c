@@ -46,6 +46,10 @@ static void origin_of_each_value_is_shown(void **state)
                               "  late_window: 1s                            # default\n"
                               "  standby_threads: 1                         # default\n"
                               "  max_strays: 8                              # default\n"
+                              "quarantine:\n"
+                              "  strikes: 3                                 # default\n"
+                              "  window: 1m                                 # default\n"
+                              "  period: 30s                                # default\n"
                               "routes:\n"
                               "  - path: \"/a/{id}\"                          # FILE:3:17\n"
                               "    deadlock_timeout: 1h                     # FILE:3:46\n");

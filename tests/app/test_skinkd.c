@@ -294,7 +294,8 @@ static void short_sticks_answer_200_and_leave_nothing(void **state)
 static void long_sticks_answer_within_the_late_window(void **state)
 {
     (void)state;
-    struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "recovery.late_window=10s");
+    struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "quarantine.strikes=0", "--set",
+                                  "recovery.late_window=10s");
     for (size_t i = 0; i < WAY_COUNT; i++) {
         char target[64];
         snprintf(target, sizeof target, "/stick?ms=%d&how=%s", i ? 600 : 1600, ways[i]);
@@ -313,7 +314,8 @@ static void long_sticks_answer_within_the_late_window(void **state)
 static void endless_sticks_get_503_and_others_go_on(void **state)
 {
     (void)state;
-    struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "recovery.late_window=100ms");
+    struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "quarantine.strikes=0", "--set",
+                                  "recovery.late_window=100ms");
     static const char *const targets[] = { "/stick", "/stick?how=mutex", "/stick?ms=forever&how=read",
                                            "/stick?ms=forever&how=selfwait" };
     int sleeping = http_begin(server->http_port, "GET", "/sleep?ms=3000");
@@ -419,7 +421,8 @@ static void a_second_signal_ends_at_once(void **state)
 static void a_log_that_nobody_reads_stops_nothing(void **state)
 {
     (void)state;
-    struct skinkd *server = START("--set", "loop.deadlock_timeout=20ms", "--set", "recovery.late_window=10s");
+    struct skinkd *server = START("--set", "loop.deadlock_timeout=20ms", "--set", "quarantine.strikes=0", "--set",
+                                  "recovery.late_window=10s");
     assert_true(fcntl(server->err_fd, F_SETPIPE_SZ, 4096) >= 0);
     for (int i = 0; i < 40; i++) /* each writes a line or more; nothing is read from the pipe meanwhile */
         check_get(server, "/stick?ms=60", 200, NULL);

@@ -144,6 +144,7 @@ static void open_all(struct fixture *f)
     skink_http_options http_options = SKINK_HTTP_OPTIONS_INIT;
     http_options.late_window_ns = 10 * SKINK_MS;
     http_options.max_connections = f->max_connections;
+    http_options.quarantine_strikes = 32; /* more than any case here needs */
     assert_int_equal(skink_recovery_create(&options, &f->recovery), 0);
     assert_int_equal(skink_scheduler_create(NULL, &f->scheduler), 0);
     assert_int_equal(skink_recovery_watch(f->recovery, f->scheduler), 0);

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/middleware/test_quarantine.c - a route that keeps getting stuck is left alone, and tried again. */
+#include "middleware/error_numbers.h"
+#include "middleware/quarantine.h"
+#include "tests/middleware/fixture.h"
+#include "tests/support/wait.h"
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define H "Host: a\r\n"
+
+/* ---- the record by itself, with a clock of our own ---- */
+
+static const struct skink__quarantine_rules rules = { .strikes = 3,
+                                                      .window_ns = 60 * SKINK_S,
+                                                      .period_ns = 30 * SKINK_S };
+
+static void three_strikes_within_the_window_and_no_fewer(void **state)
+{
+    (void)state;
+    struct skink__quarantine quarantine = { 0 };
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 100 * SKINK_S));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 130 * SKINK_S));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 161 * SKINK_S)); /* the first is too old */
+    assert_false(skink__quarantine_is_on(&quarantine));
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 3, 161 * SKINK_S), SKINK__ADMITTED);
+    assert_true(skink__quarantine_strike(&quarantine, &rules, 190 * SKINK_S)); /* 130, 161 and 190 */
+    assert_true(skink__quarantine_is_on(&quarantine));
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 3, 190 * SKINK_S), SKINK__REFUSED);
+}
+
+static void without_a_number_of_strikes_there_is_no_quarantine(void **state)
+{
+    (void)state;
+    static const struct skink__quarantine_rules none = { .window_ns = SKINK_S, .period_ns = SKINK_S };
+    struct skink__quarantine quarantine = { 0 };
+    for (int i = 0; i < 100; i++)
+        assert_false(skink__quarantine_strike(&quarantine, &none, SKINK_S));
+    assert_false(skink__quarantine_is_on(&quarantine));
+}
+
+static void any_number_of_strikes_up_to_the_limit_works(void **state)
+{
+    (void)state;
+    for (uint32_t strikes = 1; strikes <= SKINK__STRIKES_MAX; strikes++) {
+        struct skink__quarantine_rules these = rules;
+        these.strikes = strikes;
+        struct skink__quarantine quarantine = { .strike_next = 7 };
+        for (uint32_t i = 1; i < strikes; i++)
+            assert_false(skink__quarantine_strike(&quarantine, &these, 100 * SKINK_S + i));
+        assert_true(skink__quarantine_strike(&quarantine, &these, 101 * SKINK_S));
+    }
+}
+
+static struct skink__quarantine in_quarantine(uint64_t now_ns)
+{
+    struct skink__quarantine quarantine = { 0 };
+    for (int i = 0; i < 3; i++)
+        skink__quarantine_strike(&quarantine, &rules, now_ns);
+    assert_true(skink__quarantine_is_on(&quarantine));
+    return quarantine;
+}
+
+/* | time | what                 | admitted          |
+ * | 129  | still in quarantine  | no                |
+ * | 130  | the period is over   | one, on trial     |
+ * | 130  | and then             | no                |
+ * | 131  | it ends              | all               | */
+static void after_the_period_one_is_tried_and_frees_the_route(void **state)
+{
+    (void)state;
+    struct skink__quarantine quarantine = in_quarantine(100 * SKINK_S);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 129 * SKINK_S), SKINK__REFUSED);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 130 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 130 * SKINK_S), SKINK__REFUSED);
+    assert_true(skink__quarantine_passed(&quarantine));
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 131 * SKINK_S), SKINK__ADMITTED);
+    /* What was before is forgotten: it takes three again. */
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S));
+    assert_true(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S));
+    assert_int_equal(atomic_load(&quarantine.begun), 2);
+    assert_int_equal(atomic_load(&quarantine.refused), 2);
+    assert_int_equal(atomic_load(&quarantine.trials), 1);
+}
+
+static void a_trial_that_gets_stuck_is_another_period(void **state)
+{
+    (void)state;
+    struct skink__quarantine quarantine = in_quarantine(100 * SKINK_S);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 140 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 141 * SKINK_S)); /* it had not been free */
+    assert_false(skink__quarantine_passed(&quarantine));
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 170 * SKINK_S), SKINK__REFUSED);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 171 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
+    assert_int_equal(atomic_load(&quarantine.begun), 1);
+}
+
+static void a_trial_that_says_nothing_for_a_period_is_followed_by_another(void **state)
+{
+    (void)state;
+    struct skink__quarantine quarantine = in_quarantine(100 * SKINK_S);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 130 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 159 * SKINK_S), SKINK__REFUSED);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 160 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
+}
+
+static void a_trial_that_was_not_started_leaves_its_place_to_the_next(void **state)
+{
+    (void)state;
+    struct skink__quarantine quarantine = in_quarantine(100 * SKINK_S);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 130 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
+    skink__quarantine_untried(&quarantine);
+    assert_true(skink__quarantine_is_on(&quarantine));
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 130 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
+}
+
+/* Goal: a client that sends a stick every 2 s for an hour, with the defaults.
+ * Each gets stuck for `stuck_s` seconds from its start on; returns how many did, and the most at a time. */
+static unsigned an_hour_of_sticks(unsigned stuck_s, unsigned *ret_most)
+{
+    struct skink__quarantine quarantine = { 0 };
+    static unsigned ends_s[3600];
+    unsigned stuck = 0;
+    *ret_most = 0;
+    for (unsigned now_s = 0; now_s < 3600; now_s += 2) {
+        unsigned living = 0;
+        for (unsigned i = 0; i < stuck; i++)
+            living += ends_s[i] > now_s;
+        if (skink__quarantine_admit(&quarantine, &rules, living, (now_s + 100) * SKINK_S) == SKINK__REFUSED) continue;
+        skink__quarantine_strike(&quarantine, &rules, (now_s + 101) * SKINK_S);
+        ends_s[stuck++] = now_s + stuck_s;
+        if (living + 1 > *ret_most) *ret_most = living + 1;
+    }
+    return stuck;
+}
+
+static void an_hour_of_sticks_costs_three_and_one_every_30_s(void **state)
+{
+    (void)state;
+    unsigned most;
+    unsigned stuck = an_hour_of_sticks(4, &most);
+    assert_in_range(stuck, 100, 3 + 3600 / 30);
+    assert_in_range(most, 1, 3);
+    stuck = an_hour_of_sticks(200, &most); /* longer than the period: several live at once */
+    assert_in_range(stuck, 10, 3 + 3600 / 30);
+    assert_int_equal(most, 4);
+}
+
+static void an_hour_of_endless_sticks_leaves_four_threads(void **state)
+{
+    (void)state;
+    unsigned most;
+    assert_int_equal(an_hour_of_sticks(1000000, &most), 4);
+    assert_int_equal(most, 4); /* of the 8 that recovery.max_strays allows */
+}
+
+static void a_client_is_told_when_to_come_again(void **state)
+{
+    (void)state;
+    struct skink__quarantine quarantine = in_quarantine(100 * SKINK_S);
+    assert_int_equal(skink__quarantine_retry_after(&quarantine, &rules, 100 * SKINK_S), 30);
+    assert_int_equal(skink__quarantine_retry_after(&quarantine, &rules, 100 * SKINK_S + 1), 30);
+    assert_int_equal(skink__quarantine_retry_after(&quarantine, &rules, 129 * SKINK_S + 1), 1);
+    assert_int_equal(skink__quarantine_retry_after(&quarantine, &rules, 500 * SKINK_S), 30); /* it waits for strays */
+}
+
+/* ---- over a server ---- */
+
+struct server {
+    struct fixture fixture;
+    skink_recovery *recovery;
+    _Atomic bool blocking; /* /block blocks until it becomes false */
+    _Atomic bool gate_entered;
+    _Atomic bool gate_opened; /* /gate waits for it */
+    _Atomic int entered;      /* handlers of /block that have begun */
+};
+
+static void block(skink_request *request, void *arg)
+{
+    struct server *server = arg;
+    atomic_fetch_add(&server->entered, 1);
+    while (atomic_load(&server->blocking))
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    skink_respond_text(request, 200, "free");
+}
+
+/* Holds the loop thread, honestly: what arrives meanwhile waits together. */
+static void gate(skink_request *request, void *arg)
+{
+    struct server *server = arg;
+    atomic_store(&server->gate_entered, true);
+    while (!atomic_load(&server->gate_opened))
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    skink_respond_text(request, 200, "open");
+}
+
+static void create(struct server *server, uint32_t strikes, uint64_t period_ns)
+{
+    memset(server, 0, sizeof *server);
+    atomic_store(&server->blocking, true);
+    skink_http_options http = SKINK_HTTP_OPTIONS_INIT;
+    http.late_window_ns = 10 * SKINK_MS;
+    http.quarantine_strikes = strikes;
+    http.quarantine_period_ns = period_ns;
+    fixture_create(&server->fixture, NULL, &http);
+    fixture_add_common_routes(&server->fixture);
+    fixture_route(&server->fixture, "GET", "/block", block, server);
+    skink_route_options patient = SKINK_ROUTE_OPTIONS_INIT;
+    patient.deadlock_timeout_ns = 60 * SKINK_S;
+    assert_int_equal(skink_http_route(server->fixture.server, "GET", "/gate", &patient, gate, server), 0);
+    skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
+    recovery.deadlock_timeout_ns = 100 * SKINK_MS;
+    assert_int_equal(skink_recovery_create(&recovery, &server->recovery), 0);
+    assert_int_equal(skink_recovery_watch(server->recovery, server->fixture.scheduler), 0);
+    fixture_start(&server->fixture);
+}
+
+static skink_recovery_stats recovery_stats(const struct server *server)
+{
+    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
+    assert_int_equal(skink_recovery_stats_read(server->recovery, &stats), 0);
+    return stats;
+}
+
+static void let_all_go(struct server *server)
+{
+    atomic_store(&server->blocking, false);
+    test_wait_until(recovery_stats(server).strays == 0, 8000);
+}
+
+static void destroy(struct server *server)
+{
+    let_all_go(server);
+    fixture_destroy(&server->fixture);
+    skink_recovery_destroy(server->recovery);
+}
+
+#define GET_BLOCK "GET /block HTTP/1.1\r\n" H "\r\n"
+#define GET_HELLO "GET /hello HTTP/1.1\r\n" H "\r\n"
+
+/* Ask for /block; the status, the error's number (0: none) and Retry-After (0: none). */
+static int ask(int fd, int *ret_number, int *ret_retry_after)
+{
+    struct reply reply;
+    client_send_text(fd, GET_BLOCK);
+    client_read(fd, &reply, false);
+    const char *number = strstr(reply.body, "\"number\":"), *retry_after = reply_header(&reply, "Retry-After");
+    *ret_number = number ? atoi(number + strlen("\"number\":")) : 0;
+    *ret_retry_after = retry_after ? atoi(retry_after) : 0;
+    int status = reply.status;
+    reply_free(&reply);
+    return status;
+}
+
+static void a_route_that_keeps_getting_stuck_is_refused_at_once(void **state)
+{
+    (void)state;
+    struct server server;
+    create(&server, 2, 20 * SKINK_S);
+    int fd = client_connect(server.fixture.port), number, retry_after;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ask(fd, &number, &retry_after), 503);
+        assert_int_equal(number, SKINK__HTTP_DEADLOCK);
+    }
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(ask(fd, &number, &retry_after), 503);
+        assert_int_equal(number, SKINK__HTTP_QUARANTINED);
+        assert_in_range(retry_after, 1, 20);
+        client_expect(fd, GET_HELLO, 200, "hello\n"); /* on the same connection, which stays open */
+    }
+    assert_int_equal(atomic_load(&server.entered), 2);
+    assert_int_equal(fixture_stats(&server.fixture).requests_refused, 50);
+    assert_int_equal(fixture_stats(&server.fixture).routes_quarantined, 1);
+    assert_int_equal(fixture_stats(&server.fixture).in_flight, 0);
+    close(fd);
+    destroy(&server);
+}
+
+static void requests_that_wait_already_do_not_get_stuck_one_by_one(void **state)
+{
+    (void)state;
+    enum { WAITING = 20 };
+    struct server server;
+    create(&server, 3, 20 * SKINK_S);
+    int gate_fd = client_connect(server.fixture.port), fds[WAITING], deadlocks = 0, quarantined = 0;
+    for (int i = 0; i < WAITING; i++) {
+        fds[i] = client_connect(server.fixture.port);
+        client_expect(fds[i], GET_HELLO, 200,
+                      "hello\n"); /* accepted: what it sends next is read in one go with the others */
+    }
+    client_send_text(gate_fd, "GET /gate HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(atomic_load(&server.gate_entered), 4000);
+    for (int i = 0; i < WAITING; i++)
+        client_send_text(fds[i], GET_BLOCK);
+    atomic_store(&server.gate_opened, true);
+    for (int i = 0; i < WAITING; i++) {
+        struct reply reply;
+        client_read(fds[i], &reply, false);
+        assert_int_equal(reply.status, 503);
+        deadlocks += strstr(reply.body, "\"number\":1002,") != NULL;
+        quarantined += strstr(reply.body, "\"number\":1008,") != NULL;
+        reply_free(&reply);
+        close(fds[i]);
+    }
+    assert_int_equal(deadlocks, 3);
+    assert_int_equal(quarantined, WAITING - 3);
+    assert_int_equal(atomic_load(&server.entered), 3);
+    close(gate_fd);
+    destroy(&server);
+}
+
+static void a_route_that_is_well_again_is_open_again(void **state)
+{
+    (void)state;
+    struct server server;
+    create(&server, 1, 300 * SKINK_MS);
+    int fd = client_connect(server.fixture.port), number, retry_after;
+    assert_int_equal(ask(fd, &number, &retry_after), 503);
+    assert_int_equal(ask(fd, &number, &retry_after), 503);
+    assert_int_equal(number, SKINK__HTTP_QUARANTINED);
+    assert_int_equal(retry_after, 1);
+    let_all_go(&server);
+    uint64_t deadline_ns = test_now_ns() + test_ms(4000);
+    while (ask(fd, &number, &retry_after) != 200)
+        assert_true(test_now_ns() < deadline_ns);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(ask(fd, &number, &retry_after), 200);
+    assert_int_equal(fixture_stats(&server.fixture).routes_quarantined, 0);
+    assert_int_equal(recovery_stats(&server).deadlocks, 1);
+    close(fd);
+    destroy(&server);
+}
+
+/* Goal: however long it goes on, endless sticks leave no more threads than one above the strikes; and when they come
+ * back, the route is tried again. */
+static void endless_sticks_are_not_tried_for_ever(void **state)
+{
+    (void)state;
+    struct server server;
+    create(&server, 2, 100 * SKINK_MS);
+    int fd = client_connect(server.fixture.port), number, retry_after;
+    uint64_t until_ns = test_now_ns() + test_ms(1500);
+    while (test_now_ns() < until_ns)
+        assert_int_equal(ask(fd, &number, &retry_after), 503);
+    assert_int_equal(recovery_stats(&server).strays, 3);
+    assert_int_equal(recovery_stats(&server).deadlocks, 3);
+    let_all_go(&server);
+    uint64_t deadline_ns = test_now_ns() + test_ms(4000);
+    while (ask(fd, &number, &retry_after) != 200)
+        assert_true(test_now_ns() < deadline_ns);
+    close(fd);
+    destroy(&server);
+}
+
+static void more_strikes_than_can_be_remembered_are_refused(void **state)
+{
+    (void)state;
+    skink_scheduler *scheduler;
+    skink_http_server *server;
+    assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.quarantine_strikes = 33;
+    assert_int_equal(skink_http_server_create(scheduler, &options, &server), -EINVAL);
+    skink_scheduler_destroy(scheduler);
+}
+
+static const struct test_case cases[] = {
+    CASE(three_strikes_within_the_window_and_no_fewer),
+    CASE(without_a_number_of_strikes_there_is_no_quarantine),
+    CASE(any_number_of_strikes_up_to_the_limit_works),
+    CASE(after_the_period_one_is_tried_and_frees_the_route),
+    CASE(a_trial_that_gets_stuck_is_another_period),
+    CASE(a_trial_that_says_nothing_for_a_period_is_followed_by_another),
+    CASE(a_trial_that_was_not_started_leaves_its_place_to_the_next),
+    CASE(an_hour_of_sticks_costs_three_and_one_every_30_s),
+    CASE(an_hour_of_endless_sticks_leaves_four_threads),
+    CASE(a_client_is_told_when_to_come_again),
+    CASE(a_route_that_keeps_getting_stuck_is_refused_at_once),
+    CASE(requests_that_wait_already_do_not_get_stuck_one_by_one),
+    CASE(a_route_that_is_well_again_is_open_again),
+    CASE(endless_sticks_are_not_tried_for_ever),
+    CASE(more_strikes_than_can_be_remembered_are_refused),
+};
+
+TEST_MAIN(cases, NULL, NULL)
