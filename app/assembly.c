@@ -84,6 +84,8 @@ static int create_http(struct assembly *a)
     options.quarantine_strikes = (uint32_t)number(a, CONFIG_QUARANTINE_STRIKES);
     options.quarantine_window_ns = number(a, CONFIG_QUARANTINE_WINDOW);
     options.quarantine_period_ns = number(a, CONFIG_QUARANTINE_PERIOD);
+    options.max_requests = (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_REQUESTS);
+    options.max_queue = (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_QUEUE);
     return skink_http_server_create(a->scheduler, &options, &a->http);
 }
 
@@ -138,6 +140,9 @@ static enum exit_status configure_routes(struct assembly *a)
         const struct config_value *values = a->config->routes[i].values;
         const struct config_value *path = &values[CONFIG_ROUTE_PATH];
         int error = skink_http_route_set_timeout(a->http, path->text, values[CONFIG_ROUTE_DEADLOCK_TIMEOUT].number);
+        if (!error)
+            error = skink_http_route_set_limits(a->http, path->text, (uint32_t)values[CONFIG_ROUTE_MAX_REQUESTS].number,
+                                                (uint32_t)values[CONFIG_ROUTE_MAX_QUEUE].number);
         if (error == -ENOENT)
             report_unknown_route(a, path, &problems);
         else if (error)

@@ -264,7 +264,7 @@ void skink__value_describe(const struct config_key *key, char text[COMPLAINT_BYT
         break;
     case CONFIG_COUNT:
         snprintf(text, COMPLAINT_BYTES, "a whole number from %s to %s, such as %s", key->least, key->most,
-                 key->fallback);
+                 key->fallback ? key->fallback : "100");
         break;
     case CONFIG_ADDRESS:
         snprintf(text, COMPLAINT_BYTES, "an address such as %s, \"[::1]:8080\", :8080 or unix:/run/skinkd.sock",

@@ -7,6 +7,7 @@
 const struct config_section skink__config_sections[CONFIG_SECTION_COUNT] = {
     { "loop", "The loop thread and its tasks." },
     { "http", "The HTTP server." },
+    { "concurrency", "How many requests are worked on at once." },
     { "stats", "Metrics and health, served by a thread of their own." },
     { "recovery", "What happens when a task is stuck." },
     { "quarantine", "What happens to a route whose requests keep getting stuck." },
@@ -95,6 +96,26 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .most = "1000000",
         .sentence = "Open connections past which a new one is answered with 503 and closed.",
     },
+    [CONFIG_CONCURRENCY_MAX_REQUESTS] = {
+        .name = "concurrency.max_requests",
+        .environment = "SKINK_CONCURRENCY_MAX_REQUESTS",
+        .type = CONFIG_COUNT,
+        .fallback = "0",
+        .least = "0",
+        .most = "16777216",
+        .sentence = "Requests that are worked on at once; 0 is as many as come. One that is declared stuck does not count "
+                    "any more.",
+    },
+    [CONFIG_CONCURRENCY_MAX_QUEUE] = {
+        .name = "concurrency.max_queue",
+        .environment = "SKINK_CONCURRENCY_MAX_QUEUE",
+        .type = CONFIG_COUNT,
+        .fallback = "1000",
+        .least = "0",
+        .most = "16777216",
+        .sentence = "Requests past `concurrency.max_requests` that wait, in order of arrival; one more is answered with "
+                    "429. One whose client leaves leaves the queue.",
+    },
     [CONFIG_STATS_LISTEN] = {
         .name = "stats.listen",
         .environment = "SKINK_STATS_LISTEN",
@@ -179,6 +200,22 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .least = "10ms",
         .most = "24h",
         .sentence = "Instead of `loop.deadlock_timeout`, for requests on this route.",
+    },
+    [CONFIG_ROUTE_MAX_REQUESTS] = {
+        .name = "max_requests",
+        .type = CONFIG_COUNT,
+        .least = "0",
+        .most = "16777216",
+        .sentence = "Requests on this route, all its methods together, that are worked on at once; 0, and nothing, is as "
+                    "many as `concurrency.max_requests` lets in. A request passes this limit first.",
+    },
+    [CONFIG_ROUTE_MAX_QUEUE] = {
+        .name = "max_queue",
+        .type = CONFIG_COUNT,
+        .least = "0",
+        .most = "16777216",
+        .sentence = "Requests past this route's `max_requests` that wait; one more is answered with 429. Without it none "
+                    "waits.",
     },
 };
 

@@ -34,6 +34,8 @@ enum config_id {
     CONFIG_HTTP_HEADER_TIMEOUT,
     CONFIG_HTTP_IDLE_TIMEOUT,
     CONFIG_HTTP_MAX_CONNECTIONS,
+    CONFIG_CONCURRENCY_MAX_REQUESTS,
+    CONFIG_CONCURRENCY_MAX_QUEUE,
     CONFIG_STATS_LISTEN,
     CONFIG_RECOVERY_LATE_WINDOW,
     CONFIG_RECOVERY_STANDBY_THREADS,
@@ -45,7 +47,13 @@ enum config_id {
 };
 
 /* Keys of one element of the list `routes`. */
-enum config_route_id { CONFIG_ROUTE_PATH, CONFIG_ROUTE_DEADLOCK_TIMEOUT, CONFIG_ROUTE_ID_COUNT };
+enum config_route_id {
+    CONFIG_ROUTE_PATH,
+    CONFIG_ROUTE_DEADLOCK_TIMEOUT,
+    CONFIG_ROUTE_MAX_REQUESTS,
+    CONFIG_ROUTE_MAX_QUEUE,
+    CONFIG_ROUTE_ID_COUNT
+};
 
 struct config_key {
     const char *name;        /* "loop.deadlock_timeout"; in a list's element without the list: "path"         */
@@ -65,7 +73,7 @@ struct config_section {
     const char *sentence;
 };
 
-#define CONFIG_SECTION_COUNT 5
+#define CONFIG_SECTION_COUNT 6
 #define CONFIG_LIST_NAME "routes" /* the one key that is a list; it can be set in the file only */
 
 extern const struct config_key skink__config_keys[CONFIG_ID_COUNT];

@@ -12,7 +12,7 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/runtime.h"
-#include "middleware/loop_middleware.h"
+#include "middleware/admission.h"
 #include "middleware/response.h"
 #include "skink/clock.h"
 #include <errno.h>
@@ -268,6 +268,17 @@ static void answer_about_server(skink_request *request)
     (void)skink__answer(request, &answer);
 }
 
+/* The client sends no more. What is being worked on may still be wanted; what has only waited so far is not. */
+static void client_left(struct skink__connection *connection)
+{
+    skink_request *current = connection->current;
+    if (!current) return;
+    if (skink__admission_waits(current))
+        skink__connection_close(connection);
+    else
+        skink__request_client_left(current, false);
+}
+
 /* The request is complete: to its task with it. */
 static void dispatch(struct skink__connection *connection)
 {
@@ -288,12 +299,8 @@ static void dispatch(struct skink__connection *connection)
         answer_about_server(request);
         return;
     }
-    error = skink__loop_middleware_start(request);
-    if (error) {
-        skink__loop_middleware_refuse(request, error);
-    } else if (connection->eof || connection->left) {
-        skink__request_client_left(request, false);
-    }
+    skink__admission_enter(request);
+    if (connection->eof || connection->left) client_left(connection);
 }
 
 /* The client waits for leave to send its body. */
@@ -423,7 +430,7 @@ static void take(struct skink__connection *connection, const char *bytes, size_t
 static void on_end_of_input(struct skink__connection *connection)
 {
     connection->eof = true;
-    if (connection->current) skink__request_client_left(connection->current, false);
+    client_left(connection);
 }
 
 /* Take what came while lingering, and throw it away; false when it is too much. */
@@ -538,7 +545,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         read_some(connection);
     } else if (events & POLL_DISCONNECT && !connection->closing && !connection->left) {
         connection->left = true;
-        if (connection->current) skink__request_client_left(connection->current, false);
+        client_left(connection);
     }
     settle(connection);
 }

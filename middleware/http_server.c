@@ -9,6 +9,7 @@
 #include "loop/memory.h"
 #include "loop/options.h"
 #include "loop/runtime.h"
+#include "middleware/admission.h"
 #include "middleware/http_connection.h"
 #include "middleware/late_window.h"
 #include "middleware/listener.h"
@@ -113,6 +114,8 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
         .window_ns = or_default(given.quarantine_window_ns, 60 * SKINK_S),
         .period_ns = or_default(given.quarantine_period_ns, 30 * SKINK_S),
     };
+    atomic_init(&server->limit.max_requests, given.max_requests);
+    atomic_init(&server->limit.max_queue, given.max_queue);
     pthread_mutex_init(&server->admin, NULL);
     skink__routes_init(&server->routes);
     init_deadlines(server, &given);
@@ -126,6 +129,54 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     }
     server->server_line_length = strlen(server->server_line);
     *ret_server = server;
+    return 0;
+}
+
+/* --- limits of concurrency --- */
+
+static void set_limits(struct skink__limit *limit, uint32_t max_requests, uint32_t max_queue)
+{
+    atomic_store_explicit(&limit->max_requests, max_requests, memory_order_relaxed);
+    atomic_store_explicit(&limit->max_queue, max_queue, memory_order_relaxed);
+}
+
+static void deliver_review(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    (void)scheduler;
+    skink_http_server *server =
+        (skink_http_server *)((char *)message - offsetof(struct skink_http_server, review_message));
+    /* Before the look, so that who changes something after it posts again. */
+    atomic_store(&server->review_posted, false);
+    if (!closed) skink__admission_review(server);
+    skink__http_server_unref(server);
+}
+
+void skink__http_server_review_limits(skink_http_server *server)
+{
+    if (atomic_exchange(&server->review_posted, true)) return;
+    server->review_message.deliver = deliver_review;
+    skink__http_server_ref(server);
+    if (skink__scheduler_post(server->scheduler, &server->review_message)) return;
+    atomic_store(&server->review_posted, false);
+    skink__http_server_unref(server);
+}
+
+int skink_http_set_limits(skink_http_server *server, uint32_t max_requests, uint32_t max_queue)
+{
+    if (!server) return -EINVAL;
+    set_limits(&server->limit, max_requests, max_queue);
+    skink__http_server_review_limits(server);
+    return 0;
+}
+
+int skink_http_route_set_limits(skink_http_server *server, const char *pattern, uint32_t max_requests,
+                                uint32_t max_queue)
+{
+    if (!server || !pattern) return -EINVAL;
+    struct skink__limit *limit = skink__routes_limit(&server->routes, pattern);
+    if (!limit) return -ENOENT;
+    set_limits(limit, max_requests, max_queue);
+    skink__http_server_review_limits(server);
     return 0;
 }
 
@@ -144,6 +195,7 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
     err = atomic_load(&server->listened) ? -EBUSY
                                          : skink__routes_add(&server->routes, method, pattern, handler, arg, &route);
     if (!err) atomic_store_explicit(&route->deadlock_timeout_ns, given.deadlock_timeout_ns, memory_order_relaxed);
+    if (!err && given.max_requests) set_limits(route->limit, given.max_requests, given.max_queue);
     pthread_mutex_unlock(&server->admin);
     return err;
 }
@@ -283,7 +335,7 @@ static void cut(uv_loop_t *loop, void *arg)
 {
     (void)loop;
     skink_http_server *server = arg;
-    server->stopping = true;
+    server->stopping = server->cut = true;
     close_listeners(server);
     while (server->connections)
         skink__connection_cut(server->connections);

@@ -65,12 +65,15 @@ struct skink_http_server {
     _Atomic bool listened;
     pthread_mutex_t admin; /* route, use, listen, stop from outside; never taken in the runtime section */
 
+    struct skink__limit limit; /* of all requests together */
+
     struct skink__listener *listeners;     /* linked by next */
     struct skink__connection *connections; /* linked by next and previous */
     uint32_t connection_count;             /* without the refused ones */
     uint32_t refused_count;                /* refused ones that linger */
     bool ready;                            /* the timer is initialised */
     bool stopping;                         /* no keep-alive any more */
+    bool cut;                              /* being destroyed: nothing is started any more */
     uint64_t requests_begun;               /* the last request's index */
     _Atomic uint32_t stuck_requests;       /* declared stuck and not come back; a stray may end after the scheduler */
     uint64_t now_ns;                       /* read once for each event and each answer */
@@ -98,9 +101,15 @@ struct skink_http_server {
 
     struct skink__message stop_message; /* the inbox's while stop_posted */
     _Atomic bool stop_posted;
+    struct skink__message review_message; /* the inbox's while review_posted */
+    _Atomic bool review_posted;
 };
 
 skink_http_server *skink__http_server_ref(skink_http_server *server);
+
+/* Have the loop look at the queues anew, soon: a limit has changed, or there was more to do than one turn takes. Any
+ * thread. */
+void skink__http_server_review_limits(skink_http_server *server);
 
 /* Any thread; the last one frees. */
 void skink__http_server_unref(skink_http_server *server);

@@ -63,6 +63,7 @@ void skink__http_stats_read(const skink_http_server *server, struct skink__http_
         .requests_refused = get(&counters->requests_refused),
         .requests_malformed = get(&counters->requests_malformed),
         .has_quarantine = server->quarantine.strikes > 0,
+        .queue_full_since_ns = get(&server->limit.full_since_ns),
     };
     for_each(server, add_up, ret_stats);
 }
@@ -108,4 +109,43 @@ void skink__http_stats_codes(const skink_http_server *server,
 {
     struct each_code to = { each, arg };
     for_each(server, hand_codes, &to);
+}
+
+static void read_limit(const struct skink__limit *limit, const char *route, struct skink__http_limit_stats *ret_stats)
+{
+    *ret_stats = (struct skink__http_limit_stats){
+        .route = route,
+        .max_requests = atomic_load_explicit((_Atomic uint32_t *)&limit->max_requests, memory_order_relaxed),
+        .max_queue = atomic_load_explicit((_Atomic uint32_t *)&limit->max_queue, memory_order_relaxed),
+        .in_use = get(&limit->in_use),
+        .queued = get(&limit->queued),
+        .turned_away = get(&limit->turned_away),
+        .left = get(&limit->left),
+        .waits.sum_ns = get(&limit->sum_ns),
+    };
+    for (unsigned i = 0; i < SKINK__HTTP_BUCKETS; i++)
+        ret_stats->waits.buckets[i] = get(&limit->buckets[i]);
+}
+
+static bool was_used(const struct skink__http_limit_stats *stats)
+{
+    uint64_t waited = 0;
+    for (unsigned i = 0; i < SKINK__HTTP_BUCKETS; i++)
+        waited += stats->waits.buckets[i];
+    return stats->max_requests || stats->turned_away || stats->left || waited;
+}
+
+void skink__http_stats_limits(const skink_http_server *server,
+                              void (*each)(const struct skink__http_limit_stats *limit, void *arg), void *arg)
+{
+    struct skink__http_limit_stats stats;
+    read_limit(&server->limit, "(all)", &stats);
+    each(&stats, arg);
+    const struct skink__route *route =
+        atomic_load_explicit((_Atomic(struct skink__route *) *)&server->routes.first, memory_order_acquire);
+    for (; route; route = atomic_load_explicit((_Atomic(struct skink__route *) *)&route->next, memory_order_acquire)) {
+        if (!route->owns_limit) continue;
+        read_limit(route->limit, route->pattern, &stats);
+        if (was_used(&stats)) each(&stats, arg);
+    }
 }

@@ -17,6 +17,7 @@
 
 /* Upper bounds in nanoseconds, ascending; the last bucket is what is above the last bound. */
 extern const uint64_t skink__http_bucket_bounds_ns[SKINK__HTTP_BUCKETS - 1];
+unsigned skink__http_bucket_of(uint64_t duration_ns);
 
 /* Counts per bucket (not cumulative), and the sum. */
 struct skink__http_durations {
@@ -39,6 +40,7 @@ struct skink__http_stats {
     uint64_t requests_malformed;   /* refused by the parser                                                */
     uint64_t routes_quarantined;   /* routes in quarantine or on trial now                                 */
     bool has_quarantine;           /* there may be some */
+    uint64_t queue_full_since_ns;  /* of the server's own limit; 0: it is not full                         */
     struct skink__http_durations durations;
 };
 
@@ -63,6 +65,22 @@ struct skink__http_route_stats {
 /* Call each(route, arg) for every route, those without requests included, in the order they were added. */
 void skink__http_stats_routes(const skink_http_server *server,
                               void (*each)(const struct skink__http_route_stats *route, void *arg), void *arg);
+
+/* One limit of concurrency. */
+struct skink__http_limit_stats {
+    const char *route;     /* the pattern; "(all)" for the server's own */
+    uint64_t max_requests; /* 0: unlimited */
+    uint64_t max_queue;
+    uint64_t in_use; /* permits */
+    uint64_t queued;
+    uint64_t turned_away; /* 429 */
+    uint64_t left;        /* clients that left the queue, and others that got no permit out of it */
+    struct skink__http_durations waits;
+};
+
+/* Call each(limit, arg) for the server's own limit, and for each route's that was ever used to limit something. */
+void skink__http_stats_limits(const skink_http_server *server,
+                              void (*each)(const struct skink__http_limit_stats *limit, void *arg), void *arg);
 
 /* Call each(method, route, code, count, arg) for every route and status code counted at least once. */
 void skink__http_stats_codes(const skink_http_server *server,

@@ -3,6 +3,7 @@
 #include "middleware/loop_middleware.h"
 #include "loop/hooks.h"
 #include "loop/runtime.h"
+#include "middleware/admission.h"
 #include "middleware/late_window.h"
 #include "middleware/pipeline.h"
 #include "middleware/response.h"
@@ -58,7 +59,8 @@ void skink__loop_middleware_refuse(skink_request *request, int number)
         seconds = skink__quarantine_retry_after(&request->route->quarantine, &server->quarantine, skink_now());
     char line[sizeof "Retry-After: 4294967295\r\n"];
     snprintf(line, sizeof line, "Retry-After: %u\r\n", (unsigned)seconds);
-    skink__counter_add(&server->counters.requests_refused, 1);
+    /* Who is turned away is counted by its limit. */
+    if (number != SKINK__HTTP_QUEUE_FULL) skink__counter_add(&server->counters.requests_refused, 1);
     (void)skink__answer_error(request, number, line, number == SKINK__HTTP_STOPPING);
 }
 
@@ -69,6 +71,7 @@ static void let_go(skink_request *request, bool ran)
 {
     note_end(request, ran);
     request->task = NULL; /* it was only borrowed */
+    skink__admission_leave(request);
     skink__request_unref(request);
 }
 
@@ -113,6 +116,7 @@ static void run(void *arg)
 static void abandoned(void *arg, const char *incident_id)
 {
     note_strike(arg);
+    skink__admission_leave(arg); /* a thread is lost, not a permit */
     skink__late_window_open(arg, incident_id);
 }
 

@@ -203,6 +203,56 @@ static void write_quarantines(struct skink__prometheus *writer, const skink_http
     skink__http_stats_routes(server, write_quarantine, &family);
 }
 
+/* ---- limits of concurrency: one table, a series for each limit ---- */
+
+#define ROW(type, field, name, help)                                                                                   \
+    {                                                                                                                  \
+        type, COUNT, FIELD(struct skink__http_limit_stats, field), name, help                                          \
+    }
+static const struct row limit_rows[] = {
+    ROW(SKINK__GAUGE, in_use, "skink_permits_in_use", "Requests that were let in and have not ended or got stuck."),
+    ROW(SKINK__GAUGE, max_requests, "skink_permits_limit", "How many are let in at once; 0: as many as come."),
+    ROW(SKINK__GAUGE, queued, "skink_queue_length", "Requests that wait to be let in."),
+    ROW(SKINK__GAUGE, max_queue, "skink_queue_limit", "How many may wait."),
+    ROW(SKINK__COUNTER, turned_away, "skink_requests_rejected_total", "Requests answered 429, the queue being full."),
+    ROW(SKINK__COUNTER, left, "skink_queue_left_total", "Requests that left the queue without having been let in."),
+};
+#undef ROW
+
+struct limit_writer {
+    struct skink__prometheus *writer;
+    const struct row *row;
+};
+
+static void write_limit(const struct skink__http_limit_stats *limit, void *arg)
+{
+    const struct limit_writer *to = arg;
+    const struct skink__label labels[] = { { "route", limit->route }, { 0 } };
+    skink__prometheus_count(to->writer, labels, *(const uint64_t *)((const char *)limit + to->row->offset));
+}
+
+static void write_waits(const struct skink__http_limit_stats *limit, void *arg)
+{
+    const struct skink__label labels[] = { { "route", limit->route }, { 0 } };
+    skink__prometheus_histogram(arg, labels,
+                                &(struct skink__histogram){ .bounds_ns = skink__http_bucket_bounds_ns,
+                                                            .counts = limit->waits.buckets,
+                                                            .bucket_count = SKINK__HTTP_BUCKETS,
+                                                            .sum_ns = limit->waits.sum_ns });
+}
+
+static void write_limits(struct skink__prometheus *writer, const skink_http_server *server)
+{
+    for (size_t i = 0; i < sizeof limit_rows / sizeof *limit_rows; i++) {
+        struct limit_writer to = { writer, &limit_rows[i] };
+        skink__prometheus_family(writer, to.row->type, to.row->name, to.row->help);
+        skink__http_stats_limits(server, write_limit, &to);
+    }
+    skink__prometheus_family(writer, SKINK__HISTOGRAM, "skink_queue_seconds",
+                             "For how long requests that were let in out of the queue had waited.");
+    skink__http_stats_limits(server, write_waits, writer);
+}
+
 static void write_http(struct skink__prometheus *writer, const skink_http_server *server)
 {
     if (!server) return;
@@ -216,6 +266,7 @@ static void write_http(struct skink__prometheus *writer, const skink_http_server
                              "From a request's first byte to its answer being handed to the kernel.");
     skink__http_stats_routes(server, write_durations, writer);
     if (stats.has_quarantine) write_quarantines(writer, server);
+    write_limits(writer, server);
 }
 
 /* ---- the page ---- */

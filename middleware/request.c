@@ -194,6 +194,11 @@ uint64_t skink_request_index(const skink_request *request)
     return request->index;
 }
 
+uint64_t skink_request_queue_ns(const skink_request *request)
+{
+    return request->queue_ns;
+}
+
 const char *skink_request_header(const skink_request *request, const char *name)
 {
     return skink__http_message_header(&request->message, name);

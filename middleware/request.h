@@ -8,6 +8,7 @@
  */
 #ifndef SKINK_MIDDLEWARE_REQUEST_H
 #define SKINK_MIDDLEWARE_REQUEST_H
+#include "middleware/concurrency_limit.h"
 #include "middleware/deadline_list.h"
 #include "middleware/http_parser.h"
 #include "middleware/http_server.h"
@@ -21,11 +22,15 @@ enum skink__request_state {
     SKINK__REQUEST_TOLD      /* the client was told that it is stuck: dropped and counted */
 };
 
+/* Limits of concurrency, in the order in which a request passes them. */
+enum { SKINK__STAGE_ROUTE, SKINK__STAGE_SERVER, SKINK__STAGES };
+
 struct skink_request {
     /* Written before the task starts, only read by it. */
     skink_http_server *server; /* a reference */
     uint64_t index;
     uint64_t started_ns;
+    uint64_t queue_ns;          /* for how long it waited to be let in */
     struct skink__route *route; /* NULL: none matched */
     uint64_t allowed;           /* the methods of the path, when none matched */
     uint32_t path;              /* offsets into message.bytes */
@@ -42,6 +47,8 @@ struct skink_request {
     bool on_trial;                        /* admitted to find out whether its route is well again */
     bool stuck;                           /* was declared stuck once; counted in the server's stuck_requests */
     struct skink__deadline late;
+    struct skink__waiting waiting; /* for a permit */
+    unsigned stages_passed;        /* it holds the permits of these */
 
     /* Loop thread writes in the runtime section, the task reads; relaxed, it is a number on its own. */
     _Atomic int status;

@@ -9,6 +9,7 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/runtime.h"
+#include "middleware/admission.h"
 #include "middleware/characters.h"
 #include "middleware/error_body.h"
 #include "middleware/http_connection.h"
@@ -33,7 +34,7 @@ const uint64_t skink__http_bucket_bounds_ns[SKINK__HTTP_BUCKETS - 1] = {
     1 * SKINK_S,    2500 * SKINK_MS, 10 * SKINK_S,   30 * SKINK_S,
 };
 
-static unsigned bucket_of(uint64_t duration_ns)
+unsigned skink__http_bucket_of(uint64_t duration_ns)
 {
     unsigned i = 0;
     while (i < SKINK__HTTP_BUCKETS - 1 && duration_ns > skink__http_bucket_bounds_ns[i])
@@ -44,13 +45,14 @@ static unsigned bucket_of(uint64_t duration_ns)
 void skink__request_answered(skink_request *request, enum skink__request_state state, int status)
 {
     SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN);
+    skink__admission_forget(request); /* it may have waited until now */
     struct skink__route *route = request->route ? request->route : &request->server->routes.none;
     uint64_t now_ns = request->server->now_ns;
     uint64_t duration_ns = now_ns > request->started_ns ? now_ns - request->started_ns : 0;
     request->state = state;
     atomic_store_explicit(&request->status, status, memory_order_relaxed);
     skink__counter_add(&route->codes[status - SKINK__CODE_FIRST], 1);
-    skink__counter_add(&route->buckets[bucket_of(duration_ns)], 1);
+    skink__counter_add(&route->buckets[skink__http_bucket_of(duration_ns)], 1);
     skink__counter_add(&route->sum_ns, duration_ns);
     if (request->in_flight) skink__counter_add(&request->server->counters.in_flight, (uint64_t)-1);
     request->in_flight = false;

@@ -58,6 +58,7 @@ static void free_route(struct skink__route *route)
 {
     for (unsigned i = 0; i < route->param_count; i++)
         skink__free(route->param_names[i]);
+    if (route->owns_limit) skink__free(route->limit);
     skink__free(route->pattern);
     skink__free(route->name);
     skink__free(route);
@@ -172,6 +173,18 @@ static int place(struct skink__routes *routes, struct skink__route *route, struc
     return 0;
 }
 
+/* All methods of a pattern share one limit. */
+static bool give_limit(struct skink__route *route, const struct skink__route_node *node)
+{
+    if (node->routes) {
+        route->limit = node->routes->limit;
+        return true;
+    }
+    route->limit = skink__zalloc(sizeof *route->limit);
+    route->owns_limit = route->limit != NULL;
+    return route->owns_limit;
+}
+
 static bool pattern_is_printable(const char *pattern)
 {
     for (; *pattern; pattern++)
@@ -201,6 +214,7 @@ int skink__routes_add(struct skink__routes *routes, const char *method, const ch
     route->name = task_name(method, pattern);
     struct skink__route_node *node;
     int err = route->pattern && route->name ? place(routes, route, &node) : -ENOMEM;
+    if (!err && !give_limit(route, node)) err = -ENOMEM;
     if (err) {
         free_route(route);
         return err;
@@ -224,6 +238,14 @@ int skink__routes_set_timeout(struct skink__routes *routes, const char *pattern,
         err = 0;
     }
     return err;
+}
+
+struct skink__limit *skink__routes_limit(struct skink__routes *routes, const char *pattern)
+{
+    struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);
+    while (route && strcmp(route->pattern, pattern) != 0)
+        route = atomic_load_explicit(&route->next, memory_order_acquire);
+    return route ? route->limit : NULL;
 }
 
 /* --- matching --- */

@@ -7,6 +7,7 @@
  */
 #ifndef SKINK_MIDDLEWARE_ROUTES_H
 #define SKINK_MIDDLEWARE_ROUTES_H
+#include "middleware/concurrency_limit.h"
 #include "middleware/http_stats.h"
 #include "middleware/quarantine.h"
 #include "skink/middleware.h"
@@ -24,6 +25,8 @@ struct skink__route {
     char *pattern;
     char *name;                           /* "GET /users/{id}": the task's */
     _Atomic uint64_t deadlock_timeout_ns; /* any thread writes; read when a request is started */
+    struct skink__limit *limit;           /* shared by all methods of the pattern */
+    bool owns_limit;                      /* the first of them */
     skink_handler handler;
     void *arg;
     unsigned param_count;
@@ -53,6 +56,9 @@ int skink__routes_add(struct skink__routes *routes, const char *method, const ch
 
 /* All routes with this pattern; -ENOENT without one. */
 int skink__routes_set_timeout(struct skink__routes *routes, const char *pattern, uint64_t deadlock_timeout_ns);
+
+/* The limit of this pattern; NULL without such a route. */
+struct skink__limit *skink__routes_limit(struct skink__routes *routes, const char *pattern);
 
 struct skink__route_match {
     struct skink__route *route; /* NULL: none; then allowed says whether the path is known */

@@ -39,6 +39,8 @@ typedef struct skink_http_options {
     uint32_t quarantine_strikes;
     uint64_t quarantine_window_ns;
     uint64_t quarantine_period_ns;
+    uint32_t max_requests; /* at once; default 0: as many as come                                     */
+    uint32_t max_queue;    /* past max_requests, so many wait; default 0. One more is answered 429    */
 } skink_http_options;
 #define SKINK_HTTP_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
@@ -49,6 +51,8 @@ typedef struct skink_http_options {
 typedef struct skink_route_options {
     size_t size;                  /* set by SKINK_ROUTE_OPTIONS_INIT                          */
     uint64_t deadlock_timeout_ns; /* of each slice of a request on this route; at least 10 ms */
+    uint32_t max_requests;        /* as skink_http_route_set_limits(), for all methods of the pattern */
+    uint32_t max_queue;
 } skink_route_options;
 #define SKINK_ROUTE_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
@@ -82,6 +86,20 @@ SKINK_NODISCARD SKINK_API int skink_http_use(skink_http_server *server, skink_mi
 /* Change a route's deadlock timeout, wherever it was added. -ENOENT: no route has this pattern. */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_timeout(skink_http_server *server, const char *pattern,
                                                            uint64_t deadlock_timeout_ns) SKINK_ANY_THREAD;
+
+/*
+ * At most max_requests at once (0: as many as come), and at most max_queue that wait, in order of arrival; one more
+ * is answered 429 with Retry-After. Takes effect at once, while the server runs too: a larger limit lets in
+ * who waits, a smaller one ends nothing. A request that is declared stuck does not count any more, and one that waits
+ * leaves the queue when its client does. Always 0, but -EINVAL for NULL.
+ */
+SKINK_API int skink_http_set_limits(skink_http_server *server, uint32_t max_requests,
+                                    uint32_t max_queue) SKINK_ANY_THREAD;
+
+/* The same for the requests of one pattern, all its methods together, on top of the server's: a request passes the
+ * limit of its route first and then, after at most one more wait, the server's. -ENOENT: no route has this pattern. */
+SKINK_NODISCARD SKINK_API int skink_http_route_set_limits(skink_http_server *server, const char *pattern,
+                                                          uint32_t max_requests, uint32_t max_queue) SKINK_ANY_THREAD;
 
 /* The i-th route, from 0 in the order they were added; false past the last. The strings live as long as the server.
  * Before the first listen. */

@@ -34,6 +34,9 @@ SKINK_API const char *skink_request_route(const skink_request *request);
 /* 1, 2, 3, ... in order of arrival at this server. */
 SKINK_API uint64_t skink_request_index(const skink_request *request);
 
+/* For how long it waited for its turn before it was started, in nanoseconds; 0 when there was no queue. */
+SKINK_API uint64_t skink_request_queue_ns(const skink_request *request);
+
 /* First header of that name, in any case; NULL without one. The value has no blanks around it. */
 SKINK_API const char *skink_request_header(const skink_request *request, const char *name);
 
