@@ -47,20 +47,34 @@ bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *me
 bool skink__scheduler_is_held(const skink_scheduler *scheduler);
 bool skink__scheduler_is_stopping(const skink_scheduler *scheduler);
 
-/* A task of the middleware's, with what the public skink_spawn() does not offer. */
-struct skink__task_spec {
-    const char *name;             /* valid until the task has ended */
-    uint64_t deadlock_timeout_ns; /* 0: the watchdog's */
-    void (*fn)(void *arg);
+/* What a task works on, as reports show it. The texts are the task's: who keeps them copies them. */
+struct skink__task_label {
+    const char *method;  /* NULL: it works on no request */
+    const char *route;   /* what the host calls this kind of work; NULL like method */
+    uint64_t request_id; /* counts what comes in, from 1 */
+};
+
+/* What all tasks of one kind have in common; constant, and valid for ever. Each may be NULL: nobody cares. */
+struct skink__task_kind {
     /* In the runtime section of the fresh loop thread, right after a takeover, when this task's slice was declared
-     * stuck. The task still runs, on its stray. NULL: nobody cares. */
+     * stuck. The task still runs, on its stray. */
     void (*abandoned)(void *arg, const char *incident_id);
     /* In the runtime section, instead of the rest of fn, when the scheduler stops before the task has ended (or
-     * started): fn will never run further. Not called for a task that stays with a stray. NULL: nobody cares. */
+     * started): fn will never run further. Not called for a task that stays with a stray. */
     void (*dropped)(void *arg);
     /* On the stray's own thread, when it comes back after its scheduler has stopped: fn will never run further, and
-     * nothing of the scheduler may be touched, only memory be freed. NULL: nobody cares. */
+     * nothing of the scheduler may be touched, only memory be freed. */
     void (*lost)(void *arg);
+    /* On the watchdog, while it owns the scheduler and the task is stuck: read what is constant, and no more. */
+    void (*label)(const void *arg, struct skink__task_label *ret_label);
+};
+
+/* A task of the middleware's, with what the public skink_spawn() does not offer. */
+struct skink__task_spec {
+    const char *name;                    /* valid until the task has ended */
+    uint64_t deadlock_timeout_ns;        /* 0: the watchdog's */
+    const struct skink__task_kind *kind; /* NULL: nothing special */
+    void (*fn)(void *arg);
     void *arg;
     skink_token *token; /* NULL, or the token that a cancellation is to fire; the task takes a reference */
     /* *ret_task is no reference: valid in the runtime section until fn returns or dropped is called. A task without a

@@ -173,6 +173,13 @@ const char *skink__takeover_task_name(skink_scheduler *scheduler)
     return scheduler->thread->current->name;
 }
 
+void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_label *ret_label)
+{
+    const skink_task *task = scheduler->thread->current;
+    *ret_label = (struct skink__task_label){ 0 };
+    if (task->kind->label) task->kind->label(task->arg, ret_label);
+}
+
 void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh, const char *incident_id, bool hold)
 {
     struct skink__thread *stray = scheduler->thread;

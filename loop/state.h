@@ -98,10 +98,8 @@ struct skink_task {
 
     skink_scheduler *scheduler; /* constant for the life of the pool's chunk */
     const char *name;
-    void (*abandoned)(void *arg, const char *incident_id);
-    void (*dropped)(void *arg);
-    void (*lost)(void *arg);
-    _Atomic int cancel_reason; /* 0, or the errno its awaits return; runtime writes */
+    const struct skink__task_kind *kind; /* never NULL once it was spawned */
+    _Atomic int cancel_reason;           /* 0, or the errno its awaits return; runtime writes */
     _Atomic bool cancel_posted;
     bool pins_scheduler; /* has handles, and so a reference on the scheduler's memory */
 

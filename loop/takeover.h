@@ -19,7 +19,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct skink__thread; /* one OS thread that is, was, or may become a loop thread; reference-counted */
+struct skink__task_label; /* loop/runtime.h */
+struct skink__thread;     /* one OS thread that is, was, or may become a loop thread; reference-counted */
 
 /* A thread object for a thread that is to stand by. All memory that it will ever need is allocated here.
  * -ENOMEM. The caller owns one reference. Any thread. */
@@ -78,6 +79,9 @@ uint64_t skink__scheduler_shortest_timeout(const skink_scheduler *scheduler);
 
 /* For the winner of transition 3 only: name of the stuck task; valid until skink__takeover_begin(). */
 const char *skink__takeover_task_name(skink_scheduler *scheduler);
+
+/* The same for what that task works on; all zero if it is nothing in particular. */
+void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_label *ret_label);
 
 /*
  * For the winner of transition 3 only: makes `fresh` the scheduler's thread, with the next generation, and hands

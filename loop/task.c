@@ -11,11 +11,11 @@ enum { TIMEOUT_MIN_MS = 10 };
  * is posted from another thread again and again can stay in both processors' caches. */
 static void init_what_differs(skink_task *task, const struct skink__task_spec *spec)
 {
+    static const struct skink__task_kind plain = { 0 };
     const char *name = spec->name ? spec->name : "task";
+    const struct skink__task_kind *kind = spec->kind ? spec->kind : &plain;
     if (task->name != name) task->name = name;
-    if (task->abandoned != spec->abandoned) task->abandoned = spec->abandoned;
-    if (task->dropped != spec->dropped) task->dropped = spec->dropped;
-    if (task->lost != spec->lost) task->lost = spec->lost;
+    if (task->kind != kind) task->kind = kind;
     if (task->pins_scheduler) task->pins_scheduler = false;
     if (atomic_load_explicit(&task->waiting, memory_order_relaxed))
         atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
@@ -308,7 +308,7 @@ void skink__task_drop(skink_task *task)
         skink__count(&scheduler->tasks_suspended, -1);
     }
     if (task->heap_index != SKINK__NOT_IN_HEAP) skink__deadline_remove(&scheduler->deadlines, task);
-    if (task->dropped) task->dropped(task->arg);
+    if (task->kind->dropped) task->kind->dropped(task->arg);
     /* Its stack is not unwound and not used again: work on the thread pool may still write to it. It goes with the
      * scheduler's memory. */
     skink__task_end(task, true);
@@ -319,6 +319,6 @@ void skink__task_lose(skink_task *task)
     /* Several strays may do so at once, beside a loop thread of a new start. */
     atomic_fetch_add_explicit(&task->scheduler->tasks_lost, 1, memory_order_relaxed);
     skink__task_set_state(task, SKINK__TASK_ENDED);
-    if (task->lost) task->lost(task->arg);
+    if (task->kind->lost) task->kind->lost(task->arg);
     task_unref(task, false);
 }

@@ -137,19 +137,28 @@ static void lost(void *arg)
     skink__request_unref_lost(request);
 }
 
+/* On the watchdog: what was written before the task started. */
+static void label(const void *arg, struct skink__task_label *ret_label)
+{
+    const skink_request *request = arg;
+    ret_label->method = skink_request_method(request);
+    ret_label->route = request->route ? request->route->pattern : "";
+    ret_label->request_id = request->index;
+}
+
+static const struct skink__task_kind kind = {
+    .abandoned = abandoned, .dropped = dropped, .lost = lost, .label = label
+};
+
 int skink__loop_middleware_start(skink_request *request)
 {
     skink_http_server *server = request->server;
     struct skink__route *route = request->route;
     if (skink__scheduler_is_held(server->scheduler)) return SKINK__HTTP_HELD;
     if (!is_admitted(request)) return SKINK__HTTP_QUARANTINED;
-    struct skink__task_spec spec = { .name = route ? route->name : "(no route)",
-                                     .fn = run,
-                                     .abandoned = abandoned,
-                                     .dropped = dropped,
-                                     .lost = lost,
-                                     .arg = request,
-                                     .borrow = true };
+    struct skink__task_spec spec = {
+        .name = route ? route->name : "(no route)", .kind = &kind, .fn = run, .arg = request, .borrow = true
+    };
     if (route) spec.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
     int err = skink__runtime_spawn(server->scheduler, &spec, &request->task);
     if (err) {

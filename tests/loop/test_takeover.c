@@ -87,7 +87,8 @@ static void note_abandoned(void *arg, const char *incident_id)
 static void spawn_in_runtime(struct uv_loop_s *loop, void *arg)
 {
     struct stuck *s = arg;
-    struct skink__task_spec spec = { .name = "stuck", .fn = get_stuck, .abandoned = note_abandoned, .arg = s };
+    static const struct skink__task_kind kind = { .abandoned = note_abandoned };
+    struct skink__task_spec spec = { .name = "stuck", .kind = &kind, .fn = get_stuck, .arg = s };
     (void)loop;
     assert_int_equal(skink__runtime_spawn(s->f->scheduler, &spec, NULL), 0);
 }
