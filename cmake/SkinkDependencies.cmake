@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 #
-# libuv, elfutils (names for the addresses in stacks) and threads, which every user of the library needs too, and the HTTP
-# parser, which stays inside.
+# libuv, elfutils (names for the addresses in stacks), jansson (JSON) and threads, which every user of the library needs
+# too, and the HTTP parser, which stays inside.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(SKINK_UV REQUIRED IMPORTED_TARGET libuv>=1.42)
 pkg_check_modules(SKINK_DW REQUIRED IMPORTED_TARGET libdw>=0.170)
+pkg_check_modules(SKINK_JANSSON REQUIRED IMPORTED_TARGET jansson>=2.8)
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 

@@ -5,6 +5,7 @@
  * Nothing here allocates, waits, or takes a lock that a stuck task may hold: all that is needed was made before.
  */
 #include "loop/hooks.h"
+#include "loop/runtime.h"
 #include "recovery/state.h"
 #include <sched.h>
 #include <stdio.h>
@@ -21,32 +22,55 @@ static uint64_t wall_clock_ns(void)
     return (uint64_t)now.tv_sec * SKINK_S + (uint64_t)now.tv_nsec;
 }
 
+static void copy_text(char *ret_text, size_t text_bytes, const char *from)
+{
+    size_t length = strnlen(from, text_bytes - 1);
+    memcpy(ret_text, from, length);
+    ret_text[length] = '\0';
+}
+#define COPY_TEXT(to, from) copy_text((to), sizeof(to), (from))
+
 /* What must be known before the scheduler is handed on: while it is ours, since transition 3 is won, the task cannot end,
  * and its name with it. */
-static void identify(skink_recovery *recovery, struct skink__watch *watch, struct skink__report *report)
+static void identify(skink_recovery *recovery, struct skink__watch *watch)
 {
     struct skink__subject *stuck = watch->subject;
-    const char *task = skink__takeover_task_name(watch->scheduler);
-    size_t length = strnlen(task, sizeof report->task - 1);
-    memcpy(report->task, task, length);
-    report->task[length] = '\0';
-    report->incident.number = skink__incident_next_number();
+    struct skink__incident *incident = &recovery->declared;
+    *incident = (struct skink__incident){ 0 };
+    COPY_TEXT(incident->task, skink__takeover_task_name(watch->scheduler));
+    struct skink__task_label label;
+    skink__takeover_task_label(watch->scheduler, &label);
+    incident->is_request = label.method != NULL;
+    if (label.method) COPY_TEXT(incident->method, label.method);
+    if (label.route) COPY_TEXT(incident->route, label.route);
+    incident->facts.request_id = label.request_id;
+    stuck->incident_number = incident->facts.number = skink__incident_next_number();
     snprintf(stuck->incident_id, sizeof stuck->incident_id, "%s-%llu", recovery->id_prefix,
-             (unsigned long long)report->incident.number);
+             (unsigned long long)incident->facts.number);
 }
 
 /* The rest; its strays are counted later. */
 static void describe(const struct skink__watch *watch, const struct skink__subject *stuck, skink_cause cause,
-                     struct skink__report *report)
+                     struct skink__incident *incident)
 {
-    skink_incident *incident = &report->incident;
-    memcpy(incident->id, stuck->incident_id, sizeof incident->id);
-    incident->time_unix_ns = wall_clock_ns();
-    incident->generation = skink__thread_generation(stuck->thread);
-    incident->slice_ns = stuck->clock.last.now_ns - stuck->clock.first_seen_ns;
-    incident->effective_ns = stuck->clock.effective_ns;
-    incident->cause = cause;
-    snprintf(report->scheduler, sizeof report->scheduler, "%s", skink__scheduler_name(watch->scheduler));
+    skink_incident *facts = &incident->facts;
+    memcpy(facts->id, stuck->incident_id, sizeof facts->id);
+    facts->time_unix_ns = wall_clock_ns();
+    facts->generation = skink__thread_generation(stuck->thread);
+    facts->tid = stuck->probe.tid;
+    facts->slice_ns = stuck->clock.last.now_ns - stuck->clock.first_seen_ns;
+    facts->effective_ns = stuck->clock.effective_ns;
+    facts->cpu_ns = skink__slice_clock_cpu(&stuck->clock);
+    facts->run_delay_ns = skink__slice_clock_run_delay(&stuck->clock);
+    facts->cause = cause;
+    facts->state = incident->declared_state = stuck->clock.last.state;
+    facts->waits_on.descriptor = -1;
+    COPY_TEXT(incident->scheduler, skink__scheduler_name(watch->scheduler));
+    skink_scheduler_stats tasks = SKINK_SCHEDULER_STATS_INIT;
+    if (skink_scheduler_stats_read(watch->scheduler, &tasks)) return;
+    facts->tasks_living = tasks.tasks_living;
+    facts->tasks_ready = tasks.tasks_ready;
+    facts->tasks_suspended = tasks.tasks_suspended;
 }
 
 /* Wake the standby as the scheduler's next loop thread. Its record goes to the watch. */
@@ -83,6 +107,19 @@ static void account(skink_recovery *recovery, struct skink__watch *watch, struct
     }
 }
 
+/* Into the store, from where the helper thread takes it. */
+static void tell(skink_recovery *recovery, bool hold)
+{
+    struct skink__incident *incident = &recovery->declared;
+    incident->facts.held = hold;
+    incident->facts.strays = recovery->stray_count;
+    skink__incidents_add(&recovery->incidents, incident);
+    struct skink__report *report = skink__report_next(recovery, SKINK__REPORT_DEADLOCK);
+    if (!report) return;
+    report->incident_number = incident->facts.number;
+    skink__report_submit(recovery);
+}
+
 /* Nothing happens when the slice has moved on, or nobody is there to take over. Allocates nothing, waits for nothing. */
 void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause)
 {
@@ -99,18 +136,12 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
     uint64_t declared_ns = stuck->abandoned_ns = skink_now();
     skink__barrier(recovery); /* what the task wrote before it got stuck: nothing else publishes it */
     bool hold = recovery->stray_count >= recovery->max_strays;
-    struct skink__report unheard; /* when the ring is full */
-    struct skink__report *report = skink__report_next(recovery, SKINK__REPORT_DEADLOCK);
-    bool heard = report != NULL;
-    if (!heard) report = &unheard;
-    identify(recovery, watch, report);
+    identify(recovery, watch);
     hand_over(recovery, watch, standby, declared_ns, hold);
-    describe(watch, stuck, cause, report); /* the loop does not wait for this */
+    describe(watch, stuck, cause, &recovery->declared); /* the loop does not wait for this */
     account(recovery, watch, stuck, hold);
 
     recovery->stats.deadlocks++;
     recovery->stats.deadlocks_starved += cause == SKINK_CAUSE_STARVED;
-    report->incident.held = hold;
-    report->incident.strays = recovery->stray_count;
-    if (heard) skink__report_submit(recovery);
+    tell(recovery, hold);
 }

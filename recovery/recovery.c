@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,18 +30,22 @@ const uint64_t skink_recovery_bucket_bounds_ns[SKINK_RECOVERY_BUCKETS - 1] = {
 /* ---- identity of incidents: of the process, for there may be many recoveries in it ---- */
 
 static _Atomic uint64_t incident_count;
-static _Atomic uint64_t process_epoch_s;
+static _Atomic uint64_t the_process_mark;
 
 uint64_t skink__incident_next_number(void)
 {
     return atomic_fetch_add_explicit(&incident_count, 1, memory_order_relaxed) + 1;
 }
 
-static uint64_t epoch_s(void)
+/* The second in which the process made its first recovery, and 16 random bits, since a service manager starts several
+ * in one second. */
+static uint64_t process_mark(void)
 {
     uint64_t none = 0;
-    atomic_compare_exchange_strong(&process_epoch_s, &none, (uint64_t)time(NULL));
-    return atomic_load(&process_epoch_s);
+    uint16_t random = 0;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0) random = (uint16_t)getpid();
+    atomic_compare_exchange_strong(&the_process_mark, &none, (uint64_t)time(NULL) << 16 | random);
+    return atomic_load(&the_process_mark);
 }
 
 /* ---- create and destroy ---- */
@@ -101,10 +106,12 @@ int skink_recovery_create(const skink_recovery_options *options, skink_recovery 
     pthread_mutex_init(&recovery->mutex, NULL);
     pthread_cond_init(&recovery->standby_changed, NULL);
     pthread_cond_init(&recovery->reports.changed, NULL);
-    snprintf(recovery->id_prefix, sizeof recovery->id_prefix, "%llx", (unsigned long long)epoch_s());
+    snprintf(recovery->id_prefix, sizeof recovery->id_prefix, "%llx", (unsigned long long)process_mark());
     recovery->barrier_command = choose_barrier();
 
-    int err = read_options(recovery, options);
+    int err = skink__incidents_init(&recovery->incidents);
+    if (err) goto fail;
+    err = read_options(recovery, options);
     if (err) goto fail;
     recovery->wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     err = recovery->wakeup_fd < 0 ? -errno : 0;
@@ -125,6 +132,7 @@ bool skink__recovery_unref(skink_recovery *recovery)
 
 void skink__recovery_free(skink_recovery *recovery)
 {
+    skink__incidents_fini(&recovery->incidents);
     pthread_cond_destroy(&recovery->reports.changed);
     pthread_cond_destroy(&recovery->standby_changed);
     pthread_mutex_destroy(&recovery->mutex);

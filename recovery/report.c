@@ -34,46 +34,19 @@ void skink__report_submit(skink_recovery *recovery)
 
 /* ---- on the helper thread ---- */
 
-/* A task's name is the host's: keep one line one line. */
-static void quote(const char *text, char *ret_quoted, size_t quoted_bytes)
-{
-    size_t used = 0;
-    for (; *text && used + 3 < quoted_bytes; text++) {
-        if (*text == '"' || *text == '\\') ret_quoted[used++] = '\\';
-        ret_quoted[used++] = (unsigned char)*text < ' ' ? '?' : *text;
-    }
-    ret_quoted[used] = '\0';
-}
-
 static unsigned long long ms(uint64_t ns)
 {
     return (unsigned long long)(ns / SKINK_MS);
 }
 
-static void log_deadlock(const skink_incident *incident)
-{
-    char task[2 * sizeof((struct skink__report *)0)->task];
-    quote(incident->task, task, sizeof task);
-    skink__log(SKINK_LOG_WARNING,
-               "event=deadlock id=%s scheduler=%s generation=%llu task=\"%s\" slice_ms=%llu effective_ms=%llu cause=%s "
-               "action=%s strays=%u",
-               incident->id, incident->scheduler, (unsigned long long)incident->generation, task,
-               ms(incident->slice_ns), ms(incident->effective_ns),
-               incident->cause == SKINK_CAUSE_STARVED ? "starved" : "unknown", incident->held ? "hold" : "takeover",
-               (unsigned)incident->strays);
-}
-
-static void deliver(const skink_recovery *recovery, struct skink__report *report)
+/* False: it could not be told. */
+static bool deliver(skink_recovery *recovery, struct skink__report *report)
 {
     switch (report->kind) {
     case SKINK__REPORT_DEADLOCK:
-        report->incident.scheduler = report->scheduler;
-        report->incident.task = report->task;
-        log_deadlock(&report->incident);
-        if (recovery->incident) recovery->incident(&report->incident, recovery->arg);
-        break;
+        return skink__incident_report(recovery, report->incident_number);
     case SKINK__REPORT_STRAY_RETURNED:
-        skink__log(SKINK_LOG_INFO, "event=stray_returned id=%s after_ms=%llu", report->incident.id,
+        skink__log(SKINK_LOG_INFO, "event=stray_returned id=%s after_ms=%llu", report->incident_id,
                    ms(report->time_ns));
         break;
     case SKINK__REPORT_HOLD_ENDED:
@@ -93,6 +66,7 @@ static void deliver(const skink_recovery *recovery, struct skink__report *report
         skink__log(SKINK_LOG_WARNING, "event=standby_back");
         break;
     }
+    return true;
 }
 
 static void deliver_all(skink_recovery *recovery)
@@ -103,8 +77,9 @@ static void deliver_all(skink_recovery *recovery)
         reports->first = (reports->first + 1) % SKINK__REPORTS_MAX;
         reports->count--;
         pthread_mutex_unlock(&recovery->mutex);
-        deliver(recovery, &report);
+        bool told = deliver(recovery, &report);
         pthread_mutex_lock(&recovery->mutex);
+        reports->lost += !told;
     }
     if (reports->lost > 0) {
         uint64_t lost = reports->lost;

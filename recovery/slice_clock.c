@@ -29,11 +29,21 @@ void skink__slice_clock_reset(struct skink__slice_clock *clock)
     *clock = (struct skink__slice_clock){ 0 };
 }
 
+/* The counters that a report is to tell the growth of. */
+static void note_first(struct skink__slice_clock *clock, const struct skink__reading *reading)
+{
+    if (!clock->has_first_cpu) clock->first_cpu_ns = reading->cpu_ns;
+    if (!clock->has_first_run_delay) clock->first_run_delay_ns = reading->run_delay_ns;
+    clock->has_first_cpu |= reading->has_cpu;
+    clock->has_first_run_delay |= reading->has_run_delay;
+}
+
 void skink__slice_clock_start(struct skink__slice_clock *clock, uint64_t slice, const struct skink__reading *reading)
 {
     *clock = (struct skink__slice_clock){
         .slice = slice, .first_seen_ns = reading->now_ns, .last = *reading, .running = true
     };
+    note_first(clock, reading);
 }
 
 static bool is_stopped(char state)
@@ -68,6 +78,7 @@ struct skink__interval skink__slice_clock_advance(struct skink__slice_clock *clo
     clock->effective_ns += interval.counted_ns;
     clock->wall_ns += span_ns;
     clock->runtime_ns = in_runtime ? clock->runtime_ns + interval.counted_ns : 0;
+    note_first(clock, reading);
     clock->last = *reading;
     return interval;
 }
@@ -85,6 +96,17 @@ bool skink__slice_clock_is_due(const struct skink__slice_clock *clock, uint64_t 
 bool skink__slice_clock_is_at_ceiling(const struct skink__slice_clock *clock, uint64_t timeout_ns, uint32_t factor)
 {
     return clock->wall_ns / factor >= timeout_ns; /* a product could overflow */
+}
+
+uint64_t skink__slice_clock_cpu(const struct skink__slice_clock *clock)
+{
+    return clock->has_first_cpu && clock->last.has_cpu ? since(clock->last.cpu_ns, clock->first_cpu_ns) : 0;
+}
+
+uint64_t skink__slice_clock_run_delay(const struct skink__slice_clock *clock)
+{
+    if (!clock->has_first_run_delay || !clock->last.has_run_delay) return 0;
+    return since(clock->last.run_delay_ns, clock->first_run_delay_ns);
 }
 
 uint64_t skink__slice_clock_period(uint64_t timeout_ns)

@@ -38,6 +38,12 @@ struct skink__slice_clock {
     uint64_t runtime_ns;    /* what counted since it was last seen in host code */
     struct skink__reading last;
     bool running; /* some slice is being timed */
+
+    /* For reports: the counters at the first sighting, and at the first one that read the run delay as well. */
+    uint64_t first_cpu_ns;
+    uint64_t first_run_delay_ns;
+    bool has_first_cpu;
+    bool has_first_run_delay;
 };
 
 /* Forget the slice; the next sighting is a first one. */
@@ -56,6 +62,10 @@ uint64_t skink__slice_clock_remaining(const struct skink__slice_clock *clock, ui
 /* The slice has had its timeout, or as much wall time as starvation is granted. */
 bool skink__slice_clock_is_due(const struct skink__slice_clock *clock, uint64_t timeout_ns);
 bool skink__slice_clock_is_at_ceiling(const struct skink__slice_clock *clock, uint64_t timeout_ns, uint32_t factor);
+
+/* What the thread has used in the slice, and what it waited for a processor since the second sighting; 0 if unknown. */
+uint64_t skink__slice_clock_cpu(const struct skink__slice_clock *clock);
+uint64_t skink__slice_clock_run_delay(const struct skink__slice_clock *clock);
 
 /* How often to look at slices with this timeout. */
 uint64_t skink__slice_clock_period(uint64_t timeout_ns);

@@ -15,6 +15,7 @@
 #ifndef SKINK_RECOVERY_STATE_H
 #define SKINK_RECOVERY_STATE_H
 #include "loop/takeover.h"
+#include "recovery/incidents.h"
 #include "recovery/slice_clock.h"
 #include "recovery/thread_probe.h"
 #include "skink/recovery.h"
@@ -48,6 +49,7 @@ struct skink__subject {
     skink_recovery *recovery;   /* reference: a stray may outlive skink_recovery_destroy() */
     struct skink__watch *watch; /* HELD: whose `held` it is */
     uint64_t abandoned_ns;
+    uint64_t incident_number;
     char incident_id[SKINK_INCIDENT_ID_BYTES];
     struct skink__subject *next; /* skink_recovery.strays */
     struct skink__subject *previous;
@@ -132,9 +134,9 @@ enum skink__report_kind {
 /* With room for the strings: what they were copied from may be gone when it is delivered. */
 struct skink__report {
     enum skink__report_kind kind;
-    skink_incident incident; /* DEADLOCK; of STRAY_RETURNED the id */
+    uint64_t incident_number; /* DEADLOCK: the incident itself is in the store */
+    char incident_id[SKINK_INCIDENT_ID_BYTES];
     char scheduler[16];
-    char task[128];
     uint64_t time_ns; /* for how long; what, depends on the kind */
     int error;
 };
@@ -160,6 +162,11 @@ int skink__reports_start(skink_recovery *recovery);
 /* Deliver what there is, and end the helper thread; without the mutex. */
 void skink__reports_stop(skink_recovery *recovery);
 
+/* ---- incident_report.c, on the helper thread ---- */
+
+/* Find out the rest of an incident, complete it in the store, and tell the host. False: it is not there any more. */
+bool skink__incident_report(skink_recovery *recovery, uint64_t number);
+
 /* ---- the whole ---- */
 
 struct skink_recovery {
@@ -172,7 +179,7 @@ struct skink_recovery {
     uint32_t ceiling_factor; /* constant */
     uint64_t timeout_ns;
     uint64_t period_ns;  /* of the last tick */
-    char id_prefix[17];  /* constant: when this process first made a recovery, in hexadecimal seconds */
+    char id_prefix[20];  /* constant: when this process first made a recovery, and a random number, in hexadecimal */
     int barrier_command; /* constant: of membarrier(); 0: it does not work here */
     void (*incident)(const skink_incident *incident, void *arg); /* constant */
     void *arg;
@@ -195,7 +202,9 @@ struct skink_recovery {
     pthread_t watchdog;
     bool watchdog_running;
     struct skink__reports reports;
-    skink_recovery_stats stats; /* the plain counters of it */
+    struct skink__incidents incidents; /* guarded by its own mutex */
+    struct skink__incident declared;   /* the watchdog's, while it makes one */
+    skink_recovery_stats stats;        /* the plain counters of it */
     /* Written by standbys on their way into a takeover, without the mutex; relaxed. */
     _Atomic uint64_t recovery_count[SKINK_RECOVERY_BUCKETS];
     _Atomic uint64_t recovery_sum_ns;

@@ -25,9 +25,12 @@ static void unlink_stray(skink_recovery *recovery, struct skink__subject *subjec
 
 static void report_return(skink_recovery *recovery, const struct skink__subject *subject)
 {
+    /* A slice's length, from its first sighting on. */
+    skink__incidents_note_end(&recovery->incidents, subject->incident_number,
+                              skink_now() - subject->clock.first_seen_ns);
     struct skink__report *report = skink__report_next(recovery, SKINK__REPORT_STRAY_RETURNED);
     if (!report) return;
-    memcpy(report->incident.id, subject->incident_id, sizeof report->incident.id);
+    memcpy(report->incident_id, subject->incident_id, sizeof report->incident_id);
     report->time_ns = skink_now() - subject->abandoned_ns;
     skink__report_submit(recovery);
 }

@@ -10,6 +10,7 @@
 #define SKINK_RECOVERY_H
 #include "skink/annot.h"
 #include "skink/clock.h"
+#include "skink/incident.h"
 #include "skink/scheduler.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,31 +18,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef struct skink_recovery skink_recovery; /* opaque */
-
-/* Why a slice was declared stuck. */
-typedef enum skink_cause {
-    SKINK_CAUSE_UNKNOWN = 0, /* it ran or blocked for the whole timeout                                       */
-    SKINK_CAUSE_STARVED = 1  /* it got no processor until the ceiling; the machine is overloaded              */
-} skink_cause;
-
-#define SKINK_INCIDENT_ID_BYTES 32 /* room for an incident's id, with its terminating NUL */
-
-/* One declared deadlock, as it is handed to skink_recovery_options.incident. */
-typedef struct skink_incident {
-    char id[SKINK_INCIDENT_ID_BYTES]; /* unique for this process, and in all likelihood among restarts   */
-    uint64_t number;                  /* 1, 2, 3, ... in this process                                    */
-    uint64_t time_unix_ns;            /* wall clock at the declaration                                   */
-    uint64_t generation;              /* of the loop thread that was abandoned                           */
-    const char *scheduler;            /* the scheduler's name                                            */
-    const char *task;                 /* the task's name; a request's is its route, such as "GET /stick" */
-    uint64_t slice_ns;                /* for how long the slice had run, wall time                       */
-    uint64_t effective_ns;            /* what of that counted (docs/recovery.md, "Effective time")       */
-    skink_cause cause;
-    bool held;       /* declared at the stray limit: nothing else runs until a stray returns */
-    uint32_t strays; /* living strays after it                                              */
-} skink_incident;
 
 /* Zero in any field means its default; an unknown flag is -EINVAL. */
 typedef struct skink_recovery_options {

@@ -8,6 +8,7 @@
 #include "skink/future.h"
 #include "skink/hooks.h"
 #include "skink/http_server.h"
+#include "skink/incident.h"
 #include "skink/io.h"
 #include "skink/middleware.h"
 #include "skink/recovery.h"
