@@ -86,6 +86,8 @@ static int create_http(struct assembly *a)
     options.quarantine_period_ns = number(a, CONFIG_QUARANTINE_PERIOD);
     options.max_requests = (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_REQUESTS);
     options.max_queue = (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_QUEUE);
+    options.trusted_proxies = a->config->values[CONFIG_HTTP_TRUSTED_PROXIES].text;
+    options.server_header = a->config->values[CONFIG_HTTP_SERVER_HEADER].text;
     return skink_http_server_create(a->scheduler, &options, &a->http);
 }
 

@@ -6,6 +6,7 @@
  */
 #include "app/config.h"
 #include "app/allocate.h"
+#include "app/config_check.h"
 #include "app/config_file.h"
 #include "app/config_value.h"
 #include "app/config_yaml.h"
@@ -421,6 +422,7 @@ void skink__config_load(struct config *config, const struct config_sources *sour
     load_environment(&l, sources->environment);
     for (size_t i = 0; i < sources->setting_count; i++)
         load_setting(&l, sources->settings[i]);
+    skink__config_check(config, problems);
 }
 
 void skink__config_fini(struct config *config)

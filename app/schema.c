@@ -116,6 +116,23 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .sentence = "Requests past `concurrency.max_requests` that wait, in order of arrival; one more is answered with "
                     "429. One whose client leaves leaves the queue.",
     },
+    [CONFIG_HTTP_TRUSTED_PROXIES] = {
+        .name = "http.trusted_proxies",
+        .environment = "SKINK_HTTP_TRUSTED_PROXIES",
+        .type = CONFIG_TEXT,
+        .fallback = "",
+        .takes = "addresses and networks between commas, such as \"10.0.0.0/8, fd00::/8\", or nothing",
+        .sentence = "Whose `X-Forwarded-For` is believed when it says who the client is: addresses and networks between "
+                    "commas, and `unix` for clients of a unix socket. Nobody's by default.",
+    },
+    [CONFIG_HTTP_SERVER_HEADER] = {
+        .name = "http.server_header",
+        .environment = "SKINK_HTTP_SERVER_HEADER",
+        .type = CONFIG_TEXT,
+        .fallback = "skink",
+        .takes = "at most 128 ASCII characters, or nothing",
+        .sentence = "The `Server` header of every answer; an empty one switches it off.",
+    },
     [CONFIG_STATS_LISTEN] = {
         .name = "stats.listen",
         .environment = "SKINK_STATS_LISTEN",

@@ -35,10 +35,11 @@ static void make_answer(uv_timer_t *timer)
     struct tm tm;
     (void)timer;
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
-    answer_bytes = (size_t)snprintf(one, sizeof one,
-                                    "HTTP/1.1 200 OK\r\nDate: %s\r\nServer: skink\r\n"
-                                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 6\r\n\r\nhello\n",
-                                    date);
+    answer_bytes = (size_t)snprintf(
+        one, sizeof one,
+        "HTTP/1.1 200 OK\r\nDate: %s\r\nServer: skink\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\nX-Request-Id: 5f3a9c2e-12345\r\nContent-Length: 6\r\n\r\nhello\n",
+        date);
     for (size_t i = 0; i < ANSWERS_MAX; i++)
         memcpy(answer + i * answer_bytes, one, answer_bytes);
 }

@@ -21,6 +21,18 @@ int skink__http_error_status(int number)
     }
 }
 
+bool skink__http_error_exists(int number)
+{
+    switch (number) {
+#define X(number, name, status, message) case number:
+        SKINK__HTTP_ERRORS(X)
+#undef X
+        return true;
+    default:
+        return false;
+    }
+}
+
 const char *skink__http_error_message(int number)
 {
     switch (number) {
@@ -75,12 +87,12 @@ static size_t escape(char *out, const char *text)
 }
 
 size_t skink__error_body(char body[SKINK__ERROR_BODY_BYTES], int status, int number, const char *message,
-                         uint64_t request_index, const char *incident)
+                         const char *request_id, const char *incident)
 {
     char *at = body;
     at += sprintf(at, "{\"status\":%d,\"error\":true,\"number\":%d,\"message\":\"", status, number);
     at += escape(at, message);
-    at += sprintf(at, "\",\"request\":\"%llu\"", (unsigned long long)request_index);
+    at += sprintf(at, "\",\"request\":\"%.128s\"", request_id);
     if (incident) at += sprintf(at, ",\"incident\":\"%.31s\"", incident); /* ours: letters, digits and dashes */
     at += sprintf(at, "}\n");
     return (size_t)(at - body);

@@ -8,6 +8,8 @@
 #ifndef SKINK_MIDDLEWARE_ERROR_NUMBERS_H
 #define SKINK_MIDDLEWARE_ERROR_NUMBERS_H
 
+#include <stdbool.h>
+
 /* number, name, status, message */
 #define SKINK__HTTP_ERRORS(X)                                                                                          \
     X(1001, NO_ANSWER, 500, "the handler returned without an answer")                                                  \
@@ -41,6 +43,7 @@
     X(1120, METHOD_NOT_IMPLEMENTED, 501, "this method is not implemented")                                             \
     X(1121, CODING_NOT_IMPLEMENTED, 501, "this transfer coding is not implemented")                                    \
     X(1122, VERSION_NOT_SUPPORTED, 505, "only HTTP/1.0 and HTTP/1.1 are supported")                                    \
+    X(1123, BAD_FORM, 400, "malformed form")                                                                           \
     X(1201, NOT_FOUND, 404, "no such path")                                                                            \
     X(1202, METHOD_NOT_ALLOWED, 405, "this path does not have this method")
 
@@ -53,4 +56,6 @@ enum skink__http_error {
 /* Both are total: an unknown number is a 500 with a message that says no more than that. */
 int skink__http_error_status(int number);
 const char *skink__http_error_message(int number);
+
+bool skink__http_error_exists(int number);
 #endif

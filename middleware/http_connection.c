@@ -45,6 +45,7 @@ struct skink__connection {
     size_t stalled_at; /* output_at when the stalled deadline was set */
     size_t discarded;  /* bytes thrown away while lingering */
     int fd;
+    struct skink__peer peer;
     int events; /* that poll asks for */
     enum waiting waiting : 8;
     bool refused : 1;       /* beyond max_connections */
@@ -288,7 +289,7 @@ static void dispatch(struct skink__connection *connection)
     skink__http_parser_init(&connection->parser, &connection->server->limits);
     wait_for(connection, WAITING_FOR_NOTHING);
     bool about_server = skink__request_is_about_server(request);
-    int error = about_server ? 0 : skink__request_prepare(request);
+    int error = about_server ? 0 : skink__request_prepare(request, &connection->peer);
     if (error) {
         refuse(connection, request, error);
         return;
@@ -609,7 +610,7 @@ static void turn_away(struct skink__connection *connection)
     connection->close_after = connection->linger_after = true;
 }
 
-void skink__connection_open(skink_http_server *server, int fd, bool refused)
+void skink__connection_open(skink_http_server *server, int fd, const struct skink__ip *peer, bool refused)
 {
     struct skink__connection *connection = acquire(server);
     if (!connection || uv_poll_init(skink__scheduler_loop(server->scheduler), &connection->poll, fd) != 0) {
@@ -620,6 +621,7 @@ void skink__connection_open(skink_http_server *server, int fd, bool refused)
     connection->poll.data = connection;
     connection->server = skink__http_server_ref(server);
     connection->fd = fd;
+    skink__peer_init(&connection->peer, peer, &server->trusted_proxies);
     connection->refused = refused;
     skink__http_parser_init(&connection->parser, &server->limits);
     link_in(connection);

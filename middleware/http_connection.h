@@ -13,7 +13,7 @@
 struct skink__connection;
 
 /* Take over an accepted descriptor, closed on failure. refused: answer 503 and let go. */
-void skink__connection_open(skink_http_server *server, int fd, bool refused);
+void skink__connection_open(skink_http_server *server, int fd, const struct skink__ip *peer, bool refused);
 
 /* Send bytes, at once as far as the kernel takes them, the rest when it can. -EPIPE: the client is gone, and the
  * connection is closed. */

@@ -48,8 +48,11 @@ void skink__http_server_unref(skink_http_server *server)
     free_requests(server);
     skink__connection_pool_free(server);
     skink__routes_fini(&server->routes);
+    for (unsigned i = 0; i < server->middleware_count; i++)
+        skink__free(server->middlewares[i].prefix);
     skink__free(server->middlewares);
     skink__free(server->server_line);
+    skink__proxies_fini(&server->trusted_proxies);
     skink__free(server->read_buffer);
     skink__free(server->scratch);
     pthread_mutex_destroy(&server->admin);
@@ -92,6 +95,14 @@ static void init_deadlines(skink_http_server *server, const skink_http_options *
     skink__deadline_list_init(&server->accept, all, accept_pause_ns, skink__listener_on_retry);
 }
 
+int skink_http_check_proxies(const char *text, size_t *ret_at)
+{
+    struct skink__proxies proxies;
+    int err = skink__proxies_parse(&proxies, text, ret_at);
+    skink__proxies_fini(&proxies);
+    return err;
+}
+
 int skink_http_server_create(skink_scheduler *scheduler, const skink_http_options *options,
                              skink_http_server **ret_server)
 {
@@ -119,13 +130,16 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     pthread_mutex_init(&server->admin, NULL);
     skink__routes_init(&server->routes);
     init_deadlines(server, &given);
+    skink__request_id_prefix(server->id_prefix);
     server->server_line = make_server_line(server_header);
     server->read_buffer = skink__alloc(SKINK__READ_BUFFER_BYTES);
     server->scratch = skink__alloc(SCRATCH_BYTES);
     server->scratch_bytes = SCRATCH_BYTES;
-    if (!server->server_line || !server->read_buffer || !server->scratch) {
+    err = skink__proxies_parse(&server->trusted_proxies, given.trusted_proxies, NULL);
+    if (!err && (!server->server_line || !server->read_buffer || !server->scratch)) err = -ENOMEM;
+    if (err) {
         skink__http_server_unref(server);
-        return -ENOMEM;
+        return err;
     }
     server->server_line_length = strlen(server->server_line);
     *ret_server = server;
@@ -200,23 +214,43 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
     return err;
 }
 
+/* Takes the entry over on success. */
+static int add_middleware(skink_http_server *server, const struct skink__middleware_entry *entry)
+{
+    if (atomic_load(&server->listened)) return -EBUSY;
+    struct skink__middleware_entry *more =
+        skink__realloc(server->middlewares, (server->middleware_count + 1) * sizeof *more);
+    if (!more) return -ENOMEM;
+    more[server->middleware_count++] = *entry;
+    server->middlewares = more;
+    return 0;
+}
+
+static int use(skink_http_server *server, struct skink__middleware_entry *entry)
+{
+    pthread_mutex_lock(&server->admin);
+    int err = add_middleware(server, entry);
+    pthread_mutex_unlock(&server->admin);
+    if (err) skink__free(entry->prefix);
+    return err;
+}
+
 int skink_http_use(skink_http_server *server, skink_middleware middleware, void *arg)
 {
     if (!server || !middleware) return -EINVAL;
-    pthread_mutex_lock(&server->admin);
-    int err = atomic_load(&server->listened) ? -EBUSY : 0;
-    if (!err) {
-        struct skink__middleware_entry *more =
-            skink__realloc(server->middlewares, (server->middleware_count + 1) * sizeof *more);
-        if (more) {
-            more[server->middleware_count++] = (struct skink__middleware_entry){ middleware, arg };
-            server->middlewares = more;
-        } else {
-            err = -ENOMEM;
-        }
-    }
-    pthread_mutex_unlock(&server->admin);
-    return err;
+    struct skink__middleware_entry entry = { .fn = middleware, .arg = arg };
+    return use(server, &entry);
+}
+
+int skink_http_use_on(skink_http_server *server, const char *prefix, skink_middleware middleware, void *arg)
+{
+    if (!server || !middleware || !prefix || prefix[0] != '/') return -EINVAL;
+    size_t length = strlen(prefix);
+    if (prefix[length - 1] == '/') length--; /* "/api/" is "/api", and "/" stands for all */
+    struct skink__middleware_entry entry = {
+        .fn = middleware, .arg = arg, .prefix = skink__strndup(prefix, length), .prefix_length = length
+    };
+    return entry.prefix ? use(server, &entry) : -ENOMEM;
 }
 
 int skink_http_route_set_timeout(skink_http_server *server, const char *pattern, uint64_t deadlock_timeout_ns)

@@ -9,8 +9,10 @@
 #ifndef SKINK_MIDDLEWARE_HTTP_SERVER_H
 #define SKINK_MIDDLEWARE_HTTP_SERVER_H
 #include "loop/inbox.h"
+#include "middleware/client.h"
 #include "middleware/deadline_list.h"
 #include "middleware/http_framing.h"
+#include "middleware/request_id.h"
 #include "middleware/routes.h"
 #include "skink/http_server.h"
 #include <pthread.h>
@@ -24,6 +26,8 @@ enum { SKINK__READ_BUFFER_BYTES = 65536, SKINK__POOL_MAX = 256 };
 struct skink__middleware_entry {
     skink_middleware fn;
     void *arg;
+    char *prefix; /* of the paths it stands on; NULL: all */
+    size_t prefix_length;
 };
 
 /* Loop thread writes, any thread reads; relaxed, since each stands for itself. */
@@ -57,6 +61,8 @@ struct skink_http_server {
     char *server_line; /* "Server: skink\r\n", or "" */
     size_t server_line_length;
     struct skink__quarantine_rules quarantine;
+    struct skink__proxies trusted_proxies;
+    char id_prefix[SKINK__REQUEST_ID_PREFIX_BYTES]; /* of the ids of its requests */
 
     /* Fixed when the first listener opens, so tasks may read them. */
     struct skink__routes routes;

@@ -238,16 +238,16 @@ void skink__listener_on_retry(struct skink__deadline *entry, void *server)
     SKINK_ASSERT(err == 0);
 }
 
-static void admit(skink_http_server *server, int fd)
+static void admit(skink_http_server *server, int fd, const struct skink__ip *peer)
 {
     skink__counter_add(&server->counters.connections_total, 1);
     if (server->connection_count < server->max_connections) {
-        skink__connection_open(server, fd, false);
+        skink__connection_open(server, fd, peer, false);
         return;
     }
     skink__counter_add(&server->counters.connections_refused, 1);
     if (server->refused_count < REFUSED_MAX)
-        skink__connection_open(server, fd, true);
+        skink__connection_open(server, fd, peer, true);
     else
         close(fd); /* a flood: no time for manners */
 }
@@ -259,9 +259,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     skink__assert_runtime(listener->server->scheduler);
     if (status < 0) return;
     for (int round = 0; round < ACCEPT_ROUNDS; round++) {
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct address from;
+        from.length = sizeof from.at;
+        int fd = accept4(listener->fd, &from.at.any, &from.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            admit(listener->server, fd);
+            struct skink__ip peer;
+            skink__ip_of_socket(&peer, &from.at.any);
+            admit(listener->server, fd, &peer);
             continue;
         }
         if (errno == EAGAIN) return;

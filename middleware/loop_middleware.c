@@ -79,9 +79,7 @@ static void let_go(skink_request *request, bool ran)
 static void finish(skink_request *request)
 {
     if (request->state == SKINK__REQUEST_OPEN) {
-        skink__counter_add(&request->server->counters.answers_missing, 1);
-        skink__log(SKINK_LOG_WARNING, "event=no_answer route=%s request=%llu", skink_request_route(request),
-                   (unsigned long long)request->index);
+        skink__request_note_missing(request);
         (void)skink__answer_error(request, SKINK__HTTP_NO_ANSWER, NULL, false);
     }
     let_go(request, true);

@@ -5,6 +5,7 @@
 #include "loop/memory.h"
 #include "middleware/characters.h"
 #include "middleware/response.h"
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -23,9 +24,12 @@ skink_request *skink__request_create(skink_http_server *server)
     /* The large parts are not cleared: nobody reads of them what was not written. */
     memset(request, 0, offsetof(struct skink_request, params));
     request->incident[0] = '\0';
+    request->client[0] = '\0';
     skink__http_message_init(&request->message);
     request->server = skink__http_server_ref(server);
     request->index = ++server->requests_begun;
+    (void)skink__request_id_make(request->made_id, server->id_prefix, request->index);
+    request->id = request->made_id;
     request->started_ns = server->now_ns;
     atomic_init(&request->refs, 1);
     return request;
@@ -43,7 +47,9 @@ static bool let_go(skink_request *request)
     SKINK_ASSERT(before > 0);
     if (before > 1) return false;
     skink__http_message_fini(&request->message);
-    skink__free(request->query_pairs);
+    skink__pairs_fini(&request->query_pairs);
+    skink__pairs_fini(&request->form_pairs);
+    skink__pairs_fini(&request->cookies);
     skink__free(request->reply_headers);
     return true;
 }
@@ -85,18 +91,10 @@ void skink__request_client_left(skink_request *request, bool gone)
 
 /* --- the target --- */
 
-/* The byte that %XX at text stands for; -1: no such thing, or a NUL, which would end a string early. */
-static int decode_percent(const char *text)
-{
-    int high = skink__hex_value(text[1]);
-    int low = high < 0 ? -1 : skink__hex_value(text[2]);
-    return low < 0 || (high | low) == 0 ? -1 : high << 4 | low;
-}
-
 static bool encoding_is_valid(const char *text)
 {
     while ((text = strchr(text, '%')) != NULL)
-        if (decode_percent(text++) < 0) return false;
+        if (skink__decode_percent(text++) < 0) return false;
     return true;
 }
 
@@ -127,7 +125,7 @@ static size_t decode_path(const char *from, size_t length, char *path, char *seg
         segments[n - 1] = c;
         if (c == '/') segments[n - 1] = '\0';
         if (c == '%') {
-            int decoded = decode_percent(from + i);
+            int decoded = skink__decode_percent(from + i);
             if (decoded < 0) return 0;
             segments[n - 1] = c = (char)decoded;
             i += 2;
@@ -139,11 +137,30 @@ static size_t decode_path(const char *from, size_t length, char *path, char *seg
     return n;
 }
 
-int skink__request_prepare(skink_request *request)
+/* The last X-Forwarded-For line was written last: go back through them while they lead to trusted proxies. */
+static void find_client(skink_request *request, const struct skink__peer *peer)
+{
+    memcpy(request->client, peer->text, sizeof request->client);
+    if (!peer->trusted) return;
+    const struct skink__http_message *message = &request->message;
+    struct skink__ip ip = peer->ip;
+    bool behind = true;
+    for (uint32_t i = message->header_count; behind && i-- > 0;) {
+        const struct skink__http_header *header = &message->headers[i];
+        if (strcasecmp(message->bytes + header->name, "X-Forwarded-For") == 0)
+            behind = skink__client_behind(&request->server->trusted_proxies, message->bytes + header->value, &ip);
+    }
+    skink__ip_format(&ip, request->client);
+}
+
+int skink__request_prepare(skink_request *request, const struct skink__peer *peer)
 {
     struct skink__http_message *message = &request->message;
     /* Path and segments go behind the head; neither is longer than the target. */
     if (skink__http_message_reserve(message, 2 * ((size_t)message->target_length + 2))) return SKINK__HTTP_NO_MEMORY;
+    const char *id = skink__http_message_header(message, "X-Request-Id");
+    if (id && skink__request_id_is_valid(id)) request->id = id;
+    find_client(request, peer);
     const char *target = message->bytes + message->target;
     const char *raw = path_of(target);
     if (!raw || strchr(raw, '#')) return SKINK__HTTP_BAD_TARGET;
@@ -199,6 +216,23 @@ uint64_t skink_request_queue_ns(const skink_request *request)
     return request->queue_ns;
 }
 
+const char *skink_request_id(const skink_request *request)
+{
+    return request->id;
+}
+
+const char *skink_request_client(const skink_request *request)
+{
+    return request->client;
+}
+
+const char *skink_request_allowed(skink_request *request)
+{
+    if (request->route || !request->allowed) return NULL;
+    skink__allow_text(request->allowed, request->allow_text);
+    return request->allow_text;
+}
+
 const char *skink_request_header(const skink_request *request, const char *name)
 {
     return skink__http_message_header(&request->message, name);
@@ -237,52 +271,56 @@ skink_token *skink_request_token(const skink_request *request)
     return request->task && skink_task_current() == request->task ? skink_task_token() : NULL;
 }
 
-/* --- the query --- */
-
-/* Decode one name or value up to `end`, and put a NUL behind it. Its encoding has been found valid. */
-static char *decode_query(char *to, const char *from, const char *end)
-{
-    for (; from < end; from++) {
-        if (*from == '%') {
-            *to++ = (char)decode_percent(from);
-            from += 2;
-        } else {
-            *to++ = *from == '+' ? ' ' : *from;
-        }
-    }
-    *to++ = '\0';
-    return to;
-}
-
-/* "a=b&c" becomes a NUL b NUL c NUL NUL. False without memory. */
-static bool split_query(skink_request *request)
-{
-    const char *at = skink_request_query_string(request);
-    char *to = skink__alloc(2 * strlen(at) + 2); /* a name without '=' gets a NUL more */
-    if (!to) return false;
-    request->query_pairs = to;
-    while (*at) {
-        const char *end = at + strcspn(at, "&");
-        const char *equals = memchr(at, '=', (size_t)(end - at));
-        if (end > at) {
-            to = decode_query(to, at, equals ? equals : end);
-            to = decode_query(to, equals ? equals + 1 : end, end);
-        }
-        at = *end ? end + 1 : end;
-    }
-    request->query_pairs_length = (size_t)(to - request->query_pairs);
-    return true;
-}
+/* --- names and values --- */
 
 const char *skink_request_query(skink_request *request, const char *name)
 {
-    if (!request->query_pairs && !split_query(request)) return NULL;
-    const char *at = request->query_pairs;
-    const char *end = at + request->query_pairs_length;
-    while (at < end) {
-        const char *value = at + strlen(at) + 1;
-        if (strcmp(at, name) == 0) return value;
-        at = value + strlen(value) + 1;
+    struct skink__pairs *pairs = &request->query_pairs;
+    if (!pairs->read) {
+        const char *text = skink_request_query_string(request);
+        if (skink__pairs_add_form(pairs, text, strlen(text))) return NULL;
+        pairs->read = true;
     }
-    return NULL;
+    return skink__pairs_find(pairs, name);
+}
+
+/* "application/x-www-form-urlencoded", and perhaps parameters behind it. */
+static bool is_form(const char *content_type)
+{
+    static const char form[] = "application/x-www-form-urlencoded";
+    if (!content_type || strncasecmp(content_type, form, sizeof form - 1) != 0) return false;
+    char next = content_type[sizeof form - 1];
+    return next == '\0' || next == ';' || next == ' ' || next == '\t';
+}
+
+int skink_request_form(skink_request *request, const char *name, const char **ret_value)
+{
+    if (!request || !name || !ret_value) return -EINVAL;
+    struct skink__pairs *pairs = &request->form_pairs;
+    if (!pairs->read) {
+        if (!is_form(skink_request_header(request, "Content-Type"))) return -EMEDIUMTYPE;
+        int err = skink__pairs_add_form(pairs, request->message.body, request->message.body_length);
+        if (err) return err == -EINVAL ? -EBADMSG : err;
+        pairs->read = true;
+    }
+    *ret_value = skink__pairs_find(pairs, name);
+    return 0;
+}
+
+static bool read_cookies(skink_request *request)
+{
+    const char *name, *value;
+    for (size_t i = 0; skink_request_header_at(request, i, &name, &value); i++)
+        if (strcasecmp(name, "Cookie") == 0 && skink__pairs_add_cookies(&request->cookies, value)) {
+            skink__pairs_fini(&request->cookies); /* so that the next question starts anew */
+            return false;
+        }
+    request->cookies.read = true;
+    return true;
+}
+
+const char *skink_request_cookie(skink_request *request, const char *name)
+{
+    if (!request->cookies.read && !read_cookies(request)) return NULL;
+    return skink__pairs_find(&request->cookies, name);
 }

@@ -8,10 +8,13 @@
  */
 #ifndef SKINK_MIDDLEWARE_REQUEST_H
 #define SKINK_MIDDLEWARE_REQUEST_H
+#include "middleware/client.h"
 #include "middleware/concurrency_limit.h"
 #include "middleware/deadline_list.h"
 #include "middleware/http_parser.h"
 #include "middleware/http_server.h"
+#include "middleware/pairs.h"
+#include "middleware/request_id.h"
 #include "skink/recovery.h"
 #include "skink/request.h"
 
@@ -35,11 +38,13 @@ struct skink_request {
     uint64_t allowed;           /* the methods of the path, when none matched */
     uint32_t path;              /* offsets into message.bytes */
     uint32_t query;
+    const char *id; /* made_id, or in message.bytes */
     unsigned param_count;
 
     /* Runtime section. */
     enum skink__request_state state;
     _Atomic uint32_t refs;                /* any: a stray whose scheduler has stopped lets go on its own thread */
+    bool missing_counted;                 /* that its handler gave no answer has been counted */
     bool drop_counted;                    /* an answer that was dropped has been counted */
     struct skink__connection *connection; /* NULL: nobody waits for the answer */
     skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
@@ -54,8 +59,11 @@ struct skink_request {
     _Atomic int status;
 
     /* The task's alone. */
-    char *query_pairs; /* name NUL value NUL ..., decoded at the first question; NULL before */
-    size_t query_pairs_length;
+    struct skink__pairs query_pairs; /* each is decoded at the first question */
+    struct skink__pairs form_pairs;
+    struct skink__pairs cookies;
+
+    char allow_text[SKINK__ALLOW_BYTES]; /* skink_request_allowed()'s */
 
     /* The task fills it in the runtime section, its answer reads it there. */
     char *reply_headers; /* whole lines */
@@ -66,7 +74,9 @@ struct skink_request {
     struct skink_request *next_free; /* skink_http_server.free_requests */
 
     /* From here on nothing is cleared for a new request. */
-    const char *params[SKINK__MAX_PARAMS];  /* param_count of them; written before the task starts */
+    const char *params[SKINK__MAX_PARAMS]; /* param_count of them; written before the task starts */
+    char made_id[SKINK__REQUEST_ID_MADE_BYTES];
+    char client[SKINK__CLIENT_BYTES];       /* "" until its head is complete */
     char incident[SKINK_INCIDENT_ID_BYTES]; /* "" until it was declared stuck; runtime section */
     struct skink__http_message message;
 };
@@ -77,8 +87,9 @@ void skink__request_ref(skink_request *request);
 void skink__request_unref_lost(skink_request *request); /* on a stray whose scheduler has stopped */
 void skink__request_unref(skink_request *request);
 
-/* The message is complete: take its target apart and find its route. 0 or an error's number. */
-int skink__request_prepare(skink_request *request);
+/* The head is complete: take its target apart and find its route, its id and its client. The peer is who the connection
+ * belongs to. 0 or an error's number. */
+int skink__request_prepare(skink_request *request, const struct skink__peer *peer);
 
 /* "OPTIONS *": about the server, not about a path. Before skink__request_prepare(). */
 bool skink__request_is_about_server(const skink_request *request);

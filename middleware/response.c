@@ -58,6 +58,14 @@ void skink__request_answered(skink_request *request, enum skink__request_state s
     request->in_flight = false;
 }
 
+void skink__request_note_missing(skink_request *request)
+{
+    if (request->missing_counted) return;
+    request->missing_counted = true;
+    skink__counter_add(&request->server->counters.answers_missing, 1);
+    skink__log(SKINK_LOG_WARNING, "event=no_answer route=%s request=%s", skink_request_route(request), request->id);
+}
+
 /* --- the head --- */
 
 /* RFC 9110, 15; an empty reason is as good for a code that is not there. */
@@ -178,6 +186,7 @@ static bool has_body(int status)
 /* Everything that an answer's head is made of. */
 struct head {
     const struct skink__answer *answer;
+    const char *id;            /* of the request; NULL without one */
     const char *reply_headers; /* of the handler; not NUL-terminated */
     size_t reply_headers_length;
     bool own_server_header;
@@ -220,6 +229,11 @@ static char *put_head(skink_http_server *server, char *at, const struct head *he
         at = mempcpy(at, answer->content_type, head->content_type_length);
         at = PUT(at, "\r\n");
     }
+    if (head->id) {
+        at = PUT(at, "X-Request-Id: ");
+        at = put(at, head->id);
+        at = PUT(at, "\r\n");
+    }
     if (has_body(answer->status)) {
         at = PUT(at, "Content-Length: ");
         at = put_number(at, answer->length);
@@ -238,7 +252,7 @@ const char *skink__answer_compose_refusal(skink_http_server *server, int number,
                                     .content_type = "application/json",
                                     .body = body,
                                     .lines = "Retry-After: 1\r\n" };
-    answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), 0, NULL);
+    answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), "0", NULL);
     struct head head = { .answer = &answer, .connection_line = "Connection: close\r\n" };
     char *start = scratch(server, &head, answer.length);
     if (!start) return NULL;
@@ -260,6 +274,7 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     bool keep_alive =
         message->keep_alive && !answer->close && !server->stopping && !skink__scheduler_is_stopping(server->scheduler);
     struct head head = { .answer = answer,
+                         .id = request->id,
                          .connection_line = !keep_alive             ? "Connection: close\r\n"
                                             : !message->version_1_1 ? "Connection: keep-alive\r\n"
                                                                     : "" };
@@ -296,7 +311,7 @@ int skink__answer_error(skink_request *request, int number, const char *lines, b
                                     .lines = lines,
                                     .close = close };
     const char *incident = request->incident[0] ? request->incident : NULL;
-    answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), request->index,
+    answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), request->id,
                                       number == SKINK__HTTP_DEADLOCK ? incident : NULL);
     int err = skink__answer(request, &answer);
     if (err == -ENOMEM) skink__connection_close(request->connection); /* the next best way to say it */
@@ -331,7 +346,7 @@ static bool name_is_valid(const char *name)
 
 static bool is_the_servers(const char *name)
 {
-    static const char *const names[] = { "content-length", "transfer-encoding", "connection", "date" };
+    static const char *const names[] = { "content-length", "transfer-encoding", "connection", "date", "x-request-id" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcasecmp(name, names[i]) == 0) return true;
     return false;
@@ -422,6 +437,17 @@ int skink_respond_error(skink_request *request, int status, int number, const ch
     struct skink__answer answer = {
         .status = status, .content_type = "application/json", .body = body, .handlers_lines = true
     };
-    answer.length = skink__error_body(body, status, number, message, request->index, NULL);
+    answer.length = skink__error_body(body, status, number, message, request->id, NULL);
     return respond(request, &answer);
+}
+
+int skink_respond_number(skink_request *request, int number)
+{
+    if (!skink__http_error_exists(number)) return -ENOENT;
+    if (number == SKINK__HTTP_NO_ANSWER) { /* before the answer: a client that has it finds it in the metrics */
+        skink_scheduler *here = skink__runtime_enter();
+        if (request->state == SKINK__REQUEST_OPEN) skink__request_note_missing(request);
+        skink__runtime_leave(here);
+    }
+    return skink_respond_error(request, skink__http_error_status(number), number, skink__http_error_message(number));
 }

@@ -28,6 +28,9 @@ int skink__answer_error(skink_request *request, int number, const char *lines, b
 /* The same in the place of its handler, whose own answer will be dropped. */
 void skink__answer_instead(skink_request *request, int number, bool close);
 
+/* Count and log that its handler gave no answer. */
+void skink__request_note_missing(skink_request *request);
+
 /* Note how a request ended: state, status, counters. Not yet for one that was answered before. */
 void skink__request_answered(skink_request *request, enum skink__request_state state, int status);
 

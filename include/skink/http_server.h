@@ -41,6 +41,9 @@ typedef struct skink_http_options {
     uint64_t quarantine_period_ns;
     uint32_t max_requests; /* at once; default 0: as many as come                                     */
     uint32_t max_queue;    /* past max_requests, so many wait; default 0. One more is answered 429    */
+    /* Who is believed about X-Forwarded-For: addresses and networks between commas, "10.0.0.0/8, fd00::/8", and
+     * "unix" for clients of unix sockets. Default: nobody. Copied. */
+    const char *trusted_proxies;
 } skink_http_options;
 #define SKINK_HTTP_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
@@ -59,8 +62,12 @@ typedef struct skink_route_options {
         .size = sizeof(skink_route_options)                                                                            \
     }
 
+/* Is this a list for skink_http_options.trusted_proxies? For hosts that read it from somewhere. -EINVAL: *ret_at (may be
+ * NULL) is the offset of the first thing in it that is neither an address nor a network. -ENOMEM. */
+SKINK_NODISCARD SKINK_API int skink_http_check_proxies(const char *text, size_t *ret_at) SKINK_ANY_THREAD;
+
 /* Create a server on a scheduler that the caller keeps alive for longer. NULL options means all defaults.
- *   -EINVAL, -E2BIG, -ENOMEM */
+ *   -EINVAL (also for what is no network), -E2BIG, -ENOMEM */
 SKINK_NODISCARD SKINK_API int skink_http_server_create(skink_scheduler *scheduler, const skink_http_options *options,
                                                        skink_http_server **ret_server) SKINK_ANY_THREAD;
 
@@ -82,6 +89,12 @@ SKINK_NODISCARD SKINK_API int skink_http_route(skink_http_server *server, const 
  *   -EBUSY, -EINVAL, -ENOMEM */
 SKINK_NODISCARD SKINK_API int skink_http_use(skink_http_server *server, skink_middleware middleware,
                                              void *arg) SKINK_ANY_THREAD;
+
+/* The same around the requests whose path is `prefix` ("/api") or begins with it and a '/', whether a route takes them or
+ * not. Prefix and path are compared decoded. Copied.
+ *   -EBUSY, -EINVAL (no leading '/'), -ENOMEM */
+SKINK_NODISCARD SKINK_API int skink_http_use_on(skink_http_server *server, const char *prefix,
+                                                skink_middleware middleware, void *arg) SKINK_ANY_THREAD;
 
 /* Change a route's deadlock timeout, wherever it was added. -ENOENT: no route has this pattern. */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_timeout(skink_http_server *server, const char *pattern,

@@ -37,6 +37,17 @@ SKINK_API uint64_t skink_request_index(const skink_request *request);
 /* For how long it waited for its turn before it was started, in nanoseconds; 0 when there was no queue. */
 SKINK_API uint64_t skink_request_queue_ns(const skink_request *request);
 
+/* What names it in the answer's X-Request-Id, in error bodies and in logs: the client's own X-Request-Id, if that is
+ * letters, digits and -_.:+/=@ and no longer than 128 bytes, else one that the server made. */
+SKINK_API const char *skink_request_id(const skink_request *request);
+
+/* The address of the client, without a port: "192.0.2.7", "2001:db8::1", "unix". Behind proxies that the server's
+ * trusted_proxies names it is what they say in X-Forwarded-For: the first from the right that is no such proxy. */
+SKINK_API const char *skink_request_client(const skink_request *request);
+
+/* When no route has this method but the path has others: "GET, HEAD", as Allow says it; else NULL. */
+SKINK_API const char *skink_request_allowed(skink_request *request);
+
 /* First header of that name, in any case; NULL without one. The value has no blanks around it. */
 SKINK_API const char *skink_request_header(const skink_request *request, const char *name);
 
@@ -51,6 +62,15 @@ SKINK_API const char *skink_request_param(const skink_request *request, const ch
  * memory to decode the string into. Bad encoding was refused with 400 before the handler ran. */
 SKINK_API const char *skink_request_query(skink_request *request, const char *name);
 
+/* First value of that name in a body of type application/x-www-form-urlencoded, decoded; *ret_value is NULL without one.
+ *   -EMEDIUMTYPE  the body is of another type
+ *   -EBADMSG      bad percent-encoding, or a NUL: to be answered with skink_respond_number(request, 1123)
+ *   -EINVAL, -ENOMEM */
+SKINK_NODISCARD SKINK_API int skink_request_form(skink_request *request, const char *name, const char **ret_value);
+
+/* First cookie of that name, as it came but for quotes around it; NULL without one, or without memory. */
+SKINK_API const char *skink_request_cookie(skink_request *request, const char *name);
+
 /* The body, whole. ret_length may be NULL; the bytes are followed by a NUL that is not counted. */
 SKINK_API const void *skink_request_body(const skink_request *request, size_t *ret_length);
 
@@ -60,7 +80,7 @@ SKINK_API skink_token *skink_request_token(const skink_request *request);
 /*
  * Add a header to the answer, before skink_respond(). Both strings are copied.
  *   -EINVAL    not a header name or value, or one that the server writes itself (Content-Length,
- *              Transfer-Encoding, Connection, Date)
+ *              Transfer-Encoding, Connection, Date, X-Request-Id)
  *   -EALREADY  the answer is out
  *   -ENOMEM
  */
@@ -85,6 +105,10 @@ SKINK_API int skink_respond_text(skink_request *request, int status, const char 
 /* Answer with the one JSON form of errors (docs/errors.md): {"status":…,"error":true,"number":…,
  * "message":…,"request":…}. Results as skink_respond(). */
 SKINK_API int skink_respond_error(skink_request *request, int status, int number, const char *message) SKINK_IN_TASK;
+
+/* The same with one of skink's own numbers (docs/errors.md), which says status and message. -ENOENT: there is no such
+ * number; else results as skink_respond(). */
+SKINK_API int skink_respond_number(skink_request *request, int number) SKINK_IN_TASK;
 
 /* The status that was answered, 0 before that. For middlewares, on the way out. */
 SKINK_API int skink_request_status(const skink_request *request);

@@ -86,6 +86,30 @@ static void check_tells_all_mistakes_and_ends_with_2(void **state)
     free(file);
 }
 
+static void texts_with_a_grammar_are_checked_too(void **state)
+{
+    (void)state;
+    struct ended *ended = RUN("--check", "--set", "http.trusted_proxies=127.0.0.1, 10.0.0.0/40");
+    assert_int_equal(ended->status, 2);
+    assert_contains(ended->err, "--set: http.trusted_proxies: \"10.0.0.0/40\" is neither an address nor a network");
+    free(ended);
+    ended = RUN("--check", "--set", "http.server_header=sk\xc3\xadnk");
+    assert_int_equal(ended->status, 2);
+    assert_contains(ended->err, "http.server_header: ");
+    free(ended);
+}
+
+static void the_server_header_and_the_trusted_proxies_are_configured(void **state)
+{
+    (void)state;
+    struct skinkd *server = START("--set", "http.server_header=", "--set", "http.trusted_proxies=127.0.0.1");
+    char *answer = http_get(server->http_port, "/hello");
+    assert_null(strstr(answer, "\r\nServer:"));
+    assert_non_null(strstr(answer, "\r\nX-Request-Id: "));
+    free(answer);
+    skinkd_free(server);
+}
+
 static void check_of_a_good_file_says_ok(void **state)
 {
     (void)state;
@@ -464,6 +488,8 @@ static const struct test_case cases[] = {
     CASE(version_and_help_end_with_0),
     CASE(wrong_usage_ends_with_2),
     CASE(check_tells_all_mistakes_and_ends_with_2),
+    CASE(texts_with_a_grammar_are_checked_too),
+    CASE(the_server_header_and_the_trusted_proxies_are_configured),
     CASE(check_of_a_good_file_says_ok),
     CASE(print_config_shows_values_and_origins),
     CASE(an_address_in_use_ends_with_1_and_is_named),

@@ -2,6 +2,7 @@
 /* tests/middleware/test_pipeline.c - middlewares around handlers, and what handlers may and may not answer. */
 #include "tests/middleware/fixture.h"
 #include "tests/support/wait.h"
+#include <dirent.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -72,6 +73,64 @@ static void middlewares_run_outermost_first_and_see_the_answer_on_the_way_out(vo
     fixture_destroy(&fixture);
 }
 
+/* What stands in middleware/builtin/ can be written by anybody: no header of the library's own. */
+static void builtins_use_public_headers_only(void **state)
+{
+    (void)state;
+    DIR *folder = opendir(TEST_SOURCE_DIR "/middleware/builtin");
+    assert_non_null(folder);
+    int files = 0;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        char path[512], line[512];
+        if (entry->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "%s/middleware/builtin/%s", TEST_SOURCE_DIR, entry->d_name);
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        while (fgets(line, sizeof line, file)) {
+            if (strncmp(line, "#include \"", 10) != 0) continue;
+            bool allowed = strncmp(line + 10, "skink/", 6) == 0 || strncmp(line + 10, "middleware/builtin/", 19) == 0;
+            if (!allowed) print_error("%s: %s", path, line);
+            assert_true(allowed);
+        }
+        fclose(file);
+        files++;
+    }
+    closedir(folder);
+    assert_true(files >= 3);
+}
+
+static void a_middleware_with_a_prefix_stands_on_its_paths_only(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        bool stands;
+    } samples[] = {
+        { "/api", true },     { "/api/", true },   { "/api/x", true },   { "/apix", false }, { "/ap", false },
+        { "/%61pi/x", true }, { "/x/api", false }, { "/api%2Fx", true }, { "/api?a", true }, { "/", false },
+    };
+    struct trace trace = { .done = 0 };
+    struct named on_api = { &trace, "api ", "" }, on_all = { &trace, "all ", "" };
+    struct fixture fixture;
+    fixture_create(&fixture, NULL, NULL);
+    assert_int_equal(skink_http_use_on(fixture.server, "api", around, &on_api), -EINVAL);
+    assert_int_equal(skink_http_use_on(fixture.server, "/", outermost, &on_all), 0);
+    assert_int_equal(skink_http_use_on(fixture.server, "/api/", around, &on_api), 0);
+    fixture_start(&fixture);
+    int fd = client_connect(fixture.port);
+    for (int i = 0; i < (int)(sizeof samples / sizeof *samples); i++) {
+        char request[128];
+        trace.text[0] = '\0';
+        snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n" H "\r\n", samples[i].path);
+        client_expect(fd, request, 404, NULL);
+        test_wait_until(atomic_load(&trace.done) == i + 1, 4000);
+        if ((strstr(trace.text, "api ") != NULL) != samples[i].stands) print_error("%s\n", samples[i].path);
+        assert_int_equal(strstr(trace.text, "api ") != NULL, samples[i].stands);
+    }
+    close(fd);
+    fixture_destroy(&fixture);
+}
+
 static void gate(skink_request *request, skink_next *next, void *arg)
 {
     (void)arg;
@@ -94,9 +153,9 @@ static void a_middleware_may_answer_itself(void **state)
     int fd = client_connect(fixture.port);
     client_expect(fd, "GET / HTTP/1.1\r\n" H "Key: x\r\n\r\n", 201, "made");
     assert_string_equal(trace.text, "handler ");
-    client_expect(fd, "GET / HTTP/1.1\r\n" H "\r\n", 401,
+    client_expect(fd, "GET / HTTP/1.1\r\n" H "X-Request-Id: two\r\n\r\n", 401,
                   "{\"status\":401,\"error\":true,\"number\":5001,\"message\":\"a \\\"key\\\" is\\u0009needed "
-                  "\\ufffd\",\"request\":\"2\"}\n");
+                  "\\ufffd\",\"request\":\"two\"}\n");
     close(fd);
     fixture_destroy(&fixture);
 }
@@ -159,9 +218,9 @@ static void a_handler_without_an_answer_is_answered_for(void **state)
     fixture_add_common_routes(&fixture);
     fixture_start(&fixture);
     int fd = client_connect(fixture.port);
-    client_expect(fd, "GET /silent HTTP/1.1\r\n" H "\r\n", 500,
+    client_expect(fd, "GET /silent HTTP/1.1\r\n" H "X-Request-Id: one\r\n\r\n", 500,
                   "{\"status\":500,\"error\":true,\"number\":1001,\"message\":\"the handler returned without an "
-                  "answer\",\"request\":\"1\"}\n");
+                  "answer\",\"request\":\"one\"}\n");
     client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     assert_int_equal(fixture_stats(&fixture).answers_missing, 1);
     close(fd);
@@ -322,6 +381,8 @@ static void answering_from_outside_a_task_is_refused(void **state)
 
 static const struct test_case cases[] = {
     CASE(middlewares_run_outermost_first_and_see_the_answer_on_the_way_out),
+    CASE(builtins_use_public_headers_only),
+    CASE(a_middleware_with_a_prefix_stands_on_its_paths_only),
     CASE(a_middleware_may_answer_itself),
     CASE(the_second_answer_is_refused),
     CASE(a_handler_without_an_answer_is_answered_for),
