@@ -126,11 +126,11 @@ static void the_c_library_is_named(void **state)
 {
     (void)state;
     struct skink__symbols *symbols = open_symbols();
-    uintptr_t pc = (uintptr_t)dlsym(RTLD_NEXT, "nanosleep"); /* the real one, also under a sanitizer */
+    uintptr_t pc = (uintptr_t)dlsym(RTLD_NEXT, "gnu_get_libc_version"); /* no sanitizer has its own */
     assert_true(pc != 0);
     struct skink__frame frames[FRAMES_MAX];
     size_t count = skink__symbols_find(symbols, pc, frames, FRAMES_MAX);
-    assert_non_null(strstr(frames[count - 1].function, "nanosleep"));
+    assert_non_null(strstr(frames[count - 1].function, "gnu_get_libc_version"));
     assert_non_null(strstr(skink__symbols_module(symbols, pc), "libc"));
     skink__symbols_destroy(symbols);
 }
