@@ -244,6 +244,11 @@ bool skink__assembly_stop(struct assembly *assembly, uint64_t deadline_ns)
     return false;
 }
 
+skink_recovery *skink__assembly_recovery(const struct assembly *assembly)
+{
+    return assembly->recovery;
+}
+
 static bool has_strays(const struct assembly *assembly)
 {
     skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;

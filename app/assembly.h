@@ -8,6 +8,7 @@
 #ifndef SKINK_APP_ASSEMBLY_H
 #define SKINK_APP_ASSEMBLY_H
 #include "app/config.h"
+#include "skink/recovery.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +33,9 @@ enum exit_status skink__assembly_start(const struct config *config, const char *
 /* Stop it: no new connections, tasks may finish until deadline_ns. Says whether everything had ended by then. Never
  * blocks for longer than the deadline and some seconds. */
 bool skink__assembly_stop(struct assembly *assembly, uint64_t deadline_ns);
+
+/* For notify.h; its own, and gone with it. */
+skink_recovery *skink__assembly_recovery(const struct assembly *assembly);
 
 /* Free it, running or not; NULL is fine. False when threads that were abandoned, or are wedged, still run code of modules:
  * then the process must end without running the destructors of libraries, by _exit(). */

@@ -4,7 +4,9 @@
 #include "app/assembly.h"
 #include "app/config.h"
 #include "app/log.h"
+#include "app/notify.h"
 #include "skink/clock.h"
+#include "skink/error.h"
 #include "skink/hooks.h"
 #include "skink/version.h"
 #include <getopt.h>
@@ -109,22 +111,34 @@ static void install_hooks(void)
     (void)!skink_uv_replace_allocator();
 }
 
+/* Requests are being answered. */
+static void announce(struct assembly *assembly)
+{
+    int error = skink__notify_watchdog_start(skink__assembly_recovery(assembly));
+    if (error) skink__log_line(SKINK_LOG_ERROR, "event=notify_failed error=\"%s\"", skink_strerror(error));
+    skink__notify("READY=1");
+}
+
 static int serve(const struct config *config, const struct options *options)
 {
     sigset_t signals;
     struct assembly *assembly = NULL;
     block_signals(&signals);
     skink__log_open(STDERR_FILENO);
+    skink__notify_open();
     install_hooks();
     enum exit_status status = skink__assembly_start(config, options->modules, options->module_count, &assembly);
     if (status != EXIT_STATUS_OK) return status;
+    announce(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=started version=%s pid=%d", skink_version(), (int)getpid());
 
     int signal_number = 0;
     sigwait(&signals, &signal_number);
     skink__log_line(SKINK_LOG_INFO, "event=stopping signal=%s", sigabbrev_np(signal_number));
+    skink__notify("STOPPING=1");
     arm_second_signal(&signals);
     if (!skink__assembly_stop(assembly, skink_after(STOP_GRACE_NS))) status = EXIT_STATUS_CUT;
+    skink__notify_watchdog_stop();
     bool clean = skink__assembly_destroy(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=stopped status=%d", (int)status);
     if (!clean) _exit(status);

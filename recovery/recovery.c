@@ -105,6 +105,7 @@ int skink_recovery_create(const skink_recovery_options *options, skink_recovery 
     recovery->wakeup_fd = -1;
     pthread_mutex_init(&recovery->mutex, NULL);
     pthread_cond_init(&recovery->standby_changed, NULL);
+    pthread_cond_init(&recovery->ticked, NULL);
     pthread_cond_init(&recovery->reports.changed, NULL);
     snprintf(recovery->id_prefix, sizeof recovery->id_prefix, "%llx", (unsigned long long)process_mark());
     recovery->barrier_command = choose_barrier();
@@ -135,6 +136,7 @@ void skink__recovery_free(skink_recovery *recovery)
     skink__incidents_fini(&recovery->incidents);
     pthread_cond_destroy(&recovery->reports.changed);
     pthread_cond_destroy(&recovery->standby_changed);
+    pthread_cond_destroy(&recovery->ticked);
     pthread_mutex_destroy(&recovery->mutex);
     skink__free(recovery);
 }

@@ -199,6 +199,8 @@ struct skink_recovery {
     uint64_t wakeups_read;
     bool parked;
 
+    pthread_cond_t ticked; /* the watchdog has looked, and somebody wants to know */
+    uint32_t pings;        /* who do */
     pthread_t watchdog;
     bool watchdog_running;
     struct skink__reports reports;

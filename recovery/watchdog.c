@@ -275,6 +275,7 @@ static uint64_t tick(skink_recovery *recovery)
         if (wanted_ns < next_ns) next_ns = wanted_ns;
     }
     skink__holds_settle(recovery);
+    if (recovery->pings > 0) pthread_cond_broadcast(&recovery->ticked);
     return next_ns;
 }
 

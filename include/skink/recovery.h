@@ -114,6 +114,13 @@ typedef enum skink_health {
 /* The worst that holds now. */
 SKINK_API skink_health skink_recovery_health(skink_recovery *recovery) SKINK_ANY_THREAD;
 
+/*
+ * Is the watchdog alive? Wakes it, if it sleeps, and waits until it has looked at every scheduler once.
+ *   -ETIMEDOUT  it has not by deadline_ns: it is stopped, stuck, or gets no processor
+ */
+SKINK_NODISCARD SKINK_API int skink_recovery_ping(skink_recovery *recovery,
+                                                  uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_BLOCKS;
+
 /* A sentence for it, such as "8 stray threads: no further deadlock can be recovered". Static text. */
 SKINK_API const char *skink_health_text(skink_health health) SKINK_ANY_THREAD;
 

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/recovery/test_ping.c - is the watchdog alive? */
+#include "tests/recovery/fixture.h"
+#include <errno.h>
+#include <pthread.h>
+
+static void a_watchdog_answers_whether_it_sleeps_or_not(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, NULL);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(skink_recovery_ping(f.recovery, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_recovery_ping(f.recovery, SKINK_FOREVER), 0);
+    struct stuck s; /* a loop that is stuck keeps nobody from answering */
+    stuck_init(&s);
+    stuck_spawn(&f, &s);
+    test_wait_until(fixture_stats(&f).deadlocks == 1, 4000);
+    assert_int_equal(skink_recovery_ping(f.recovery, skink_after(5 * SKINK_S)), 0);
+    stuck_release(&s);
+    test_wait_until(fixture_stats(&f).strays == 0, 4000);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void a_ping_waits_for_a_look_and_not_for_less(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, NULL);
+    uint64_t before = fixture_stats(&f).ticks;
+    assert_int_equal(skink_recovery_ping(f.recovery, skink_after(5 * SKINK_S)), 0);
+    assert_true(fixture_stats(&f).ticks > before);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void a_ping_whose_time_is_up_says_so(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, NULL);
+    assert_int_equal(skink_recovery_ping(f.recovery, 1), -ETIMEDOUT);
+    assert_int_equal(skink_recovery_ping(NULL, SKINK_FOREVER), -EINVAL);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void *ping_often(void *arg)
+{
+    struct fixture *f = arg;
+    for (int i = 0; i < 200; i++)
+        if (skink_recovery_ping(f->recovery, skink_after(10 * SKINK_S)) != 0) return f;
+    return NULL;
+}
+
+static void many_may_ask_at_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, NULL);
+    pthread_t threads[8];
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ping_often, &f), 0);
+    for (int i = 0; i < 8; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static const struct test_case cases[] = {
+    CASE(a_watchdog_answers_whether_it_sleeps_or_not),
+    CASE(a_ping_waits_for_a_look_and_not_for_less),
+    CASE(a_ping_whose_time_is_up_says_so),
+    CASE(many_may_ask_at_once),
+};
+
+TEST_MAIN(cases, NULL, NULL)
