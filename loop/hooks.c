@@ -2,6 +2,7 @@
 /* hooks.c - the one set of hooks of this process. Written before the first scheduler exists, read-only afterwards. */
 #include "loop/hooks.h"
 #include "loop/options.h"
+#include "loop/thread_roles.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -54,6 +55,7 @@ void skink__log(skink_log_level level, const char *format, ...)
 
 void skink__thread_started(const char *role)
 {
+    skink__thread_role_set(role);
     if (hooks_in_force.thread_start) hooks_in_force.thread_start(role, hooks_in_force.arg);
 }
 

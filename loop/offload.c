@@ -7,6 +7,7 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
+#include "loop/thread_roles.h"
 #include "skink/io.h"
 #include <errno.h>
 
@@ -51,6 +52,7 @@ static void work_fail(struct work *work, int error)
 static void work_run(uv_work_t *request)
 {
     struct work *work = request->data;
+    skink__thread_role_set_pool();
     work->value = work->fn(work->arg);
     if (!work->future) return;
     /* Completed right here, not through the loop: who blocks for it gets it even while the loop is stuck. */
