@@ -9,6 +9,7 @@
 #include "skink/http_server.h"
 #include "skink/recovery.h"
 #include "skink/scheduler.h"
+#include "skink/shutdown.h"
 #include "skink/stats_server.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -234,10 +235,12 @@ enum exit_status skink__assembly_start(const struct config *config, const char *
     return status;
 }
 
-bool skink__assembly_stop(struct assembly *assembly, uint64_t deadline_ns)
+bool skink__assembly_stop(struct assembly *assembly, bool with_delay)
 {
-    skink_http_server_stop(assembly->http);
-    int error = skink_scheduler_stop(assembly->scheduler, deadline_ns);
+    skink_shutdown_options options = SKINK_SHUTDOWN_OPTIONS_INIT;
+    if (with_delay) options.delay_ns = number(assembly, CONFIG_SHUTDOWN_DELAY);
+    options.grace_ns = number(assembly, CONFIG_SHUTDOWN_GRACE);
+    int error = skink_shutdown(&assembly->http, 1, &options);
     assembly->wedged = error == -ETIMEDOUT;
     if (error == 0) return true;
     skink__log_line(SKINK_LOG_WARNING, "event=stop_cut reason=\"%s\"", skink_strerror(error));

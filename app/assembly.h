@@ -30,9 +30,9 @@ struct assembly; /* opaque */
 enum exit_status skink__assembly_start(const struct config *config, const char *const *modules, size_t module_count,
                                        struct assembly **ret_assembly);
 
-/* Stop it: no new connections, tasks may finish until deadline_ns. Says whether everything had ended by then. Never
- * blocks for longer than the deadline and some seconds. */
-bool skink__assembly_stop(struct assembly *assembly, uint64_t deadline_ns);
+/* Stop it as shutdown.delay (left out unless with_delay) and shutdown.grace say. Was nothing cut? Never blocks for longer
+ * than these and some seconds. */
+bool skink__assembly_stop(struct assembly *assembly, bool with_delay);
 
 /* For notify.h; its own, and gone with it. */
 skink_recovery *skink__assembly_recovery(const struct assembly *assembly);

@@ -5,7 +5,7 @@
 #include "app/config.h"
 #include "app/log.h"
 #include "app/notify.h"
-#include "skink/clock.h"
+#include "app/signals.h"
 #include "skink/error.h"
 #include "skink/hooks.h"
 #include "skink/version.h"
@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define STOP_GRACE_NS (10 * SKINK_S) /* what tasks get to finish after the first signal */
 
 enum action { ACTION_SERVE, ACTION_CHECK, ACTION_PRINT, ACTION_VERSION, ACTION_HELP };
 
@@ -75,32 +73,6 @@ static bool parse_options(int argc, char **argv, struct options *options)
     return optind == argc;
 }
 
-/* Waiting for them in one thread needs them blocked in all, so this comes before the first thread. */
-static void block_signals(sigset_t *ret_signals)
-{
-    signal(SIGPIPE, SIG_IGN); /* a client that hangs up is an error of that write and no more */
-    sigemptyset(ret_signals);
-    sigaddset(ret_signals, SIGTERM);
-    sigaddset(ret_signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
-}
-
-static void end_at_once(int signal_number)
-{
-    (void)signal_number;
-    _exit(EXIT_STATUS_CUT);
-}
-
-/* From now on a signal reaches this thread, wherever it waits. */
-static void arm_second_signal(const sigset_t *signals)
-{
-    struct sigaction action = { .sa_handler = end_at_once };
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
-}
-
 static void install_hooks(void)
 {
     skink_hooks hooks = SKINK_HOOKS_INIT;
@@ -121,9 +93,8 @@ static void announce(struct assembly *assembly)
 
 static int serve(const struct config *config, const struct options *options)
 {
-    sigset_t signals;
     struct assembly *assembly = NULL;
-    block_signals(&signals);
+    skink__signals_block();
     skink__log_open(STDERR_FILENO);
     skink__notify_open();
     install_hooks();
@@ -132,13 +103,14 @@ static int serve(const struct config *config, const struct options *options)
     announce(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=started version=%s pid=%d", skink_version(), (int)getpid());
 
-    int signal_number = 0;
-    sigwait(&signals, &signal_number);
-    skink__log_line(SKINK_LOG_INFO, "event=stopping signal=%s", sigabbrev_np(signal_number));
+    int signal_number = skink__signals_wait();
+    skink__log_line(SKINK_LOG_INFO, "event=stopping signal=%s", signal_number ? sigabbrev_np(signal_number) : "none");
     skink__notify("STOPPING=1");
-    arm_second_signal(&signals);
-    if (!skink__assembly_stop(assembly, skink_after(STOP_GRACE_NS))) status = EXIT_STATUS_CUT;
+    skink__signals_arm_second(EXIT_STATUS_CUT);
+    /* A Ctrl-C has no balancer in front of it. */
+    if (!skink__assembly_stop(assembly, signal_number != SIGINT)) status = EXIT_STATUS_CUT;
     skink__notify_watchdog_stop();
+    if (skink__signals_asked_status()) status = skink__signals_asked_status();
     bool clean = skink__assembly_destroy(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=stopped status=%d", (int)status);
     if (!clean) _exit(status);

@@ -9,6 +9,7 @@ const struct config_section skink__config_sections[CONFIG_SECTION_COUNT] = {
     { "http", "The HTTP server." },
     { "concurrency", "How many requests are worked on at once." },
     { "stats", "Metrics and health, served by a thread of their own." },
+    { "shutdown", "The way down after SIGTERM." },
     { "recovery", "What happens when a task is stuck." },
     { "quarantine", "What happens to a route whose requests keep getting stuck." },
 };
@@ -139,6 +140,26 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_ADDRESS,
         .fallback = "127.0.0.1:9464",
         .sentence = "Where `/metrics` and `/health` are served.",
+    },
+    [CONFIG_SHUTDOWN_DELAY] = {
+        .name = "shutdown.delay",
+        .environment = "SKINK_SHUTDOWN_DELAY",
+        .type = CONFIG_DURATION,
+        .fallback = "1s",
+        .least = "0s",
+        .most = "1h",
+        .sentence = "How long the server goes on after SIGTERM, with its readiness bad and `Connection: close` in every "
+                    "answer, before it refuses what is new. Long enough for a balancer to notice: two of its checks. "
+                    "SIGINT leaves it out.",
+    },
+    [CONFIG_SHUTDOWN_GRACE] = {
+        .name = "shutdown.grace",
+        .environment = "SKINK_SHUTDOWN_GRACE",
+        .type = CONFIG_DURATION,
+        .fallback = "10s",
+        .least = "0s",
+        .most = "24h",
+        .sentence = "How long requests in flight may go on after that, before they are cancelled.",
     },
     [CONFIG_RECOVERY_LATE_WINDOW] = {
         .name = "recovery.late_window",

@@ -39,6 +39,8 @@ enum config_id {
     CONFIG_CONCURRENCY_MAX_REQUESTS,
     CONFIG_CONCURRENCY_MAX_QUEUE,
     CONFIG_STATS_LISTEN,
+    CONFIG_SHUTDOWN_DELAY,
+    CONFIG_SHUTDOWN_GRACE,
     CONFIG_RECOVERY_LATE_WINDOW,
     CONFIG_RECOVERY_STANDBY_THREADS,
     CONFIG_RECOVERY_MAX_STRAYS,
@@ -75,7 +77,7 @@ struct config_section {
     const char *sentence;
 };
 
-#define CONFIG_SECTION_COUNT 6
+#define CONFIG_SECTION_COUNT 7
 #define CONFIG_LIST_NAME "routes" /* the one key that is a list; it can be set in the file only */
 
 extern const struct config_key skink__config_keys[CONFIG_ID_COUNT];

@@ -2,6 +2,7 @@
 /* health.c - from what is known to one verdict, the worst first (see health.h). */
 #include "middleware/health.h"
 #include "loop/runtime.h"
+#include "middleware/drain.h"
 #include "middleware/http_stats.h"
 
 struct skink__health_facts skink__health_read(const skink_stats_sources *sources)
@@ -18,6 +19,7 @@ struct skink__health_facts skink__health_read(const skink_stats_sources *sources
         skink__http_stats_read(sources->http_server, &http);
         facts.routes_quarantined = http.routes_quarantined;
     }
+    facts.draining = sources->http_server && skink__drain_is_announced(sources->http_server);
     if (sources->recovery) facts.recovery = skink_recovery_health(sources->recovery);
     return facts;
 }
@@ -33,6 +35,7 @@ struct skink__health_verdict skink__health_judge(const struct skink__health_fact
     if (facts->recovery == SKINK_HEALTH_STALLED) return unhealthy("stalled", skink_health_text(facts->recovery));
     if (facts->held)
         return unhealthy("held", "the limit of stray threads was passed: no task runs until a stray returns");
+    if (facts->draining) return unhealthy("draining", "the server is on its way down: send new requests elsewhere");
     if (facts->stopping) return unhealthy("stopping", "the scheduler is stopping: new requests are refused");
     if (facts->recovery == SKINK_HEALTH_NO_STANDBY) return unhealthy("no_standby", skink_health_text(facts->recovery));
     if (facts->recovery == SKINK_HEALTH_STRAY_LIMIT)

@@ -9,6 +9,7 @@
 /* What is known of the watched scheduler and its recovery at one moment. Of what there is none, zero is well. */
 struct skink__health_facts {
     bool stopped;  /* it is not running */
+    bool draining; /* the server said that it goes */
     bool stopping; /* it refuses new tasks */
     bool held;     /* it runs no task until a stray returns */
     skink_health recovery;

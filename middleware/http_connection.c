@@ -13,6 +13,7 @@
 #include "loop/memory.h"
 #include "loop/runtime.h"
 #include "middleware/admission.h"
+#include "middleware/loop_middleware.h"
 #include "middleware/response.h"
 #include "skink/clock.h"
 #include <errno.h>
@@ -35,6 +36,7 @@ struct skink__connection {
     struct skink__connection *previous; /* skink_http_server.connections */
     struct skink__connection *next;     /* or .free_connections */
     struct skink__deadline deadline;    /* on the list that `waiting` names */
+    enum skink__activity activity;      /* as it is counted, once the server drains */
     struct skink__http_parser parser;
     skink_request *reading; /* a reference, until it is complete */
     skink_request *current; /* a reference, until it is answered; its connection is this */
@@ -49,6 +51,7 @@ struct skink__connection {
     int events; /* that poll asks for */
     enum waiting waiting : 8;
     bool refused : 1;       /* beyond max_connections */
+    bool fresh : 1;         /* accepted while the server drains, and has had no request yet */
     bool eof : 1;           /* the client sends no more */
     bool left : 1;          /* its leaving was seen while nothing was read */
     bool advancing : 1;     /* advance() is on the stack */
@@ -60,6 +63,35 @@ struct skink__connection {
 };
 
 static void settle(struct skink__connection *connection);
+
+/* --- what a drain counts --- */
+
+/* Is a request being read that came after the server said that it takes no more? */
+static bool reads_refused(const struct skink__connection *connection)
+{
+    uint64_t since_ns = connection->server->drain.refusing_since_ns;
+    return since_ns && connection->reading && connection->reading->started_ns >= since_ns && !connection->fresh;
+}
+
+static enum skink__activity activity_of(const struct skink__connection *connection)
+{
+    if (connection->closing) return SKINK__ACTIVITY_IDLE;
+    if (connection->current || connection->output) return SKINK__ACTIVITY_BUSY;
+    if (connection->lingering || connection->fresh || reads_refused(connection)) return SKINK__ACTIVITY_LOOSE;
+    return connection->reading ? SKINK__ACTIVITY_BUSY : SKINK__ACTIVITY_IDLE;
+}
+
+void skink__connection_count(struct skink__connection *connection)
+{
+    enum skink__activity activity = activity_of(connection);
+    skink__drain_count(&connection->server->drain, connection->activity, activity);
+    connection->activity = activity;
+}
+
+static void note_activity(struct skink__connection *connection)
+{
+    if (connection->server->drain.counting) skink__connection_count(connection);
+}
 
 /* --- open and close --- */
 
@@ -167,6 +199,7 @@ void skink__connection_close(struct skink__connection *connection)
     connection->reading = NULL;
     skink_request *current = connection->current;
     connection->current = NULL;
+    note_activity(connection);
     if (!current) return;
     skink__request_client_left(current, true);
     skink__request_unref(current);
@@ -220,6 +253,7 @@ static void end(struct skink__connection *connection)
     }
     /* Closing with unread bytes would reset the connection and could destroy the answer on its way. */
     connection->lingering = true;
+    note_activity(connection);
     drop_backlog(connection);
     wait_for(connection, WAITING_LINGER);
     watch(connection);
@@ -228,6 +262,7 @@ static void end(struct skink__connection *connection)
 static void settle(struct skink__connection *connection)
 {
     if (connection->closing || connection->advancing) return;
+    note_activity(connection);
     if (connection->output) {
         if (connection->waiting != WAITING_STALLED) connection->stalled_at = connection->output_at;
         wait_for(connection, WAITING_STALLED);
@@ -284,7 +319,9 @@ static void client_left(struct skink__connection *connection)
 static void dispatch(struct skink__connection *connection)
 {
     skink_request *request = connection->reading;
+    bool is_refused = reads_refused(connection);
     connection->reading = NULL;
+    connection->fresh = false;
     connection->told_to_go_on = false;
     skink__http_parser_init(&connection->parser, &connection->server->limits);
     wait_for(connection, WAITING_FOR_NOTHING);
@@ -300,7 +337,10 @@ static void dispatch(struct skink__connection *connection)
         answer_about_server(request);
         return;
     }
-    skink__admission_enter(request);
+    if (is_refused)
+        skink__loop_middleware_refuse(request, SKINK__HTTP_STOPPING);
+    else
+        skink__admission_enter(request);
     if (connection->eof || connection->left) client_left(connection);
 }
 
@@ -623,6 +663,7 @@ void skink__connection_open(skink_http_server *server, int fd, const struct skin
     connection->fd = fd;
     skink__peer_init(&connection->peer, peer, &server->trusted_proxies);
     connection->refused = refused;
+    connection->fresh = skink__drain_is_announced(server) && !refused;
     skink__http_parser_init(&connection->parser, &server->limits);
     link_in(connection);
     server->now_ns = skink_now();

@@ -25,6 +25,9 @@ void skink__connection_answered(struct skink__connection *connection, bool keep_
 /* Close it unless a request is being read, worked on or answered. */
 void skink__connection_close_idle(struct skink__connection *connection);
 
+/* The server has begun to drain: count it for what it is doing, and from now on each change. */
+void skink__connection_count(struct skink__connection *connection);
+
 /* Cut it. */
 void skink__connection_close(struct skink__connection *connection);
 

@@ -290,7 +290,8 @@ static void attach(uv_loop_t *loop, void *arg)
         skink__http_server_ref(server); /* the timer's */
         server->ready = true;
     }
-    call->err = server->stopping ? -ECANCELED : skink__listener_start(call->listener);
+    bool ending = server->stopping || server->drain.refusing_since_ns;
+    call->err = ending ? -ECANCELED : skink__listener_start(call->listener);
 }
 
 int skink_http_listen(skink_http_server *server, const char *address, int *ret_port)
@@ -313,7 +314,7 @@ int skink_http_listen(skink_http_server *server, const char *address, int *ret_p
 
 /* --- stop --- */
 
-static void close_listeners(skink_http_server *server)
+void skink__http_server_close_listeners(skink_http_server *server)
 {
     struct skink__listener *listener = server->listeners;
     server->listeners = NULL;
@@ -329,7 +330,7 @@ static void close_listeners(skink_http_server *server)
 static void stop(skink_http_server *server)
 {
     server->stopping = true;
-    close_listeners(server);
+    skink__http_server_close_listeners(server);
     struct skink__connection *connection = server->connections;
     while (connection) {
         struct skink__connection *next = skink__connection_next(connection);
@@ -370,7 +371,7 @@ static void cut(uv_loop_t *loop, void *arg)
     (void)loop;
     skink_http_server *server = arg;
     server->stopping = server->cut = true;
-    close_listeners(server);
+    skink__http_server_close_listeners(server);
     while (server->connections)
         skink__connection_cut(server->connections);
     if (server->ready) uv_close((uv_handle_t *)&server->deadlines.timer, on_timer_closed);

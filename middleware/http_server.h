@@ -11,6 +11,7 @@
 #include "loop/inbox.h"
 #include "middleware/client.h"
 #include "middleware/deadline_list.h"
+#include "middleware/drain.h"
 #include "middleware/http_framing.h"
 #include "middleware/request_id.h"
 #include "middleware/routes.h"
@@ -105,6 +106,8 @@ struct skink_http_server {
 
     struct skink__http_counters counters;
 
+    struct skink__drain drain;
+
     struct skink__message stop_message; /* the inbox's while stop_posted */
     _Atomic bool stop_posted;
     struct skink__message review_message; /* the inbox's while review_posted */
@@ -116,6 +119,9 @@ skink_http_server *skink__http_server_ref(skink_http_server *server);
 /* Have the loop look at the queues anew, soon: a limit has changed, or there was more to do than one turn takes. Any
  * thread. */
 void skink__http_server_review_limits(skink_http_server *server);
+
+/* All of them, for good. Runtime section. */
+void skink__http_server_close_listeners(skink_http_server *server);
 
 /* Any thread; the last one frees. */
 void skink__http_server_unref(skink_http_server *server);

@@ -252,13 +252,10 @@ static void admit(skink_http_server *server, int fd, const struct skink__ip *pee
         close(fd); /* a flood: no time for manners */
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+/* At most so many; 0, or the errno of what is missing for more. */
+static int accept_some(struct skink__listener *listener, int rounds)
 {
-    (void)events;
-    struct skink__listener *listener = poll->data;
-    skink__assert_runtime(listener->server->scheduler);
-    if (status < 0) return;
-    for (int round = 0; round < ACCEPT_ROUNDS; round++) {
+    while (rounds-- > 0) {
         struct address from;
         from.length = sizeof from.at;
         int fd = accept4(listener->fd, &from.at.any, &from.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -268,13 +265,26 @@ static void on_poll(uv_poll_t *poll, int status, int events)
             admit(listener->server, fd, &peer);
             continue;
         }
-        if (errno == EAGAIN) return;
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            pause_accepting(listener, errno);
-            return;
-        }
+        if (errno == EAGAIN) return 0;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return errno;
         /* Anything else is the fate of one connection: it went away, or a firewall took it. */
     }
+    return 0;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)events;
+    struct skink__listener *listener = poll->data;
+    skink__assert_runtime(listener->server->scheduler);
+    if (status < 0) return;
+    int lacking = accept_some(listener, ACCEPT_ROUNDS);
+    if (lacking) pause_accepting(listener, lacking);
+}
+
+void skink__listener_accept_rest(struct skink__listener *listener)
+{
+    (void)accept_some(listener, BACKLOG + 1);
 }
 
 int skink__listener_start(struct skink__listener *listener)

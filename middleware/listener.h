@@ -26,6 +26,9 @@ void skink__listener_free(struct skink__listener *listener);
 /* Start accepting. Runtime section. 0 or libuv's error. */
 int skink__listener_start(struct skink__listener *listener);
 
+/* Take in what has been accepted by the kernel already, before it is closed. Runtime section. */
+void skink__listener_accept_rest(struct skink__listener *listener);
+
 /* Stop for good; it frees itself. Runtime section. */
 void skink__listener_close(struct skink__listener *listener);
 

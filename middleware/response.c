@@ -271,8 +271,8 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     const struct skink__http_message *message = &request->message;
     SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN && connection);
     server->now_ns = skink_now(); /* a task may have run for long since the loop was last asked */
-    bool keep_alive =
-        message->keep_alive && !answer->close && !server->stopping && !skink__scheduler_is_stopping(server->scheduler);
+    bool keep_alive = message->keep_alive && !answer->close && !server->stopping &&
+                      !skink__drain_is_announced(server) && !skink__scheduler_is_stopping(server->scheduler);
     struct head head = { .answer = answer,
                          .id = request->id,
                          .connection_line = !keep_alive             ? "Connection: close\r\n"

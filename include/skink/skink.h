@@ -14,6 +14,7 @@
 #include "skink/recovery.h"
 #include "skink/request.h"
 #include "skink/scheduler.h"
+#include "skink/shutdown.h"
 #include "skink/stats_server.h"
 #include "skink/task.h"
 #include "skink/version.h"

@@ -129,10 +129,10 @@ struct skinkd *program_start(const char *program, const char *const *arguments)
 
 struct skinkd *skinkd_start(const char *const *arguments)
 {
-    const char *all[ARGUMENTS_MAX] = { "--set",    "http.listen=127.0.0.1:0", "--set", "stats.listen=127.0.0.1:0",
-                                       "--module", TEST_DEMO_MODULE };
-    for (size_t i = 0; arguments[i] && i + 7 < ARGUMENTS_MAX; i++)
-        all[i + 6] = arguments[i];
+    const char *all[ARGUMENTS_MAX] = { "--set", "http.listen=127.0.0.1:0", "--set",    "stats.listen=127.0.0.1:0",
+                                       "--set", "shutdown.delay=0s",       "--module", TEST_DEMO_MODULE };
+    for (size_t i = 0; arguments[i] && i + 9 < ARGUMENTS_MAX; i++)
+        all[i + 8] = arguments[i];
     struct skinkd *server = program_start(TEST_SKINKD, all);
     if (!skinkd_says(server, "event=started", 10000)) {
         print_error("skinkd did not start; it said:\n%s", server->err);

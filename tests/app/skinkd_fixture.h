@@ -21,7 +21,7 @@ struct ended *program_run(const char *program, const char *const *arguments, con
 
 #define RUN(...) skinkd_run((const char *const[]){ __VA_ARGS__, NULL }, NULL)
 
-/* A server in the background, with the demo module, on free ports. */
+/* A server in the background, with the demo module, on free ports, and without shutdown.delay unless a case sets it. */
 struct skinkd {
     pid_t pid; /* 0 once it has been waited for */
     int err_fd;

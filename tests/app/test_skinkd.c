@@ -412,7 +412,7 @@ static void requests_in_flight_finish_after_sigterm(void **state)
 static void sigterm_while_the_loop_thread_is_stuck_ends_all_the_same(void **state)
 {
     (void)state;
-    struct skinkd *server = START_PLAIN(); /* with a timeout of 30 s nothing is declared before the stop */
+    struct skinkd *server = START("--set", "shutdown.grace=4s"); /* nothing is declared before the stop */
     int stuck = http_begin(server->http_port, "GET", "/stick");
     int behind = http_begin(server->http_port, "GET", "/hello");
     char *none = http_finish(behind, 500); /* not answered: the loop thread is stuck */

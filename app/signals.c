@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* app/signals.c - blocked everywhere, waited for in one thread (see signals.h). */
+#include "app/signals.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <unistd.h>
+
+/* The process tells itself by a signal of its own: one that it shares with the outside could be taken for the second
+ * SIGTERM. It is never unblocked, only waited for. */
+#define SIGNAL_ASKED (SIGRTMAX)
+
+static _Atomic int asked_status;  /* 0: nobody has asked */
+static _Atomic int second_status; /* of end_at_once() */
+
+static void fill(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGNAL_ASKED);
+}
+
+/* Waiting for them in one thread needs them blocked in all, so this comes before the first thread. */
+void skink__signals_block(void)
+{
+    sigset_t signals;
+    signal(SIGPIPE, SIG_IGN); /* a client that hangs up is an error of that write and no more */
+    fill(&signals);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+int skink__signals_wait(void)
+{
+    sigset_t signals;
+    int number = 0;
+    fill(&signals);
+    while (sigwait(&signals, &number) != 0) {
+    }
+    return number == SIGNAL_ASKED ? 0 : number;
+}
+
+static void end_at_once(int number)
+{
+    (void)number;
+    _exit(atomic_load(&second_status));
+}
+
+/* They reach the main thread, wherever it waits. */
+void skink__signals_arm_second(int status)
+{
+    struct sigaction action = { .sa_handler = end_at_once };
+    sigset_t signals;
+    atomic_store(&second_status, status);
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+}
+
+void skink__signals_ask_to_stop(int status)
+{
+    int nobody = 0;
+    if (atomic_compare_exchange_strong(&asked_status, &nobody, status)) kill(getpid(), SIGNAL_ASKED);
+}
+
+int skink__signals_asked_status(void)
+{
+    return atomic_load(&asked_status);
+}
