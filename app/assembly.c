@@ -66,6 +66,8 @@ static int create_scheduler(struct assembly *a)
     skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
     options.stack_size_bytes = number(a, CONFIG_LOOP_STACK_SIZE);
     options.task_max = (uint32_t)number(a, CONFIG_LOOP_MAX_TASKS);
+    options.detection =
+        SKINK_DETECTION_OFF + (uint32_t)number(a, CONFIG_DETECTION_MODE); /* the words are in its order */
     int error = skink_scheduler_create(&options, &a->scheduler);
     if (error) return error;
     error = skink_recovery_watch(a->recovery, a->scheduler);

@@ -12,6 +12,7 @@ const struct config_section skink__config_sections[CONFIG_SECTION_COUNT] = {
     { "shutdown", "The way down after SIGTERM." },
     { "recovery", "What happens when a task is stuck." },
     { "quarantine", "What happens to a route whose requests keep getting stuck." },
+    { "detection", "Waits that would block the loop." },
 };
 
 const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
@@ -218,6 +219,16 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .most = "24h",
         .sentence = "How long a route stays in quarantine until one request is let through as a trial. If that one ends, the "
                     "route is free again; if it gets stuck, the route stays for another period.",
+    },
+    [CONFIG_DETECTION_MODE] = {
+        .name = "detection.mode",
+        .environment = "SKINK_DETECTION_MODE",
+        .type = CONFIG_WORD,
+        .fallback = "actual",
+        .words = "off actual potential",
+        .sentence = "What happens when a task blocks the loop thread in a wait of skink's: `actual` refuses what could "
+                    "never end, since only a task of the same loop could end it; `potential` refuses every such wait, "
+                    "for development; `off` leaves all of it to the watchdog.",
     },
 };
 

@@ -39,9 +39,11 @@ void skink__future_init(skink_future *future)
     atomic_init(&future->refs, 1);
     atomic_init(&future->done, false);
     pthread_mutex_init(&future->lock, NULL);
+    future->completer_kind = SKINK__COMPLETER_ANY;
     future->waiters = NULL;
     future->error = 0;
     future->value = NULL;
+    future->completer = NULL;
 }
 
 void skink__future_fini(skink_future *future)
@@ -79,6 +81,7 @@ void skink_future_unref(skink_future *future)
         waiter = next;
     }
     future->waiters = NULL;
+    if (future->completer_kind == SKINK__COMPLETER_TASK) skink_task_unref(future->completer);
     skink__future_fini(future);
     skink__free(future);
 }
@@ -323,30 +326,44 @@ static int task_await(skink_task *task, skink_future *future, uint64_t deadline_
     return err ? err : result_of(future, ret_value);
 }
 
-/* Block this thread. On a loop thread that is host code from the lease's view: the thread may be abandoned here, and
- * then the call returns on another. */
-static int thread_await(skink_future *future, uint64_t deadline_ns, void **ret_value)
+/* On a loop thread that is host code from the lease's view: the thread may be abandoned here, and then the call returns on
+ * another. */
+int skink__future_block(skink_future *future, uint64_t deadline_ns, struct skink__blocker *blocker, void **ret_value)
 {
     struct thread_waiter waiter = { .base.kind = SKINK__WAITER_THREAD };
-    if (!skink_future_is_done(future) && link_if_pending(future, &waiter.base)) {
-        bool woken = skink__thread_wait(&waiter.woken, deadline_ns);
+    bool woken = skink_future_is_done(future) || !link_if_pending(future, &waiter.base);
+    if (!woken) {
+        woken = skink__thread_wait(&waiter.woken, deadline_ns);
         /* Before the next call: a stray whose scheduler has stopped does not come back from it, and nothing may point
          * to its stack then. */
         pthread_mutex_lock(&future->lock);
         woken = woken || !waiter.base.linked;
         waiter_unlink(future, &waiter.base);
         pthread_mutex_unlock(&future->lock);
-        skink__runtime_leave(skink__runtime_enter()); /* a stray migrates here */
-        if (!woken) return -ETIMEDOUT;
     }
-    return result_of(future, ret_value);
+    skink__detection_end(blocker);
+    skink__runtime_leave(skink__runtime_enter()); /* a stray migrates here */
+    return woken ? result_of(future, ret_value) : -ETIMEDOUT;
+}
+
+/* `thread` as for skink__detection_begin(). */
+static int thread_await(struct skink__thread *thread, skink_future *future, uint64_t deadline_ns, void **ret_value)
+{
+    struct skink__blocker *blocker;
+    int err = skink__detection_begin(thread, future, deadline_ns, &blocker);
+    if (err) {
+        if (thread) skink__thread_leave(thread);
+        return err;
+    }
+    if (thread) skink__thread_leave_to_block(thread);
+    return skink__future_block(future, deadline_ns, blocker, ret_value);
 }
 
 int skink_await(skink_future *future, uint64_t deadline_ns, void **ret_value)
 {
     if (!future) return -EINVAL;
     skink_scheduler *here = skink__runtime_enter();
-    if (!here) return thread_await(future, deadline_ns, ret_value);
+    if (!here) return thread_await(NULL, future, deadline_ns, ret_value);
     if (skink__in_task()) return task_await(skink__thread_self()->current, future, deadline_ns, ret_value);
     skink__runtime_leave(here);
     return -EPERM;
@@ -355,8 +372,8 @@ int skink_await(skink_future *future, uint64_t deadline_ns, void **ret_value)
 int skink_future_block(skink_future *future, uint64_t deadline_ns, void **ret_value)
 {
     if (!future) return -EINVAL;
-    skink_scheduler *here = skink__runtime_enter();
-    bool allowed = !here || skink__in_task();
-    skink__runtime_leave(here);
-    return allowed ? thread_await(future, deadline_ns, ret_value) : -EPERM;
+    struct skink__thread *thread = skink__thread_enter();
+    if (!thread || skink__in_task()) return thread_await(thread, future, deadline_ns, ret_value);
+    skink__thread_leave(thread);
+    return -EPERM;
 }

@@ -20,6 +20,7 @@ struct work {
     skink_task *task;              /* skink_offload: who waits; NULL once it was dropped */
     void **ret_value;              /* on that task's stack */
     skink_future *future;          /* skink_offload_start: what completes; with a reference */
+    struct skink__blocker blocker; /* the pool's thread, while it runs this */
     struct skink__message message; /* skink_offload_start from another thread */
 };
 
@@ -29,8 +30,21 @@ static struct work *work_create(skink_scheduler *scheduler, void *(*fn)(void *ar
     if (!work) return NULL;
     work->request.data = work;
     work->scheduler = skink__scheduler_ref(scheduler);
+    work->blocker.scheduler = scheduler;
     work->fn = fn;
     work->arg = arg;
+    return work;
+}
+
+/* The work of a future that nobody else knows yet. */
+static struct work *work_create_promised(skink_scheduler *scheduler, void *(*fn)(void *arg), void *arg,
+                                         skink_future *future)
+{
+    struct work *work = work_create(scheduler, fn, arg);
+    if (!work) return NULL;
+    work->future = skink_future_ref(future);
+    future->completer_kind = SKINK__COMPLETER_WORK;
+    future->completer = &work->blocker;
     return work;
 }
 
@@ -53,7 +67,9 @@ static void work_run(uv_work_t *request)
 {
     struct work *work = request->data;
     skink__thread_role_set_pool();
+    skink__detection_set_work(&work->blocker);
     work->value = work->fn(work->arg);
+    skink__detection_set_work(NULL);
     if (!work->future) return;
     /* Completed right here, not through the loop: who blocks for it gets it even while the loop is stuck. */
     int err = skink_future_complete(work->future, work->value);
@@ -128,12 +144,11 @@ int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void
     skink_future *future;
     int err = skink_future_create(&future);
     if (err) return err;
-    struct work *work = work_create(scheduler, fn, arg);
+    struct work *work = work_create_promised(scheduler, fn, arg, future);
     if (!work) {
         skink_future_unref(future);
         return -ENOMEM;
     }
-    work->future = skink_future_ref(future);
     skink_scheduler *here = skink__runtime_enter();
     if (here == scheduler) {
         deliver_work(scheduler, &work->message, false);
@@ -144,4 +159,46 @@ int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void
     skink__runtime_leave(here);
     *ret_future = future;
     return 0;
+}
+
+/* In the runtime section; on success outside of it, with the work on its way. Detection knows that we wait before the work
+ * can: should it wait for our loop, it is the one that is refused, and we never return before it has. */
+static int start_and_block(struct skink__thread *thread, struct work *work, void **ret_value)
+{
+    skink_future *future = work->future; /* the caller has a reference */
+    struct skink__blocker *blocker;
+    int err = skink__detection_begin(thread, future, SKINK_FOREVER, &blocker);
+    if (!err && skink__scheduler_is_stopping(thread->scheduler)) {
+        skink__detection_end(blocker);
+        err = -ECANCELED;
+    }
+    if (err) {
+        work_free(work);
+        skink__thread_leave(thread);
+        return err;
+    }
+    deliver_work(thread->scheduler, &work->message, false);
+    skink__thread_leave_to_block(thread);
+    return skink__future_block(future, SKINK_FOREVER, blocker, ret_value);
+}
+
+int skink_offload_block(void *(*fn)(void *arg), void *arg, void **ret_value)
+{
+    if (!fn) return -EINVAL;
+    struct skink__thread *thread = skink__thread_enter();
+    if (!thread || !skink__in_task()) {
+        if (thread) skink__thread_leave(thread);
+        return -EPERM;
+    }
+    skink_future *future = NULL;
+    int err = skink_future_create(&future);
+    struct work *work = err ? NULL : work_create_promised(thread->scheduler, fn, arg, future);
+    if (work) {
+        err = start_and_block(thread, work, ret_value);
+    } else {
+        err = -ENOMEM;
+        skink__thread_leave(thread);
+    }
+    skink_future_unref(future);
+    return err;
 }

@@ -15,13 +15,14 @@ static int options_read(skink_scheduler *scheduler, const skink_scheduler_option
     skink_scheduler_options given;
     int err = SKINK__OPTIONS_READ(&given, options);
     if (err) return err;
-    if (given.flags) return -EINVAL;
+    if (given.flags || given.detection > SKINK_DETECTION_POTENTIAL) return -EINVAL;
     size_t stack_bytes = given.stack_size_bytes ? given.stack_size_bytes : STACK_BYTES_DEFAULT;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (stack_bytes < STACK_BYTES_MIN || stack_bytes > SIZE_MAX / 2) return -EINVAL;
     skink__stack_pool_init(&scheduler->stacks, (stack_bytes + page - 1) / page * page);
     skink__task_pool_init(&scheduler->tasks, given.task_max ? given.task_max : TASK_MAX_DEFAULT);
     scheduler->batch_max = given.batch_max ? given.batch_max : BATCH_DEFAULT;
+    atomic_init(&scheduler->detection, given.detection ? given.detection : SKINK_DETECTION_ACTUAL);
     const char *name = given.name ? given.name : "loop";
     size_t length = strnlen(name, sizeof scheduler->name - 1);
     memcpy(scheduler->name, name, length);
@@ -109,6 +110,7 @@ static void install_thread(skink_scheduler *scheduler, struct skink__thread *thr
     skink__count(&scheduler->generation, 1);
     thread->generation = skink__counted(&scheduler->generation);
     thread->scheduler = skink__scheduler_ref(scheduler);
+    thread->blocker.scheduler = scheduler;
     pthread_mutex_lock(&scheduler->lock);
     struct skink__thread *former = scheduler->thread;
     scheduler->thread = skink__thread_ref(thread);
@@ -264,6 +266,8 @@ int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats
         .stacks_allocated = skink__counted(&scheduler->stacks_allocated),
         .running = atomic_load(&scheduler->running),
         .held = atomic_load(&scheduler->held),
+        .waits_refused = atomic_load_explicit(&scheduler->waits_refused, memory_order_relaxed),
+        .waits_potential = atomic_load_explicit(&scheduler->waits_refused_potential, memory_order_relaxed),
     };
     uint64_t spawned = skink__counted(&scheduler->tasks_spawned) - skink__counted(&scheduler->tasks_lost);
     values.tasks_living = spawned > values.tasks_finished ? spawned - values.tasks_finished : 0;

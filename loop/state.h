@@ -53,15 +53,30 @@ struct skink__waiter {
     bool linked;
 };
 
+/* Who alone can complete a future, as far as that is certain. */
+enum skink__completer {
+    SKINK__COMPLETER_ANY = 0, /* whoever comes first                                         */
+    SKINK__COMPLETER_END,     /* it is a task's `done`                                       */
+    SKINK__COMPLETER_TASK,    /* the host says: this task; with a reference                  */
+    SKINK__COMPLETER_WORK     /* the pool's thread that runs this work; valid until it is done */
+};
+
+struct skink__blocker;
+
 struct skink_future {
     _Atomic uint32_t refs;
     /* Release by the completer, acquire by readers: error and value are there when it is true. */
     _Atomic bool done;
+    uint8_t completer_kind;        /* enum skink__completer; guarded by lock, as is `completer` */
     pthread_mutex_t lock;          /* held for a few instructions of ours, never across host code or a wait */
     struct skink__waiter *waiters; /* newest first */
     int error;
     void *value;
+    void *completer; /* skink_task or skink__blocker, by its kind */
 };
+
+/* Host code, on any thread: block for it. Takes what skink__detection_begin() gave. */
+int skink__future_block(skink_future *future, uint64_t deadline_ns, struct skink__blocker *blocker, void **ret_value);
 
 /* For a future that lives inside something else and is never unreferenced. */
 void skink__future_init(skink_future *future);
@@ -113,6 +128,8 @@ struct skink_task {
      * wakes the task; false: somebody else ends it, or it cannot be ended early. */
     bool (*wait_abort)(skink_task *task);
     void *wait_object; /* wait_abort's */
+
+    uint64_t detection_scopes; /* its own slices: modes of skink_detection_begin(), two bits each, innermost lowest */
 
     struct skink__message cancel_message; /* inbox, once in a task's life; holds a reference */
     skink_future done;                    /* completes when the task has ended */
@@ -225,6 +242,30 @@ int skink__deadline_add(struct skink__deadline_heap *heap, skink_task *task); /*
 void skink__deadline_remove(struct skink__deadline_heap *heap, skink_task *task);
 void skink__deadline_heap_fini(struct skink__deadline_heap *heap);
 
+/* ---- detection (detection.c) ---- */
+
+/* A thread whose blocking wait may be part of a circle. All zero: it waits for nothing that is known of. */
+struct skink__blocker {
+    skink_future *future;       /* what it blocks for, without a deadline; guarded by the lock of detection.c */
+    skink_scheduler *scheduler; /* constant: whose loop thread, or whose work on the pool */
+};
+
+/* The pool's thread runs this work until it is called again with NULL. */
+void skink__detection_set_work(struct skink__blocker *work);
+
+/*
+ * This thread is about to block for the future: `thread`, its loop thread object, in the runtime section of its current
+ * task; or NULL on any other thread. -EDEADLK: it must not; that is reported and counted. Else *ret_blocker, unless NULL, is
+ * to be given to skink__detection_end() once it no longer blocks, before any other call; the runtime section must be left
+ * by skink__thread_leave_to_block().
+ */
+int skink__detection_begin(struct skink__thread *thread, skink_future *future, uint64_t deadline_ns,
+                           struct skink__blocker **ret_blocker);
+void skink__detection_end(struct skink__blocker *blocker); /* NULL is fine */
+
+/* The same for something that is no future and needs no end: only the mode decides. */
+int skink__detection_judge(struct skink__thread *thread);
+
 /* ---- threads (thread.c) ---- */
 
 /* Why a task switched to the loop thread's own stack. Each says what the loop thread does next. */
@@ -255,6 +296,7 @@ struct skink__thread {
     enum skink__leave leave;
     struct skink__coroutine *finished; /* with SKINK__LEAVE_FINISH */
     struct skink__context native;      /* the OS thread's own stack */
+    struct skink__blocker blocker;     /* of host code in a slice of this thread */
 
     bool prepared;                                /* its own thread writes, as the next one */
     struct skink__thread_environment environment; /* the OS thread's, before it has run anything */
@@ -305,6 +347,14 @@ static inline void skink__thread_leave(struct skink__thread *thread)
         skink__thread_leave_slowly(thread);
     else
         skink__lease_run(&thread->lease, thread->slice);
+}
+
+/* The same into a wait that blocks the thread. Even a late slice goes there straight away: who may have found this thread's
+ * blocker must not find it suspended; and it touches nothing before its next call. */
+static inline void skink__thread_leave_to_block(struct skink__thread *thread)
+{
+    SKINK_ASSERT(skink__thread_in_runtime(thread) && thread->nesting == 0);
+    skink__lease_run(&thread->lease, thread->slice);
 }
 
 /* Runtime: start a slice of the task on this thread; the caller switches to it right after. */
@@ -387,7 +437,10 @@ struct skink_scheduler {
     _Atomic bool destroyed;
     _Atomic uint64_t stop_deadline_ns;
     _Atomic uint64_t shortest_timeout_ns;
-    _Atomic bool leaked; /* a runtime section is stuck: never free the memory */
+    _Atomic bool leaked;        /* a runtime section is stuck: never free the memory */
+    _Atomic uint32_t detection; /* skink_detection, never the default's */
+    _Atomic uint64_t waits_refused;
+    _Atomic uint64_t waits_refused_potential;
 
     pthread_mutex_t lock; /* guards `thread` and `stopped`; start, stop and takeover only */
     pthread_cond_t stopped_cond;

@@ -263,6 +263,10 @@ int skink_scheduler_stop(skink_scheduler *scheduler, uint64_t deadline_ns)
 {
     if (!scheduler) return -EINVAL;
     if (skink_scheduler_current() == scheduler) return -EDEADLK;
+    struct skink__thread *thread = skink__thread_enter();
+    int refused = thread && skink__in_task() ? skink__detection_judge(thread) : 0;
+    if (thread) skink__thread_leave(thread);
+    if (refused) return refused;
     pthread_mutex_lock(&scheduler->control);
     int err = -EALREADY;
     if (atomic_load(&scheduler->running)) {

@@ -17,6 +17,7 @@ static void init_what_differs(skink_task *task, const struct skink__task_spec *s
     if (task->name != name) task->name = name;
     if (task->kind != kind) task->kind = kind;
     if (task->pins_scheduler) task->pins_scheduler = false;
+    if (task->detection_scopes) task->detection_scopes = 0;
     if (atomic_load_explicit(&task->waiting, memory_order_relaxed))
         atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
     if (atomic_load_explicit(&task->cancel_reason, memory_order_relaxed))
@@ -40,13 +41,20 @@ static void task_init(skink_task *task, const struct skink__task_spec *spec)
     init_what_differs(task, spec);
 }
 
-static void give_handle(skink_task *task)
+/* It may be handed to others from here on. */
+static void init_done(skink_task *task)
 {
     skink__future_init(&task->done);
+    task->done.completer_kind = SKINK__COMPLETER_END;
     task->known = true;
     task->has_done = true;
     task->pins_scheduler = true;
     skink__scheduler_ref(task->scheduler);
+}
+
+static void give_handle(skink_task *task)
+{
+    init_done(task);
     atomic_store_explicit(&task->refs, 2, memory_order_relaxed);
 }
 
@@ -200,11 +208,7 @@ skink_task *skink_task_current(void)
     skink_task *task = skink__thread_self()->current;
     if (task->has_done) return task;
     skink_scheduler *here = skink__runtime_enter();
-    skink__future_init(&task->done); /* it may be handed to others from here on */
-    task->known = true;
-    task->has_done = true;
-    task->pins_scheduler = true;
-    skink__scheduler_ref(task->scheduler);
+    init_done(task);
     skink__runtime_leave(here);
     return task;
 }
@@ -220,6 +224,14 @@ int skink_task_await(skink_task *task, uint64_t deadline_ns)
     struct skink__thread *thread = skink__thread_self();
     if (thread && thread->current == task) return -EDEADLK;
     return skink_await(&task->done, deadline_ns, NULL);
+}
+
+int skink_task_block(skink_task *task, uint64_t deadline_ns)
+{
+    if (!task || !task->has_done) return -EINVAL;
+    struct skink__thread *thread = skink__thread_self();
+    if (thread && thread->current == task) return -EDEADLK;
+    return skink_future_block(&task->done, deadline_ns, NULL);
 }
 
 /* ---- cancellation ---- */

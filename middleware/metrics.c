@@ -65,6 +65,10 @@ static const struct row scheduler_rows[] = {
     ROW(SKINK__COUNTER, COUNT, slices, "skink_slices_total", "Slices started."),
     ROW(SKINK__COUNTER, COUNT, migrations, "skink_migrations_total", "Tasks that came back from a stray to the loop."),
     ROW(SKINK__GAUGE, COUNT, stacks_allocated, "skink_stacks", "Task stacks, in use and pooled."),
+    ROW(SKINK__COUNTER, COUNT, waits_refused, "skink_waits_refused_total",
+        "Blocking waits refused with EDEADLK since they could never have ended."),
+    ROW(SKINK__COUNTER, COUNT, waits_potential, "skink_waits_refused_potential_total",
+        "Blocking waits refused only because detection.mode is potential."),
 };
 #undef ROW
 

@@ -15,8 +15,9 @@
  *     read      read(2) from a pipe that another thread writes to after that time
  *     spin      computing for that time
  *     selfwait  blocking on a future that only another task of the same loop completes. That task can run only once
- *               this one has let go of the loop. It then suspends for N milliseconds and completes it; without ms it
- *               completes it at once, with ms=forever never.
+ *               this one has let go of the loop. So the wait is refused at once, and the answer is 500 with the number
+ *               of EDEADLK. With detection.mode=off the watchdog resolves it: the other task suspends for N milliseconds
+ *               and completes the future; without ms it completes it at once, with ms=forever never.
  *
  * After the time every helper thread has ended and been joined.
  */
@@ -201,22 +202,31 @@ static void keep_promise(void *arg)
     free(promise);
 }
 
+/* The other task, which holds a reference on the future until it has completed it. */
+static int make_promise(skink_future *future, uint64_t deadline_ns, skink_task **ret_task)
+{
+    struct promise *promise = malloc(sizeof *promise);
+    if (!promise) return -ENOMEM;
+    *promise = (struct promise){ skink_future_ref(future), deadline_ns };
+    int error = skink_spawn(skink_scheduler_current(), NULL, ret_task, keep_promise, promise);
+    if (error) {
+        skink_future_unref(future);
+        free(promise);
+    }
+    return error;
+}
+
 static int stick_selfwait(uint64_t deadline_ns)
 {
     skink_future *future;
+    skink_task *task = NULL;
     int error = skink_future_create(&future);
     if (error) return error;
-    struct promise *promise = malloc(sizeof *promise);
-    if (promise) {
-        *promise = (struct promise){ skink_future_ref(future), deadline_ns };
-        error = skink_post(skink_scheduler_current(), keep_promise, promise);
-        if (error == 0)
-            error = skink_future_block(future, SKINK_FOREVER, NULL);
-        else
-            skink_future_unref(future), free(promise);
-    } else {
-        error = -ENOMEM;
-    }
+    error = make_promise(future, deadline_ns, &task);
+    if (error == 0) error = skink_future_set_completer(future, task);
+    if (error == 0) error = skink_future_block(future, SKINK_FOREVER, NULL);
+    if (error && task) (void)skink_task_cancel(task); /* nobody waits for it any more */
+    skink_task_unref(task);
     skink_future_unref(future);
     return error;
 }

@@ -54,10 +54,12 @@ SKINK_NODISCARD SKINK_API int skink_await(skink_future *future, uint64_t deadlin
 
 /*
  * Wait for it by blocking this thread, also when that is a loop thread. From a task this is the classic
- * deadlock: if what completes the future is a task of the same loop, it cannot run while the thread blocks.
- * The watchdog then abandons the thread after the timeout, a fresh one runs the other task, and this call
+ * deadlock: if what completes the future is a task of the same loop, it cannot run while the thread blocks. Where that is
+ * certain the call returns -EDEADLK at once, with a deadline as well (skink/detection.h: which futures, and how to
+ * choose). Else the watchdog abandons the thread after the timeout, a fresh one runs the other task, and this call
  * returns on the fresh thread. Correct programs use skink_await(); this is for code that cannot be changed
- * to, and for tests of recovery. Cancellation does not end it. Results as skink_await().
+ * to. Cancellation does not end it. Results as skink_await(), and
+ *   -EDEADLK    it would wait for itself; or it is a blocking wait at all, in the mode `potential`
  */
 SKINK_NODISCARD SKINK_API int skink_future_block(skink_future *future, uint64_t deadline_ns,
                                                  void **ret_value) SKINK_ANY_THREAD SKINK_BLOCKS;

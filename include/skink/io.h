@@ -43,7 +43,20 @@ SKINK_NODISCARD SKINK_API int skink_offload(void *(*fn)(void *arg), void *arg,
                                             void **ret_value) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /*
- * The same without waiting: on 0 *ret_future completes with what fn returns, or fails with -ECANCELED if the
+ * Run fn(arg) on the thread pool and block this thread for it, also when that is a loop thread: for code that cannot
+ * suspend. It is never a deadlock as long as fn does not wait for a task of this loop, but everybody else of the loop waits
+ * too, and after the timeout the thread is abandoned like any other. Returns when fn has returned or will never run, so arg
+ * may be on the caller's stack. Outside a task: -EPERM.
+ *   0           *ret_value (may be NULL) is what fn returned
+ *   -EDEADLK    the detection mode is `potential` (skink/detection.h); fn does not run
+ *   -ECANCELED  the scheduler is stopping; fn does not run
+ *   -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_offload_block(void *(*fn)(void *arg), void *arg,
+                                                  void **ret_value) SKINK_IN_TASK SKINK_BLOCKS;
+
+/*
+ * The same without waiting, as skink_offload(): on 0 *ret_future completes with what fn returns, or fails with -ECANCELED if the
  * scheduler is stopped or destroyed before it has handed fn to the pool; what is queued there runs all the same.
  * The caller owns one reference. arg is fn's until it returns.
  *   -ECANCELED  the scheduler is stopping

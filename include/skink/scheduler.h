@@ -20,6 +20,14 @@ extern "C" {
 typedef struct skink_scheduler skink_scheduler; /* opaque */
 struct uv_loop_s;                               /* uv_loop_t; include <uv.h> to use it */
 
+/* What happens when a task blocks its loop thread in a wait of skink's (skink/detection.h). */
+typedef enum skink_detection {
+    SKINK_DETECTION_DEFAULT = 0,  /* in options: SKINK_DETECTION_ACTUAL                                        */
+    SKINK_DETECTION_OFF = 1,      /* nothing: it waits, and recovery resolves what never ends                  */
+    SKINK_DETECTION_ACTUAL = 2,   /* -EDEADLK at once where only a task of this loop could end the wait        */
+    SKINK_DETECTION_POTENTIAL = 3 /* -EDEADLK for every blocking wait on a loop thread; for development        */
+} skink_detection;
+
 /* Zero in any field means its default; an unknown flag is -EINVAL. */
 typedef struct skink_scheduler_options {
     size_t size;             /* set by SKINK_SCHEDULER_OPTIONS_INIT                                        */
@@ -28,6 +36,7 @@ typedef struct skink_scheduler_options {
     size_t stack_size_bytes; /* default 64 KiB, at least 16 KiB; rounded up to a page, plus a guard page   */
     uint32_t batch_max;      /* default 256; tasks run between two looks at the event loop                 */
     const char *name;        /* default "loop"; for thread names and logs; copied, cut at 15 bytes         */
+    uint32_t detection;      /* a skink_detection, see skink/detection.h; default: actual                   */
     /* Append only, and let zero keep the behaviour from before the field. */
 } skink_scheduler_options;
 #define SKINK_SCHEDULER_OPTIONS_INIT                                                                                   \
@@ -66,7 +75,8 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_start(skink_scheduler *scheduler) 
  *
  *   0           stopped, every task had ended by itself
  *   -ECANCELED  stopped, some task was cancelled, dropped or is still with a stray
- *   -EDEADLK    called from a task of this scheduler
+ *   -EDEADLK    called from a task of this scheduler; or from a task of another one whose detection mode is
+ *               SKINK_DETECTION_POTENTIAL
  *   -EALREADY   it does not run
  *   -ETIMEDOUT  the loop thread is stuck inside a runtime section and cannot be left behind; the scheduler
  *               stays as it is, and destroying it leaks it
@@ -118,6 +128,8 @@ typedef struct skink_scheduler_stats {
     uint64_t stacks_allocated; /* stacks in use and in the pool                                           */
     bool running;              /* between start and stop                                                  */
     bool held;                 /* the stray limit is reached: nothing but the event loop itself runs      */
+    uint64_t waits_refused;    /* blocking waits that ended with -EDEADLK: certain deadlocks              */
+    uint64_t waits_potential;  /* and those refused only because the mode is `potential`           */
 } skink_scheduler_stats;
 #define SKINK_SCHEDULER_STATS_INIT                                                                                     \
     {                                                                                                                  \

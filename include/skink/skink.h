@@ -4,6 +4,7 @@
 #define SKINK_SKINK_H
 #include "skink/annot.h"
 #include "skink/clock.h"
+#include "skink/detection.h"
 #include "skink/error.h"
 #include "skink/future.h"
 #include "skink/hooks.h"

@@ -67,6 +67,13 @@ SKINK_API int skink_task_cancel(skink_task *task) SKINK_ANY_THREAD;
  */
 SKINK_NODISCARD SKINK_API int skink_task_await(skink_task *task, uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_SUSPENDS;
 
+/*
+ * The same by blocking this thread, also when that is a loop thread. Cancellation does not end it. For a task of the same
+ * loop that is the classic deadlock, and the call says -EDEADLK at once (skink/detection.h); results else as
+ * skink_future_block().
+ */
+SKINK_NODISCARD SKINK_API int skink_task_block(skink_task *task, uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_BLOCKS;
+
 /* The calling task; NULL outside of one. Borrowed: valid while the task runs, ref it to keep it. */
 SKINK_API skink_task *skink_task_current(void) SKINK_ANY_THREAD;
 

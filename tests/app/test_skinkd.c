@@ -319,7 +319,7 @@ static void long_sticks_answer_within_the_late_window(void **state)
 {
     (void)state;
     struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "quarantine.strikes=0", "--set",
-                                  "recovery.late_window=10s");
+                                  "recovery.late_window=10s", "--set", "detection.mode=off");
     for (size_t i = 0; i < WAY_COUNT; i++) {
         char target[64];
         snprintf(target, sizeof target, "/stick?ms=%d&how=%s", i ? 600 : 1600, ways[i]);
@@ -339,7 +339,7 @@ static void endless_sticks_get_503_and_others_go_on(void **state)
 {
     (void)state;
     struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "quarantine.strikes=0", "--set",
-                                  "recovery.late_window=100ms");
+                                  "recovery.late_window=100ms", "--set", "detection.mode=off");
     static const char *const targets[] = { "/stick", "/stick?how=mutex", "/stick?ms=forever&how=read",
                                            "/stick?ms=forever&how=selfwait" };
     int sleeping = http_begin(server->http_port, "GET", "/sleep?ms=3000");

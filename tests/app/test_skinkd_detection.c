@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/app/test_skinkd_detection.c - what a client gets when a handler of skinkd waits for its own loop, by detection.mode. */
+#include "skinkd_fixture.h"
+#include "tests/support/case.h"
+#include "tests/support/wait.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void check(const struct skinkd *server, const char *target, int status, const char *part)
+{
+    char *answer = http_get(server->http_port, target);
+    if (http_status(answer) != status || !strstr(answer, part)) fail_msg("%s: %s", target, answer);
+    free(answer);
+}
+
+static void check_metric(const struct skinkd *server, const char *line)
+{
+    char *answer = http_get(server->stats_port, "/metrics");
+    if (!strstr(answer, line)) fail_msg("no %s in %s", line, answer);
+    free(answer);
+}
+
+/* The timeout is the default, 30 s: nothing but detection can answer at once. */
+static void a_request_that_waits_for_its_own_loop_gets_500_at_once(void **state)
+{
+    (void)state;
+    struct skinkd *server = START_PLAIN();
+    uint64_t begun = test_now_ns();
+    check(server, "/stick?how=selfwait", 500, "\"number\":35");
+    check(server, "/stick?how=selfwait&ms=forever", 500, "\"message\":\"it would wait for itself\"");
+    check(server, "/stick?how=selfwait&ms=20", 500, "\"number\":35");
+    assert_true(test_now_ns() - begun < test_ms(10000));
+    check(server, "/hello", 200, "hello");
+    check_metric(server, "\nskink_waits_refused_total 3\n");
+    check_metric(server, "\nskink_deadlocks_total 0\n");
+    assert_true(skinkd_says(server, "event=wait_refused", 5000));
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    skinkd_free(server);
+}
+
+static void potential_refuses_it_as_well(void **state)
+{
+    (void)state;
+    struct skinkd *server = START("--set", "detection.mode=potential");
+    check(server, "/stick?how=selfwait", 500, "\"number\":35");
+    check_metric(server, "\nskink_waits_refused_total 1\n");
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    skinkd_free(server);
+}
+
+static void off_leaves_it_to_the_watchdog_and_it_gets_200(void **state)
+{
+    (void)state;
+    struct skinkd *server = START("--set", "detection.mode=off", "--set", "loop.deadlock_timeout=200ms");
+    check(server, "/stick?how=selfwait", 200, "stuck: selfwait");
+    check_metric(server, "\nskink_waits_refused_total 0\n");
+    check_metric(server, "\nskink_deadlocks_total 1\n");
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    skinkd_free(server);
+}
+
+static const struct test_case cases[] = {
+    CASE(a_request_that_waits_for_its_own_loop_gets_500_at_once),
+    CASE(potential_refuses_it_as_well),
+    CASE(off_leaves_it_to_the_watchdog_and_it_gets_200),
+};
+TEST_MAIN(cases, NULL, NULL)
