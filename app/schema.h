@@ -78,7 +78,7 @@ struct config_section {
     const char *sentence;
 };
 
-#define CONFIG_SECTION_COUNT 7
+#define CONFIG_SECTION_COUNT 8
 #define CONFIG_LIST_NAME "routes" /* the one key that is a list; it can be set in the file only */
 
 extern const struct config_key skink__config_keys[CONFIG_ID_COUNT];
