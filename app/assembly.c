@@ -2,6 +2,7 @@
 /* app/assembly.c - the parts of the server, put together in order and taken apart in the reverse (see assembly.h). */
 #include "app/assembly.h"
 #include "app/allocate.h"
+#include "app/inherited.h"
 #include "app/log.h"
 #include "app/module_loader.h"
 #include "app/suggest.h"
@@ -23,6 +24,7 @@ struct assembly {
     skink_scheduler *scheduler;
     skink_http_server *http;
     skink_stats_server *stats;
+    struct inherited inherited; /* while the sockets are opened */
     bool watched;
     bool wedged; /* the loop thread is stuck where nobody can take over: nothing may be freed */
 };
@@ -78,6 +80,7 @@ static int create_scheduler(struct assembly *a)
 static int create_http(struct assembly *a)
 {
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    if (number(a, CONFIG_HTTP_REUSE_PORT)) options.flags |= SKINK_HTTP_REUSE_PORT;
     options.max_connections = (uint32_t)number(a, CONFIG_HTTP_MAX_CONNECTIONS);
     options.max_header_bytes = number(a, CONFIG_HTTP_MAX_HEADER);
     options.max_body_bytes = number(a, CONFIG_HTTP_MAX_BODY);
@@ -183,13 +186,34 @@ static void log_listening(const char *what, const char *address, int port)
     const char *colon = strrchr(address, ':');
     if (strncmp(address, "unix:", 5) == 0)
         skink__log_line(SKINK_LOG_INFO, "event=listening what=%s address=%s", what, address);
+    else if (strncmp(address, "fd:", 3) == 0)
+        skink__log_line(SKINK_LOG_INFO, "event=listening what=%s address=%s port=%d", what, address, port);
     else
         skink__log_line(SKINK_LOG_INFO, "event=listening what=%s address=%.*s:%d port=%d", what, (int)(colon - address),
                         address, port, port);
 }
 
+static enum exit_status cannot_inherit(const char *address, int error)
+{
+    return cannot_start("cannot listen on the inherited socket %s: %s; expected a stream socket that listens", address,
+                        skink_strerror(error));
+}
+
+static enum exit_status open_inherited_http(struct assembly *a)
+{
+    for (size_t i = 0; i < a->inherited.count; i++) {
+        const struct inherited_socket *socket = &a->inherited.sockets[i];
+        if (socket->is_stats) continue;
+        int port = 0, error = skink_http_listen(a->http, socket->address, &port);
+        if (error) return cannot_inherit(socket->address, error);
+        log_listening("http", socket->address, port);
+    }
+    return EXIT_STATUS_OK;
+}
+
 static enum exit_status open_http(struct assembly *a)
 {
+    if (skink__inherited_has(&a->inherited, false)) return open_inherited_http(a);
     const struct config_value *address = &a->config->values[CONFIG_HTTP_LISTEN];
     int port = 0;
     int error = skink_http_listen(a->http, address->text, &port);
@@ -198,18 +222,36 @@ static enum exit_status open_http(struct assembly *a)
     return EXIT_STATUS_OK;
 }
 
+static const char *inherited_stats_address(const struct assembly *a)
+{
+    for (size_t i = 0; i < a->inherited.count; i++)
+        if (a->inherited.sockets[i].is_stats) return a->inherited.sockets[i].address;
+    return NULL;
+}
+
 static enum exit_status open_stats(struct assembly *a)
 {
     const struct config_value *address = &a->config->values[CONFIG_STATS_LISTEN];
+    const char *inherited = inherited_stats_address(a);
     skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
     sources.scheduler = a->scheduler;
     sources.recovery = a->recovery;
     sources.http_server = a->http;
     int port = 0;
-    int error = skink_stats_server_start(&sources, address->text, &port, &a->stats);
+    int error = skink_stats_server_start(&sources, inherited ? inherited : address->text, &port, &a->stats);
+    if (error && inherited) return cannot_inherit(inherited, error);
     if (error) return cannot_listen(address, &skink__config_keys[CONFIG_STATS_LISTEN], error);
-    log_listening("stats", address->text, port);
+    log_listening("stats", inherited ? inherited : address->text, port);
     return EXIT_STATUS_OK;
+}
+
+/* Sockets that we were started with go before those of the configuration. */
+static enum exit_status open_sockets(struct assembly *a)
+{
+    enum exit_status status = open_http(a);
+    if (status == EXIT_STATUS_OK) status = open_stats(a);
+    skink__inherited_close(&a->inherited);
+    return status;
 }
 
 static enum exit_status start_loop(struct assembly *a)
@@ -223,12 +265,15 @@ enum exit_status skink__assembly_start(const struct config *config, const char *
 {
     struct assembly *a = skink__app_alloc(sizeof *a);
     a->config = config;
+    char complaint[INHERITED_COMPLAINT_BYTES];
     raise_descriptor_limit();
-    enum exit_status status = create_parts(a);
+    enum exit_status status = EXIT_STATUS_OK;
+    /* Before modules are loaded: they might start programs, which are not to have these sockets. */
+    if (!skink__inherited_take(&a->inherited, complaint)) status = cannot_start("%s", complaint);
+    if (status == EXIT_STATUS_OK) status = create_parts(a);
     if (status == EXIT_STATUS_OK) status = load_modules(a, modules, module_count);
     if (status == EXIT_STATUS_OK) status = configure_routes(a);
-    if (status == EXIT_STATUS_OK) status = open_http(a);
-    if (status == EXIT_STATUS_OK) status = open_stats(a);
+    if (status == EXIT_STATUS_OK) status = open_sockets(a);
     if (status == EXIT_STATUS_OK) status = start_loop(a);
     if (status == EXIT_STATUS_OK)
         *ret_assembly = a;

@@ -50,7 +50,16 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .environment = "SKINK_HTTP_LISTEN",
         .type = CONFIG_ADDRESS,
         .fallback = "127.0.0.1:8080",
-        .sentence = "Where requests are accepted. Port 0 takes a free one; the log line `event=listening` says which.",
+        .sentence = "Where requests are accepted, unless sockets are inherited. Port 0 takes a free one; the log line `event=listening` says which.",
+    },
+    [CONFIG_HTTP_REUSE_PORT] = {
+        .name = "http.reuse_port",
+        .environment = "SKINK_HTTP_REUSE_PORT",
+        .type = CONFIG_WORD,
+        .fallback = "no",
+        .words = "no yes",
+        .sentence = "Whether other processes of the same user, with the same setting, may listen on the port of `http.listen` "
+                    "as well; the kernel spreads connections over them.",
     },
     [CONFIG_HTTP_MAX_BODY] = {
         .name = "http.max_body",

@@ -18,6 +18,7 @@
 #include <stddef.h>
 
 #define LOOK_MS 5                     /* between two looks at the counters */
+#define SHUN_NS (200 * SKINK_MS)      /* for handshakes that were begun: a round trip */
 #define LOOSE_PATIENCE_NS SKINK_S     /* for clients whose first request is on its way, or who still read */
 #define STUCK_MIN_NS (100 * SKINK_MS) /* a loop that gives no sign for less is only busy */
 
@@ -39,6 +40,13 @@ void skink__drain_count(struct skink__drain *drain, enum skink__activity before,
     if (after == SKINK__ACTIVITY_LOOSE) skink__counter_add(&drain->loose, 1);
 }
 
+static void shun(skink_http_server *server)
+{
+    server->drain.shunning = true;
+    for (struct skink__listener *listener = server->listeners; listener; listener = listener->next)
+        skink__listener_shun(listener);
+}
+
 /* What waits in the kernel's queue was accepted there already: to close on it would reset it. */
 static void close_listeners(skink_http_server *server)
 {
@@ -54,6 +62,7 @@ static void take_stages(skink_http_server *server)
     enum skink__drain_stage asked = atomic_load(&drain->asked);
     server->now_ns = skink_now();
     if (asked >= SKINK__DRAIN_ANNOUNCED && !drain->counting) count_all(server);
+    if (asked >= SKINK__DRAIN_SHUNNING && !drain->shunning) shun(server);
     if (asked >= SKINK__DRAIN_REFUSING && !drain->refusing_since_ns) {
         close_listeners(server);
         drain->refusing_since_ns = server->now_ns;
@@ -188,14 +197,30 @@ static bool is_on_a_loop_of(const struct plan *plan)
     return false;
 }
 
+static void ask_all(const struct plan *plan, enum skink__drain_stage stage)
+{
+    for (size_t i = 0; i < plan->server_count; i++)
+        skink__drain_ask(plan->servers[i], stage);
+}
+
+static bool shares_a_port(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->server_count; i++)
+        if (plan->servers[i]->reuse_port) return true;
+    return false;
+}
+
 static int run(const struct plan *plan)
 {
     for (size_t i = 0; i < plan->server_count; i++)
         skink_http_server_drain(plan->servers[i]);
     sleep_for(plan->delay_ns);
+    if (shares_a_port(plan)) {
+        ask_all(plan, SKINK__DRAIN_SHUNNING);
+        sleep_for(SHUN_NS);
+    }
     uint64_t begun_ns = skink_now(), deadline_ns = skink_after(plan->grace_ns);
-    for (size_t i = 0; i < plan->server_count; i++)
-        skink__drain_ask(plan->servers[i], SKINK__DRAIN_REFUSING);
+    ask_all(plan, SKINK__DRAIN_REFUSING);
     wait_quiet(plan, begun_ns, deadline_ns);
     int err = stop_schedulers(plan, deadline_ns);
     for (size_t i = 0; i < plan->server_count && !err; i++)

@@ -17,6 +17,7 @@ struct skink_http_server;
 enum skink__drain_stage {
     SKINK__DRAIN_NONE,
     SKINK__DRAIN_ANNOUNCED, /* still serving; connections are counted        */
+    SKINK__DRAIN_SHUNNING,  /* new connections are left to other servers on the same port, if it is shared */
     SKINK__DRAIN_REFUSING   /* listeners closed, new requests get 503        */
 };
 
@@ -41,6 +42,7 @@ struct skink__drain {
 
     /* Runtime section. */
     bool counting;
+    bool shunning;
     uint64_t refusing_since_ns; /* 0: not yet */
 };
 

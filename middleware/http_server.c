@@ -109,7 +109,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     skink_http_options given;
     int err = SKINK__OPTIONS_READ(&given, options);
     if (err) return err;
-    if (given.flags || given.quarantine_strikes > SKINK__STRIKES_MAX) return -EINVAL;
+    if (given.flags & ~SKINK_HTTP_REUSE_PORT || given.quarantine_strikes > SKINK__STRIKES_MAX) return -EINVAL;
     const char *server_header = given.server_header ? given.server_header : "skink";
     if (!scheduler || !ret_server || !server_header_is_valid(server_header)) return -EINVAL;
     skink_http_server *server = skink__zalloc(sizeof *server);
@@ -127,6 +127,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     };
     atomic_init(&server->limit.max_requests, given.max_requests);
     atomic_init(&server->limit.max_queue, given.max_queue);
+    server->reuse_port = given.flags & SKINK_HTTP_REUSE_PORT;
     pthread_mutex_init(&server->admin, NULL);
     skink__routes_init(&server->routes);
     init_deadlines(server, &given);

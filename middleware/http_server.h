@@ -59,6 +59,7 @@ struct skink_http_server {
     struct skink__http_limits limits;
     uint32_t max_connections;
     size_t max_backlog_bytes;
+    bool reuse_port;
     char *server_line; /* "Server: skink\r\n", or "" */
     size_t server_line_length;
     struct skink__quarantine_rules quarantine;

@@ -14,6 +14,8 @@
 #include "skink/error.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -98,7 +100,7 @@ static int parse(const char *text, struct address *address)
 
 /* --- sockets --- */
 
-static int open_socket(const struct address *address)
+static int open_socket(const struct address *address, bool reuse_port)
 {
     int fd = socket(address->at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -errno;
@@ -109,6 +111,8 @@ static int open_socket(const struct address *address)
         /* Accepted sockets inherit it; an answer is one write, so there is nothing to be gained by waiting. */
         ok = ok && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
     }
+    if (reuse_port && address->at.any.sa_family != AF_UNIX)
+        ok = ok && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
     if (address->at.any.sa_family == AF_INET6)
         ok = ok && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->every_interface ? &off : &on, sizeof on) == 0;
     if (ok) return fd;
@@ -139,22 +143,44 @@ static int bind_and_listen(int fd, const struct address *address)
     return listen(fd, BACKLOG) == 0 ? 0 : -errno;
 }
 
-static int open_listening(struct address *address)
+static int open_listening(struct address *address, bool reuse_port)
 {
-    int fd = open_socket(address);
+    int fd = open_socket(address, reuse_port);
     if (fd == -EAFNOSUPPORT && address->every_interface) { /* a machine without IPv6 */
         in_port_t port = address->at.v6.sin6_port;
         memset(&address->at, 0, sizeof address->at);
         address->at.v4.sin_family = AF_INET;
         address->at.v4.sin_port = port;
         address->length = sizeof address->at.v4;
-        fd = open_socket(address);
+        fd = open_socket(address, reuse_port);
     }
     if (fd < 0) return fd;
     int err = bind_and_listen(fd, address);
     if (!err) return fd;
     close(fd);
     return err;
+}
+
+static bool has_option(int fd, int option, int value)
+{
+    int is = -1;
+    socklen_t length = sizeof is;
+    return getsockopt(fd, SOL_SOCKET, option, &is, &length) == 0 && is == value;
+}
+
+/* "3": a duplicate of a socket that somebody else opened. */
+static int adopt(const char *text)
+{
+    if (!*text || strlen(text) > 9 || strspn(text, "0123456789") != strlen(text)) return -EINVAL;
+    int fd = fcntl((int)strtol(text, NULL, 10), F_DUPFD_CLOEXEC, 3), on = 1;
+    if (fd < 0) return -errno;
+    if (!has_option(fd, SO_ACCEPTCONN, 1) || !has_option(fd, SO_TYPE, SOCK_STREAM)) {
+        close(fd);
+        return -EINVAL;
+    }
+    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a unix socket has no such thing */
+    return fd;
 }
 
 static int port_of(int fd)
@@ -180,17 +206,19 @@ static int remember_file(struct skink__listener *listener)
 int skink__listener_create(skink_http_server *server, const char *text, int *ret_port,
                            struct skink__listener **ret_listener)
 {
-    struct address address;
-    int err = parse(text, &address);
+    struct address address = { .length = 0 };
+    bool inherited = strncmp(text, "fd:", 3) == 0;
+    int err = inherited ? 0 : parse(text, &address);
     if (err) return err;
     struct skink__listener *listener = skink__zalloc(sizeof *listener);
     if (!listener) return -ENOMEM;
     listener->server = server;
     listener->fd = -1;
-    bool has_file = address.at.any.sa_family == AF_UNIX;
+    listener->inherited = inherited;
+    bool has_file = !inherited && address.at.any.sa_family == AF_UNIX;
     /* First: once the file is there, nothing may keep us from removing it again. */
     if (has_file && !(listener->path = skink__strdup(address.at.local.sun_path))) err = -ENOMEM;
-    if (!err) listener->fd = open_listening(&address);
+    if (!err) listener->fd = inherited ? adopt(text + 3) : open_listening(&address, server->reuse_port);
     if (!err && listener->fd < 0) err = listener->fd;
     if (!err && has_file) err = remember_file(listener);
     if (err) {
@@ -284,7 +312,28 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 void skink__listener_accept_rest(struct skink__listener *listener)
 {
-    (void)accept_some(listener, BACKLOG + 1);
+    if (!listener->inherited) (void)accept_some(listener, BACKLOG + 1);
+}
+
+/*
+ * Between the last accept() and close() a handshake could come to its end, and close() would reset that connection. So
+ * the listener turns deaf to first packets (SYN without ACK) for a while before. They are not refused but lost on the
+ * way, as far as their sender can tell.
+ */
+void skink__listener_shun(struct skink__listener *listener)
+{
+    struct sock_filter keep_all_but_syn[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(struct tcphdr, th_flags)),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = { sizeof keep_all_but_syn / sizeof *keep_all_but_syn, keep_all_but_syn };
+    if (listener->shunning || listener->inherited || !has_option(listener->fd, SO_REUSEPORT, 1)) return;
+    listener->shunning = true;
+    if (setsockopt(listener->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+        skink__log(SKINK_LOG_WARNING, "event=shun_failed error=%s", skink_strerror(-errno));
 }
 
 int skink__listener_start(struct skink__listener *listener)

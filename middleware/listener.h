@@ -11,7 +11,9 @@ struct skink__listener {
     struct skink__listener *next; /* skink_http_server.listeners */
     struct skink__deadline retry; /* on skink_http_server.accept while there are no descriptors to be had */
     int fd;
-    char *path; /* of a unix socket; NULL else */
+    bool inherited; /* others listen on the same socket, or will */
+    bool shunning;  /* new handshakes are left to others on the same port */
+    char *path;     /* of a unix socket; NULL else */
     dev_t device;
     ino_t inode; /* of the socket file, so that only our own is removed */
 };
@@ -25,6 +27,10 @@ void skink__listener_free(struct skink__listener *listener);
 
 /* Start accepting. Runtime section. 0 or libuv's error. */
 int skink__listener_start(struct skink__listener *listener);
+
+/* Begin no more handshakes, so that those begun can come to an end before the listener is closed; those who knock try
+ * again a second later, and meet another listener of the port. Does nothing where no other can be. Runtime section. */
+void skink__listener_shun(struct skink__listener *listener);
 
 /* Take in what has been accepted by the kernel already, before it is closed. Runtime section. */
 void skink__listener_accept_rest(struct skink__listener *listener);

@@ -21,10 +21,14 @@ extern "C" {
 
 typedef struct skink_http_server skink_http_server; /* opaque */
 
+/* Several servers, in one process or in several of the same user, may listen on the same TCP port; the kernel spreads the
+ * connections over them (SO_REUSEPORT). All of them must have the flag. */
+#define SKINK_HTTP_REUSE_PORT 1u
+
 /* Zero in any field means its default; an unknown flag is -EINVAL. */
 typedef struct skink_http_options {
     size_t size;                /* set by SKINK_HTTP_OPTIONS_INIT                                          */
-    uint32_t flags;             /* none yet                                                                */
+    uint32_t flags;             /* SKINK_HTTP_* bits                                                       */
     uint32_t max_connections;   /* default 10000; a connection past it is answered 503 and closed          */
     size_t max_header_bytes;    /* default 16 KiB; request line, headers and trailers together             */
     size_t max_body_bytes;      /* default 1 MiB                                                           */
@@ -122,8 +126,10 @@ SKINK_API bool skink_http_route_at(const skink_http_server *server, size_t i, co
 /*
  * Listen on `address`: "127.0.0.1:8080", "[::1]:8080", ":8080" (all interfaces), "unix:/run/x.sock". Port 0
  * takes a free one; *ret_port (may be NULL) says which. A left-over socket file nobody listens on is
- * replaced. Blocks until the listener is open; may be called several times.
- *   -EINVAL      not an address
+ * replaced. "fd:3" is a stream socket that listens already, inherited from a service manager, say: the server takes a
+ * duplicate of it, and leaves what waits in its queue at the end to whoever listens next. Blocks until the listener is open; may be called several times.
+ *   -EINVAL      not an address, or "fd:" with what is no listening stream socket
+ *   -EBADF       "fd:" with a descriptor that is not open
  *   -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -ENAMETOOLONG, ... from the system
  *   -ECANCELED   the scheduler is stopping
  *   -ENOMEM

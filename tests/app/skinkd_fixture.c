@@ -18,6 +18,35 @@
 
 #define ARGUMENTS_MAX 32
 
+static struct {
+    int fds[4];
+    size_t count;
+    const char *names;
+} legacy;
+
+void skinkd_inherit(const int *fds, size_t count, const char *names)
+{
+    memcpy(legacy.fds, fds, count * sizeof *fds);
+    legacy.count = count;
+    legacy.names = names;
+}
+
+/* In the child: as a service manager does it. */
+static void hand_down(void)
+{
+    char text[32];
+    if (legacy.count == 0) return;
+    for (size_t i = 0; i < legacy.count; i++) /* first out of the way of each other */
+        legacy.fds[i] = fcntl(legacy.fds[i], F_DUPFD_CLOEXEC, 100);
+    for (size_t i = 0; i < legacy.count; i++)
+        if (dup2(legacy.fds[i], 3 + (int)i) < 0) close(3 + (int)i);
+    snprintf(text, sizeof text, "%zu", legacy.count);
+    setenv("LISTEN_FDS", text, 1);
+    snprintf(text, sizeof text, "%d", (int)getpid());
+    setenv("LISTEN_PID", text, 1);
+    if (legacy.names) setenv("LISTEN_FDNAMES", legacy.names, 1);
+}
+
 /* The child dies with its parent: a case that fails or is killed leaves nothing behind. */
 static pid_t start_child(const char *program, const char *const *arguments, const char *const *environment, int out_fd,
                          int err_fd)
@@ -31,6 +60,7 @@ static pid_t start_child(const char *program, const char *const *arguments, cons
         putenv((char *)*environment);
     dup2(out_fd, STDOUT_FILENO);
     dup2(err_fd, STDERR_FILENO);
+    hand_down();
     const char *argv[ARGUMENTS_MAX + 2] = { program };
     for (size_t i = 0; i < ARGUMENTS_MAX && arguments[i]; i++)
         argv[i + 1] = arguments[i];

@@ -40,6 +40,9 @@ struct skinkd *skinkd_start(const char *const *arguments);
 /* Another program in the background; what it writes to stdout and stderr is in err. Ports are left 0. */
 struct skinkd *program_start(const char *program, const char *const *arguments);
 
+/* Whatever is started from now on inherits these listening sockets, at most four (-1: none), with these names (or NULL). */
+void skinkd_inherit(const int *fds, size_t count, const char *names);
+
 /* Wait for this text on its stderr; false after timeout_ms. */
 bool skinkd_says(struct skinkd *server, const char *text, unsigned timeout_ms);
 

@@ -451,7 +451,7 @@ static void a_log_that_nobody_reads_stops_nothing(void **state)
     for (int i = 0; i < 40; i++) /* each writes a line or more; nothing is read from the pipe meanwhile */
         check_get(server, "/stick?ms=60", 200, NULL);
     check_get(server, "/hello", 200, "hello\n");
-    assert_false(skinkd_says(server, "event=log_dropped", 0)); /* this makes room */
+    (void)skinkd_says(server, "event=log_dropped", 0); /* makes room; who logs next says it, which may be at once */
     assert_int_equal(skinkd_end(server, SIGTERM, 15000), 0);
     assert_contains(server->err, "event=log_dropped lines=");
     skinkd_free(server);

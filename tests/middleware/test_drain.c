@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/middleware/test_drain.c - the way down: announced, refused, waited for, cut. */
 #include "middleware/health.h"
+#include "middleware/http_server.h"
 #include "tests/middleware/fixture.h"
 #include "tests/support/wait.h"
 #include <arpa/inet.h>
@@ -226,6 +227,63 @@ static void who_came_during_the_drain_gets_its_first_answer(void **state)
     join(&way, 0);
 }
 
+/* --- a port that is shared --- */
+
+static int open_client(int port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    assert_true(connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EINPROGRESS);
+    return fd;
+}
+
+static int listen_beside(int port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 128), 0);
+    return fd;
+}
+
+/* Goal: before its listener is closed no handshake is begun there any more, so none can be cut short by the close. Half
+ * of those who knock would have come to it, and reach the other listener at their second try, a second later. */
+static void a_shared_port_is_left_to_the_other_listener(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 40 };
+    struct way_down way = { 0 };
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.flags = SKINK_HTTP_REUSE_PORT;
+    fixture_create(&way.fixture, NULL, &options);
+    fixture_start(&way.fixture);
+    int other = listen_beside(way.fixture.port), clients[CLIENTS], accepted = 0;
+    begin(&way, 0, 5 * SKINK_S);
+    /* The loop has had the stage before it says so; it lasts for 200 ms. */
+    test_wait_until(atomic_load(&way.fixture.server->drain.reached) >= SKINK__DRAIN_SHUNNING, 5000);
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = open_client(way.fixture.port);
+    uint64_t deadline_ns = test_now_ns() + test_ms(8000);
+    for (int fd; accepted < CLIENTS && test_now_ns() < deadline_ns;) {
+        if ((fd = accept4(other, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+            accepted += close(fd) == 0;
+        else
+            test_nap();
+    }
+    assert_int_equal(accepted, CLIENTS);
+    assert_int_equal(fixture_stats(&way.fixture).connections_total, 0);
+    for (int i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+    close(other);
+    join(&way, 0);
+}
+
 /* --- waiting and cutting --- */
 
 static void a_server_with_nothing_to_do_ends_at_once(void **state)
@@ -375,6 +433,7 @@ static const struct test_case cases[] = {
     CASE(requests_in_flight_finish_and_new_ones_on_open_connections_are_refused),
     CASE(a_request_half_sent_is_still_taken),
     CASE(who_came_during_the_drain_gets_its_first_answer),
+    CASE(a_shared_port_is_left_to_the_other_listener),
     CASE(a_server_with_nothing_to_do_ends_at_once),
     CASE(what_outlives_the_grace_is_cancelled),
     CASE(an_answer_still_being_read_is_waited_for),
