@@ -86,6 +86,7 @@ static int create_http(struct assembly *a)
     options.max_body_bytes = number(a, CONFIG_HTTP_MAX_BODY);
     options.header_timeout_ns = number(a, CONFIG_HTTP_HEADER_TIMEOUT);
     options.idle_timeout_ns = number(a, CONFIG_HTTP_IDLE_TIMEOUT);
+    options.request_timeout_ns = number(a, CONFIG_HTTP_REQUEST_TIMEOUT);
     options.late_window_ns = number(a, CONFIG_RECOVERY_LATE_WINDOW);
     options.quarantine_strikes = (uint32_t)number(a, CONFIG_QUARANTINE_STRIKES);
     options.quarantine_window_ns = number(a, CONFIG_QUARANTINE_WINDOW);
@@ -148,6 +149,9 @@ static enum exit_status configure_routes(struct assembly *a)
         const struct config_value *values = a->config->routes[i].values;
         const struct config_value *path = &values[CONFIG_ROUTE_PATH];
         int error = skink_http_route_set_timeout(a->http, path->text, values[CONFIG_ROUTE_DEADLOCK_TIMEOUT].number);
+        if (!error)
+            error =
+                skink_http_route_set_request_timeout(a->http, path->text, values[CONFIG_ROUTE_REQUEST_TIMEOUT].number);
         if (!error)
             error = skink_http_route_set_limits(a->http, path->text, (uint32_t)values[CONFIG_ROUTE_MAX_REQUESTS].number,
                                                 (uint32_t)values[CONFIG_ROUTE_MAX_QUEUE].number);

@@ -98,6 +98,16 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .most = "24h",
         .sentence = "How long an open connection may wait for its next request before it is closed.",
     },
+    [CONFIG_HTTP_REQUEST_TIMEOUT] = {
+        .name = "http.request_timeout",
+        .environment = "SKINK_HTTP_REQUEST_TIMEOUT",
+        .type = CONFIG_DURATION,
+        .fallback = "0s",
+        .least = "0s",
+        .most = "24h",
+        .sentence = "How long a request may take from being complete to its answer, its time in a queue included. Past it the "
+                    "client gets 504, and what the handler waits for ends with ETIMEDOUT. 0s sets no limit.",
+    },
     [CONFIG_HTTP_MAX_CONNECTIONS] = {
         .name = "http.max_connections",
         .environment = "SKINK_HTTP_MAX_CONNECTIONS",
@@ -258,6 +268,13 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .least = "10ms",
         .most = "24h",
         .sentence = "Instead of `loop.deadlock_timeout`, for requests on this route.",
+    },
+    [CONFIG_ROUTE_REQUEST_TIMEOUT] = {
+        .name = "request_timeout",
+        .type = CONFIG_DURATION,
+        .least = "1ms",
+        .most = "24h",
+        .sentence = "Instead of `http.request_timeout`, for requests on this route.",
     },
     [CONFIG_ROUTE_MAX_REQUESTS] = {
         .name = "max_requests",

@@ -123,7 +123,9 @@ int skink_offload(void *(*fn)(void *arg), void *arg, void **ret_value)
     }
     err = skink__wait_suspend(task);
     if (!err && ret_value) *ret_value = value;
-    return err;
+    if (err != UV_ECANCELED) return err;
+    int reason = skink__task_status(task); /* libuv knows only that it was cancelled, not why */
+    return reason ? reason : err;
 leave:
     if (work) work_free(work);
     skink__runtime_leave(here);

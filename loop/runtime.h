@@ -91,4 +91,11 @@ int skink__token_create(skink_token **ret_token);
 
 /* Fire it with a negative errno; the first reason stays. Any thread. */
 void skink__token_fire(skink_token *token, int reason);
+
+/* Let it fire at deadline_ns at the latest. Before anything is derived from it. Any thread. */
+void skink__token_limit(skink_token *token, uint64_t deadline_ns);
+
+/* Runtime section of its scheduler: make the awaits of a task return `reason`, a negative errno, now and from now on. The
+ * first reason stays. */
+void skink__runtime_cancel(skink_task *task, int reason);
 #endif

@@ -116,7 +116,8 @@ struct skink_task {
     const struct skink__task_kind *kind; /* never NULL once it was spawned */
     _Atomic int cancel_reason;           /* 0, or the errno its awaits return; runtime writes */
     _Atomic bool cancel_posted;
-    bool pins_scheduler; /* has handles, and so a reference on the scheduler's memory */
+    struct skink__scope *scopes; /* its own slices, and runtime at its end: innermost first (scope.c) */
+    bool pins_scheduler;         /* has handles, and so a reference on the scheduler's memory */
 
     /* The wait it is in. `waiting` is exchanged to false by whoever ends the wait; only the winner wakes the task. */
     _Atomic bool waiting;
@@ -241,6 +242,36 @@ struct skink__deadline_heap {
 int skink__deadline_add(struct skink__deadline_heap *heap, skink_task *task); /* -ENOMEM */
 void skink__deadline_remove(struct skink__deadline_heap *heap, skink_task *task);
 void skink__deadline_heap_fini(struct skink__deadline_heap *heap);
+
+/* ---- tokens (token.c) and scopes (scope.c) ---- */
+
+/* Somebody who is told when a token fires. */
+struct skink__token_listener {
+    struct skink__token_listener *next; /* skink_token.listeners; guarded by the token's lock */
+    struct skink__token_listener *previous;
+    bool linked; /* the listener's own */
+    /* Under the token's lock; must be short. `here`: the scheduler whose runtime section the caller is in, or NULL. */
+    void (*fired)(struct skink__token_listener *listener, int reason, const skink_scheduler *here);
+};
+
+/* It is told once, if the token has not fired yet; who needs to know looks at the status afterwards. */
+void skink__token_listen(skink_token *token, struct skink__token_listener *listener);
+/* When this returns it is not told any more. */
+void skink__token_unlisten(skink_token *token, struct skink__token_listener *listener);
+
+/* All scopes of a task that ends. */
+void skink__scopes_end_all(skink_task *task);
+/* 0, or why no wait of this task may begin: the first fired token, from the innermost on. */
+int skink__scopes_status(const skink_task *task);
+/* True: a scope's deadline is earlier, and now in *deadline_ns. */
+bool skink__scopes_limit(const skink_task *task, uint64_t *deadline_ns);
+
+/* 0, or why no wait of this task may begin. Its own slice. */
+static inline int skink__task_status(const skink_task *task)
+{
+    int reason = atomic_load_explicit(&task->cancel_reason, memory_order_relaxed);
+    return reason || !task->scopes ? reason : skink__scopes_status(task);
+}
 
 /* ---- detection (detection.c) ---- */
 

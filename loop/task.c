@@ -25,6 +25,7 @@ static void init_what_differs(skink_task *task, const struct skink__task_spec *s
     if (atomic_load_explicit(&task->cancel_posted, memory_order_relaxed))
         atomic_store_explicit(&task->cancel_posted, false, memory_order_relaxed);
     SKINK_ASSERT(task->heap_index == SKINK__NOT_IN_HEAP); /* since it was made */
+    SKINK_ASSERT(!task->scopes);
 }
 
 static void task_init(skink_task *task, const struct skink__task_spec *spec)
@@ -245,6 +246,12 @@ void skink__task_cancel_here(skink_task *task, int reason)
     if (skink__task_state(task) == SKINK__TASK_WAITING && task->wait_abort(task)) skink__wait_wake(task, reason, true);
 }
 
+void skink__runtime_cancel(skink_task *task, int reason)
+{
+    skink__assert_runtime(task->scheduler);
+    skink__task_cancel_here(task, reason);
+}
+
 static void deliver_cancel(skink_scheduler *scheduler, struct skink__message *message, bool closed)
 {
     (void)scheduler;
@@ -302,6 +309,7 @@ void skink__task_end(skink_task *task, bool dropped)
     skink__count(&task->scheduler->tasks_finished, 1);
     skink__task_set_state(task, SKINK__TASK_ENDED);
     task->co = NULL;
+    if (task->scopes) skink__scopes_end_all(task);
     if (task->has_done) {
         /* -EALREADY: a stop gave it up while it was with a stray, and it came back after a new start. */
         if (dropped)
@@ -331,6 +339,7 @@ void skink__task_lose(skink_task *task)
     /* Several strays may do so at once, beside a loop thread of a new start. */
     atomic_fetch_add_explicit(&task->scheduler->tasks_lost, 1, memory_order_relaxed);
     skink__task_set_state(task, SKINK__TASK_ENDED);
+    if (task->scopes) skink__scopes_end_all(task);
     if (task->kind->lost) task->kind->lost(task->arg);
     task_unref(task, false);
 }

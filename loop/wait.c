@@ -23,8 +23,9 @@
 int skink__wait_begin(skink_task *task, uint64_t deadline_ns, int timeout_result, bool (*abort)(skink_task *task),
                       void *object)
 {
-    int reason = atomic_load_explicit(&task->cancel_reason, memory_order_relaxed);
+    int reason = skink__task_status(task);
     if (reason) return reason;
+    if (task->scopes && skink__scopes_limit(task, &deadline_ns)) timeout_result = -ETIMEDOUT;
     task->deadline_ns = deadline_ns;
     task->timeout_result = timeout_result;
     task->wait_abort = abort;
@@ -122,7 +123,7 @@ int skink_yield(void)
     skink__task_set_state(task, SKINK__TASK_READY);
     skink__ready_push(task->scheduler, task);
     skink__task_leave(skink__thread_self(), SKINK__LEAVE_SUSPEND);
-    return atomic_load_explicit(&task->cancel_reason, memory_order_relaxed);
+    return skink__task_status(task);
 }
 
 int skink_checkpoint(void)
@@ -130,5 +131,5 @@ int skink_checkpoint(void)
     skink_task *task = enter_task();
     if (!task) return -EPERM;
     skink__runtime_leave(task->scheduler);
-    return atomic_load_explicit(&task->cancel_reason, memory_order_relaxed);
+    return skink__task_status(task);
 }

@@ -3,6 +3,7 @@
 #include "middleware/admission.h"
 #include "loop/runtime.h"
 #include "middleware/error_numbers.h"
+#include "middleware/expiry.h"
 #include "middleware/loop_middleware.h"
 #include "skink/clock.h"
 #include <stddef.h>
@@ -53,6 +54,7 @@ static int go_on(skink_request *request, bool has_waited)
 
 void skink__admission_enter(skink_request *request)
 {
+    skink__expiry_begin(request);
     int error = go_on(request, false);
     if (error) skink__loop_middleware_refuse(request, error);
 }

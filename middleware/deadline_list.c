@@ -11,10 +11,8 @@ static void arm(struct skink__deadlines *deadlines, uint64_t at_ns, uint64_t now
 static uint64_t earliest(const struct skink__deadlines *deadlines)
 {
     uint64_t at_ns = UINT64_MAX;
-    for (unsigned i = 0; i < deadlines->list_count; i++) {
-        const struct skink__deadline_list *list = deadlines->lists[i];
+    for (const struct skink__deadline_list *list = deadlines->lists; list; list = list->next)
         if (list->head.next != &list->head && list->head.next->at_ns < at_ns) at_ns = list->head.next->at_ns;
-    }
     return at_ns;
 }
 
@@ -23,8 +21,7 @@ static void on_timer(uv_timer_t *timer)
     struct skink__deadlines *deadlines =
         (struct skink__deadlines *)((char *)timer - offsetof(struct skink__deadlines, timer));
     uint64_t now_ns = skink_now();
-    for (unsigned i = 0; i < deadlines->list_count; i++) {
-        struct skink__deadline_list *list = deadlines->lists[i];
+    for (struct skink__deadline_list *list = deadlines->lists; list; list = list->next) {
         /* An expired function may take entries off any list, or put them on: look at the head anew each time. What it
          * puts on this list is due later than now, so this ends. */
         while (list->head.next != &list->head && list->head.next->at_ns <= now_ns) {
@@ -58,23 +55,25 @@ int skink__deadlines_init(struct skink__deadlines *deadlines, uv_loop_t *loop, v
 void skink__deadline_list_init(struct skink__deadline_list *list, struct skink__deadlines *owner, uint64_t timeout_ns,
                                void (*expired)(struct skink__deadline *entry, void *arg))
 {
-    SKINK_ASSERT(owner->list_count < SKINK__DEADLINE_LISTS);
-    *list = (struct skink__deadline_list){ .timeout_ns = timeout_ns, .owner = owner, .expired = expired };
+    *list = (struct skink__deadline_list){
+        .timeout_ns = timeout_ns, .owner = owner, .next = owner->lists, .expired = expired
+    };
     list->head.next = list->head.previous = &list->head;
-    owner->lists[owner->list_count++] = list;
+    owner->lists = list;
 }
 
 void skink__deadline_set(struct skink__deadline_list *list, struct skink__deadline *entry, uint64_t now_ns)
 {
     skink__deadline_clear(entry);
-    struct skink__deadline *last = list->head.previous;
+    struct skink__deadline *before = list->head.previous;
     entry->at_ns = now_ns + list->timeout_ns;
-    /* now_ns may have been read a little before that of the entry in front; the order is what matters. */
-    if (last != &list->head && entry->at_ns < last->at_ns) entry->at_ns = last->at_ns;
-    entry->previous = last;
-    entry->next = &list->head;
-    last->next = entry;
-    list->head.previous = entry;
+    /* now_ns may have been read a little before that of the entry in front. */
+    while (before != &list->head && entry->at_ns < before->at_ns)
+        before = before->previous;
+    entry->previous = before;
+    entry->next = before->next;
+    entry->next->previous = entry;
+    before->next = entry;
     if (entry->at_ns < list->owner->armed_ns) arm(list->owner, entry->at_ns, now_ns);
 }
 

@@ -22,17 +22,15 @@ struct skink__deadline {
 struct skink__deadline_list {
     struct skink__deadline head; /* of a ring, oldest first */
     uint64_t timeout_ns;
-    struct skink__deadlines *owner;
+    struct skink__deadlines *owner;    /* NULL: not initialised yet */
+    struct skink__deadline_list *next; /* skink__deadlines.lists */
     /* The entry is off the list already. */
     void (*expired)(struct skink__deadline *entry, void *arg);
 };
 
-enum { SKINK__DEADLINE_LISTS = 8 };
-
 struct skink__deadlines {
     uv_timer_t timer; /* its data belongs to the owner */
-    struct skink__deadline_list *lists[SKINK__DEADLINE_LISTS];
-    unsigned list_count;
+    struct skink__deadline_list *lists;
     uint64_t armed_ns; /* when the timer fires; UINT64_MAX while it is stopped */
     void *arg;         /* for the expired functions */
 };
@@ -41,11 +39,12 @@ struct skink__deadlines {
  * owner's to give. */
 int skink__deadlines_init(struct skink__deadlines *deadlines, uv_loop_t *loop, void *arg);
 
-/* At most SKINK__DEADLINE_LISTS lists. */
+/* For as long as its owner. Each list costs a look whenever the timer fires. */
 void skink__deadline_list_init(struct skink__deadline_list *list, struct skink__deadlines *owner, uint64_t timeout_ns,
                                void (*expired)(struct skink__deadline *entry, void *arg));
 
-/* Put the entry at the end of the list, due its timeout from now_ns; it is taken off any list it is on. */
+/* Put the entry at the end of the list, due its timeout from now_ns; it is taken off any list it is on. After the list's
+ * timeout was made shorter, that may not be the end: then it takes a step for each entry that is due later. */
 void skink__deadline_set(struct skink__deadline_list *list, struct skink__deadline *entry, uint64_t now_ns);
 
 /* Off its list, if it is on one. */

@@ -125,6 +125,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
         .window_ns = or_default(given.quarantine_window_ns, 60 * SKINK_S),
         .period_ns = or_default(given.quarantine_period_ns, 30 * SKINK_S),
     };
+    atomic_init(&server->request_timeout_ns, given.request_timeout_ns);
     atomic_init(&server->limit.max_requests, given.max_requests);
     atomic_init(&server->limit.max_queue, given.max_queue);
     server->reuse_port = given.flags & SKINK_HTTP_REUSE_PORT;
@@ -210,6 +211,7 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
     err = atomic_load(&server->listened) ? -EBUSY
                                          : skink__routes_add(&server->routes, method, pattern, handler, arg, &route);
     if (!err) atomic_store_explicit(&route->deadlock_timeout_ns, given.deadlock_timeout_ns, memory_order_relaxed);
+    if (!err) atomic_store_explicit(&route->request_timeout_ns, given.request_timeout_ns, memory_order_relaxed);
     if (!err && given.max_requests) set_limits(route->limit, given.max_requests, given.max_queue);
     pthread_mutex_unlock(&server->admin);
     return err;
@@ -259,6 +261,19 @@ int skink_http_route_set_timeout(skink_http_server *server, const char *pattern,
     if (!server || !pattern) return -EINVAL;
     if (deadlock_timeout_ns && deadlock_timeout_ns < slice_timeout_min_ns) return -EINVAL;
     return skink__routes_set_timeout(&server->routes, pattern, deadlock_timeout_ns);
+}
+
+int skink_http_set_request_timeout(skink_http_server *server, uint64_t request_timeout_ns)
+{
+    if (!server) return -EINVAL;
+    atomic_store_explicit(&server->request_timeout_ns, request_timeout_ns, memory_order_relaxed);
+    return 0;
+}
+
+int skink_http_route_set_request_timeout(skink_http_server *server, const char *pattern, uint64_t request_timeout_ns)
+{
+    if (!server || !pattern) return -EINVAL;
+    return skink__routes_set_request_timeout(&server->routes, pattern, request_timeout_ns);
 }
 
 bool skink_http_route_at(const skink_http_server *server, size_t i, const char **ret_method, const char **ret_pattern)

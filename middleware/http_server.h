@@ -39,6 +39,7 @@ struct skink__http_counters {
     _Atomic uint64_t in_flight;
     _Atomic uint64_t response_bytes;
     _Atomic uint64_t late_answers_dropped;
+    _Atomic uint64_t requests_expired;
     _Atomic uint64_t answers_client_gone;
     _Atomic uint64_t answers_missing;
     _Atomic uint64_t requests_refused;
@@ -74,6 +75,9 @@ struct skink_http_server {
     pthread_mutex_t admin; /* route, use, listen, stop from outside; never taken in the runtime section */
 
     struct skink__limit limit; /* of all requests together */
+
+    _Atomic uint64_t request_timeout_ns; /* any thread writes; 0: none */
+    struct skink__deadline_list expiry; /* runtime section, once it is used: of routes without a timeout of their own */
 
     struct skink__listener *listeners;     /* linked by next */
     struct skink__connection *connections; /* linked by next and previous */

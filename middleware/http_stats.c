@@ -58,6 +58,7 @@ void skink__http_stats_read(const skink_http_server *server, struct skink__http_
         .in_flight = get(&counters->in_flight),
         .response_bytes = get(&counters->response_bytes),
         .late_answers_dropped = get(&counters->late_answers_dropped),
+        .requests_expired = get(&counters->requests_expired),
         .answers_client_gone = get(&counters->answers_client_gone),
         .answers_missing = get(&counters->answers_missing),
         .requests_refused = get(&counters->requests_refused),

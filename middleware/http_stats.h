@@ -33,7 +33,8 @@ struct skink__http_stats {
     uint64_t requests;             /* answered, or ended without an answer since the client had gone (499) */
     uint64_t in_flight;            /* handed to a task and not answered yet                                */
     uint64_t response_bytes;       /* headers and bodies, handed to the kernel or queued for it            */
-    uint64_t late_answers_dropped; /* given after the client was told that its request was stuck           */
+    uint64_t late_answers_dropped; /* given after the client was told that its request was stuck or expired */
+    uint64_t requests_expired;     /* not answered in the time that they had: 504                          */
     uint64_t answers_client_gone;  /* given after the client had gone                                      */
     uint64_t answers_missing;      /* handlers that returned without an answer                             */
     uint64_t requests_refused;     /* 503 before the handler was called: held, stopping, quarantine, ... */

@@ -3,6 +3,7 @@
 #include "middleware/request.h"
 #include "loop/hooks.h"
 #include "loop/memory.h"
+#include "loop/runtime.h"
 #include "middleware/characters.h"
 #include "middleware/response.h"
 #include <errno.h>
@@ -67,6 +68,7 @@ void skink__request_unref(skink_request *request)
     skink_http_server *server = request->server;
     if (!let_go(request)) return;
     skink__deadline_clear(&request->late);
+    skink__deadline_clear(&request->expiry);
     if (server->free_request_count < SKINK__POOL_MAX) {
         request->next_free = server->free_requests;
         server->free_requests = request;
@@ -84,6 +86,7 @@ void skink__request_client_left(skink_request *request, bool gone)
         skink__request_answered(request, SKINK__REQUEST_GONE, SKINK__CLIENT_CLOSED_REQUEST);
         request->connection = NULL;
         skink__deadline_clear(&request->late);
+        skink__deadline_clear(&request->expiry);
     }
     /* A server that is cut after its scheduler has stopped has no tasks to tell. */
     if (request->task && skink_scheduler_current() == request->server->scheduler) skink_task_cancel(request->task);
@@ -268,7 +271,11 @@ int skink_request_status(const skink_request *request)
 skink_token *skink_request_token(const skink_request *request)
 {
     /* The task's own token: only its own task may ask for it. */
-    return request->task && skink_task_current() == request->task ? skink_task_token() : NULL;
+    if (!request->task || skink_task_current() != request->task) return NULL;
+    skink_token *token = skink_task_token();
+    /* Who polls it on another thread sees the deadline pass, be the loop stuck or not. */
+    if (token && request->expiry.at_ns) skink__token_limit(token, request->expiry.at_ns);
+    return token;
 }
 
 /* --- names and values --- */

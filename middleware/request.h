@@ -52,6 +52,7 @@ struct skink_request {
     bool on_trial;                        /* admitted to find out whether its route is well again */
     bool stuck;                           /* was declared stuck once; counted in the server's stuck_requests */
     struct skink__deadline late;
+    struct skink__deadline expiry; /* at_ns is there before the task starts, and stays; 0: it has all time */
     struct skink__waiting waiting; /* for a permit */
     unsigned stages_passed;        /* it holds the permits of these */
 

@@ -296,6 +296,7 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     skink__counter_add(&server->counters.response_bytes, sent_bytes);
     skink__request_answered(request, SKINK__REQUEST_ANSWERED, answer->status);
     skink__deadline_clear(&request->late);
+    skink__deadline_clear(&request->expiry);
     request->connection = NULL;
     int err = skink__connection_send(connection, parts, together || !body_length ? 1 : 2);
     if (!err) skink__connection_answered(connection, keep_alive);

@@ -240,6 +240,18 @@ int skink__routes_set_timeout(struct skink__routes *routes, const char *pattern,
     return err;
 }
 
+int skink__routes_set_request_timeout(struct skink__routes *routes, const char *pattern, uint64_t request_timeout_ns)
+{
+    int err = -ENOENT;
+    struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);
+    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire)) {
+        if (strcmp(route->pattern, pattern) != 0) continue;
+        atomic_store_explicit(&route->request_timeout_ns, request_timeout_ns, memory_order_relaxed);
+        err = 0;
+    }
+    return err;
+}
+
 struct skink__limit *skink__routes_limit(struct skink__routes *routes, const char *pattern)
 {
     struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);

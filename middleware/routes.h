@@ -8,6 +8,7 @@
 #ifndef SKINK_MIDDLEWARE_ROUTES_H
 #define SKINK_MIDDLEWARE_ROUTES_H
 #include "middleware/concurrency_limit.h"
+#include "middleware/deadline_list.h"
 #include "middleware/http_stats.h"
 #include "middleware/quarantine.h"
 #include "skink/middleware.h"
@@ -25,6 +26,8 @@ struct skink__route {
     char *pattern;
     char *name;                           /* "GET /users/{id}": the task's */
     _Atomic uint64_t deadlock_timeout_ns; /* any thread writes; read when a request is started */
+    _Atomic uint64_t request_timeout_ns;  /* the same; 0: the server's */
+    struct skink__deadline_list expiry;   /* runtime section, once it is used */
     struct skink__limit *limit;           /* shared by all methods of the pattern */
     bool owns_limit;                      /* the first of them */
     skink_handler handler;
@@ -56,6 +59,7 @@ int skink__routes_add(struct skink__routes *routes, const char *method, const ch
 
 /* All routes with this pattern; -ENOENT without one. */
 int skink__routes_set_timeout(struct skink__routes *routes, const char *pattern, uint64_t deadlock_timeout_ns);
+int skink__routes_set_request_timeout(struct skink__routes *routes, const char *pattern, uint64_t request_timeout_ns);
 
 /* The limit of this pattern; NULL without such a route. */
 struct skink__limit *skink__routes_limit(struct skink__routes *routes, const char *pattern);

@@ -48,6 +48,9 @@ typedef struct skink_http_options {
     /* Who is believed about X-Forwarded-For: addresses and networks between commas, "10.0.0.0/8, fd00::/8", and
      * "unix" for clients of unix sockets. Default: nobody. Copied. */
     const char *trusted_proxies;
+    /* From a request being complete to its answer; default 0: as long as it takes. Past it the client gets 504, the
+     * request's token fires with -ETIMEDOUT, and what the handler answers later is dropped. */
+    uint64_t request_timeout_ns;
 } skink_http_options;
 #define SKINK_HTTP_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
@@ -60,6 +63,7 @@ typedef struct skink_route_options {
     uint64_t deadlock_timeout_ns; /* of each slice of a request on this route; at least 10 ms */
     uint32_t max_requests;        /* as skink_http_route_set_limits(), for all methods of the pattern */
     uint32_t max_queue;
+    uint64_t request_timeout_ns; /* as skink_http_options; 0: the server's */
 } skink_route_options;
 #define SKINK_ROUTE_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
@@ -117,6 +121,13 @@ SKINK_API int skink_http_set_limits(skink_http_server *server, uint32_t max_requ
  * limit of its route first and then, after at most one more wait, the server's. -ENOENT: no route has this pattern. */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_limits(skink_http_server *server, const char *pattern,
                                                           uint32_t max_requests, uint32_t max_queue) SKINK_ANY_THREAD;
+
+/* Change how long requests may take, for those that are complete from now on; 0: as long as they want, and for a route: the
+ * server's. -ENOENT: no route has this pattern. */
+SKINK_NODISCARD SKINK_API int skink_http_set_request_timeout(skink_http_server *server,
+                                                             uint64_t request_timeout_ns) SKINK_ANY_THREAD;
+SKINK_NODISCARD SKINK_API int skink_http_route_set_request_timeout(skink_http_server *server, const char *pattern,
+                                                                   uint64_t request_timeout_ns) SKINK_ANY_THREAD;
 
 /* The i-th route, from 0 in the order they were added; false past the last. The strings live as long as the server.
  * Before the first listen. */

@@ -74,7 +74,9 @@ SKINK_API const char *skink_request_cookie(skink_request *request, const char *n
 /* The body, whole. ret_length may be NULL; the bytes are followed by a NUL that is not counted. */
 SKINK_API const void *skink_request_body(const skink_request *request, size_t *ret_length);
 
-/* The request's cancellation token: fires when its client goes away. Borrowed: ref it to keep it. */
+/* The request's cancellation token: fires when its client goes away (-ECANCELED), when its time is over (-ETIMEDOUT;
+ * skink_http_options.request_timeout_ns), and when the server stops and it has not ended by itself (-ECANCELED). Every
+ * wait of its task ends then. Borrowed: ref it to keep it, or to hand it to work on the thread pool. */
 SKINK_API skink_token *skink_request_token(const skink_request *request);
 
 /*
@@ -92,7 +94,7 @@ SKINK_NODISCARD SKINK_API int skink_response_header(skink_request *request, cons
  * second is refused here, and a handler that returns without one is answered for with 500. The result may be
  * ignored: what is dropped is counted.
  *   -EALREADY   answered before
- *   -ECANCELED  the client is gone, or was already told that this request was stuck: dropped, and counted
+ *   -ECANCELED  the client is gone, or was already told that this request was stuck or late: dropped, and counted
  *   -EINVAL     status outside of 200..599, or a body with 204 or 304
  *   -ENOMEM
  */

@@ -18,5 +18,6 @@
 #include "skink/shutdown.h"
 #include "skink/stats_server.h"
 #include "skink/task.h"
+#include "skink/token.h"
 #include "skink/version.h"
 #endif

@@ -80,7 +80,8 @@ SKINK_API skink_task *skink_task_current(void) SKINK_ANY_THREAD;
 /* The name it was spawned with, or "task". */
 SKINK_API const char *skink_task_name(const skink_task *task) SKINK_ANY_THREAD;
 
-/* Let the other ready tasks run first. Returns 0, -ECANCELED, or -EPERM outside a task. */
+/* Let the other ready tasks run first. Returns 0, -ECANCELED or -ETIMEDOUT when the task, or the token of a scope that it
+ * is in (skink/token.h), says so, or -EPERM outside a task. */
 SKINK_NODISCARD SKINK_API int skink_yield(void) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /* Suspend this task until deadline_ns. Returns 0, -ECANCELED, -EPERM outside a task, or -ENOMEM without memory for
@@ -94,7 +95,7 @@ SKINK_NODISCARD SKINK_API int skink_sleep(uint64_t delay_ns) SKINK_IN_TASK SKINK
  * An API call that does nothing else: if this task's thread has been abandoned, the task migrates here; if
  * the slice is overdue, it goes back through the ready queue; else it goes on at once. Call it between the
  * steps of a long computation, before touching data that is shared with other tasks.
- * Returns 0, -ECANCELED when the task is cancelled, or -EPERM outside a task.
+ * Returns 0, -ECANCELED or -ETIMEDOUT as skink_yield(), or -EPERM outside a task.
  */
 SKINK_NODISCARD SKINK_API int skink_checkpoint(void) SKINK_IN_TASK SKINK_SUSPENDS;
 
@@ -102,7 +103,8 @@ SKINK_NODISCARD SKINK_API int skink_checkpoint(void) SKINK_IN_TASK SKINK_SUSPEND
  * task lives; take a reference to pass it on (to work on the thread pool, which polls it). */
 SKINK_API skink_token *skink_task_token(void) SKINK_IN_TASK;
 
-/* Has it fired? 0 while it has not, else a negative errno: -ECANCELED. Costs one load. */
+/* Has it fired? 0 while it has not, else a negative errno: -ECANCELED, or -ETIMEDOUT when its deadline has passed. Costs
+ * one load, and a look at the clock if it has a deadline. */
 SKINK_API int skink_token_status(const skink_token *token) SKINK_ANY_THREAD;
 
 /* One more reference; returns its argument. */

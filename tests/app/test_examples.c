@@ -30,6 +30,17 @@ static void core_ends_by_itself(void **state)
     free(ended);
 }
 
+static void deadlines_end_the_slow_one(void **state)
+{
+    (void)state;
+    uint64_t start = test_now_ns();
+    struct ended *ended = program_run(EXAMPLES "deadlines", (const char *const[]){ NULL }, NULL);
+    assert_int_equal(ended->status, 0);
+    assert_string_equal(ended->out, "quick: found\nslow: the deadline passed first\n");
+    assert_true(test_now_ns() - start < test_ms(10000));
+    free(ended);
+}
+
 static void embed_serves_two_routes(void **state)
 {
     (void)state;
@@ -81,9 +92,8 @@ static void udp_echo_answers_in_capitals(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(core_ends_by_itself),
-    CASE(embed_serves_two_routes),
-    CASE(embed_says_why_it_cannot_start),
+    CASE(core_ends_by_itself),          CASE(deadlines_end_the_slow_one),
+    CASE(embed_serves_two_routes),      CASE(embed_says_why_it_cannot_start),
     CASE(udp_echo_answers_in_capitals),
 };
 TEST_MAIN(cases, NULL, NULL)
