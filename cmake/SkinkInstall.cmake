@@ -49,7 +49,8 @@ install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR}
 if(SKINK_BUILD_SKINKD)
     install(FILES app/skinkd.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME skinkd.example.yaml)
     install(FILES docs/skinkd.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
-    # Not there yet: OPTIONAL.
-    install(DIRECTORY app/systemd/ DESTINATION lib/systemd/system OPTIONAL FILES_MATCHING PATTERN "skinkd*.service"
-            PATTERN "skinkd*.socket")
+    # The program's path is in the service, so it is made for this prefix.
+    configure_file(app/systemd/skinkd.service.in "${PROJECT_BINARY_DIR}/systemd/skinkd.service" @ONLY)
+    file(COPY app/systemd/skinkd.socket app/systemd/skinkd-stats.socket DESTINATION "${PROJECT_BINARY_DIR}/systemd")
+    install(DIRECTORY "${PROJECT_BINARY_DIR}/systemd/" DESTINATION lib/systemd/system)
 endif()
