@@ -329,11 +329,15 @@ struct skink__thread {
     struct skink__context native;      /* the OS thread's own stack */
     struct skink__blocker blocker;     /* of host code in a slice of this thread */
 
-    bool prepared;                                /* its own thread writes, as the next one */
+    void *signal_stack;                           /* constant; for handlers, while none of the host's is in force */
+    size_t signal_stack_bytes;                    /* constant */
+    bool prepared;                                /* its own thread writes, as the next two */
+    bool has_signal_stack;                        /* ours is in force */
     struct skink__thread_environment environment; /* the OS thread's, before it has run anything */
 
     uint64_t generation; /* constant from skink__takeover_begin() on */
     _Atomic int tid;     /* its own thread writes once */
+    _Atomic uintptr_t blocks_on; /* its own thread writes, relaxed: takeover.h */
     _Atomic uint32_t refs;
     /* Watchdog, and the stray at its end, by exchange: takeover.h. */
     _Atomic(struct skink__ended *) ended;

@@ -35,9 +35,17 @@ struct skink__lease *skink__thread_lease(struct skink__thread *thread);
  * else, in the middle of a takeover. */
 void skink__thread_prepare(struct skink__thread *thread);
 
+/* A signal that loop threads do not block from now on, whatever the host's mask says; 0: none. Those that run already keep
+ * their masks. Its handler gets a stack of its own on them (SA_ONSTACK), as a task's may be nearly used up. Any thread. */
+void skink__threads_keep_unblocked(int signal_number);
+
 /* The kernel's id of the thread, 0 before it runs or is prepared; the generation it runs or ran as. */
 pid_t skink__thread_tid(const struct skink__thread *thread);
 uint64_t skink__thread_generation(const struct skink__thread *thread);
+
+/* Its task blocks it at this moment for a future (skink_future_block()), by waiting for the word at this address; 0: it does
+ * not. Any thread. */
+uintptr_t skink__thread_blocks_on(const struct skink__thread *thread);
 
 /* Whom to tell that a stray has come back. */
 struct skink__ended {

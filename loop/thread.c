@@ -9,7 +9,9 @@
 #include "loop/memory.h"
 #include "loop/state.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -27,11 +29,25 @@ void skink__thread_set_self(struct skink__thread *thread)
     self = thread;
 }
 
+/* A handler's frame (some processors have kilobytes of registers), and what the handler itself needs. */
+static size_t signal_stack_bytes(void)
+{
+    enum { HANDLER_BYTES = 32 * 1024 };
+    size_t frame_bytes = getauxval(AT_MINSIGSTKSZ);
+    return HANDLER_BYTES + (frame_bytes > (size_t)MINSIGSTKSZ ? frame_bytes : (size_t)MINSIGSTKSZ);
+}
+
 int skink__thread_create(struct skink__thread **ret_thread)
 {
     struct skink__thread *thread = skink__zalloc_aligned(sizeof *thread, _Alignof(struct skink__thread));
     if (!thread) return -ENOMEM;
     atomic_init(&thread->refs, 1);
+    thread->signal_stack_bytes = signal_stack_bytes();
+    thread->signal_stack = skink__alloc(thread->signal_stack_bytes);
+    if (!thread->signal_stack) {
+        skink__free_aligned(thread);
+        return -ENOMEM;
+    }
     *ret_thread = thread; /* its lease says RUNTIME(0) */
     return 0;
 }
@@ -46,6 +62,7 @@ void skink__thread_unref(struct skink__thread *thread)
 {
     /* Release and acquire: whoever frees it comes after everybody's last use. */
     if (!thread || atomic_fetch_sub_explicit(&thread->refs, 1, memory_order_acq_rel) != 1) return;
+    skink__free(thread->signal_stack);
     skink__free_aligned(thread);
 }
 
@@ -62,6 +79,11 @@ pid_t skink__thread_tid(const struct skink__thread *thread)
 uint64_t skink__thread_generation(const struct skink__thread *thread)
 {
     return thread->generation;
+}
+
+uintptr_t skink__thread_blocks_on(const struct skink__thread *thread)
+{
+    return atomic_load_explicit(&thread->blocks_on, memory_order_relaxed);
 }
 
 struct skink__ended *skink__thread_on_ended(struct skink__thread *thread, struct skink__ended *ended)
@@ -145,6 +167,28 @@ skink_scheduler *skink_scheduler_current(void)
 
 /* ---- being the loop thread ---- */
 
+static _Atomic int unblocked_signal;
+
+void skink__threads_keep_unblocked(int signal_number)
+{
+    atomic_store(&unblocked_signal, signal_number);
+}
+
+/* A stack that the host (or a sanitizer) has given to the thread stays in force. */
+static void signal_stack_put(struct skink__thread *thread)
+{
+    stack_t before, ours = { .ss_sp = thread->signal_stack, .ss_size = thread->signal_stack_bytes };
+    if (sigaltstack(NULL, &before) || !(before.ss_flags & SS_DISABLE)) return;
+    thread->has_signal_stack = sigaltstack(&ours, NULL) == 0;
+}
+
+static void signal_stack_take(struct skink__thread *thread)
+{
+    stack_t none = { .ss_flags = SS_DISABLE }, before;
+    if (!thread->has_signal_stack || sigaltstack(NULL, &before) || before.ss_sp != thread->signal_stack) return;
+    sigaltstack(&none, NULL);
+}
+
 void skink__environment_capture(struct skink__thread_environment *environment)
 {
     pthread_sigmask(SIG_SETMASK, NULL, &environment->signals);
@@ -162,13 +206,17 @@ static void environment_apply(const struct skink__thread_environment *wanted,
     if (wanted->has_affinity && !(own->has_affinity && CPU_EQUAL(&own->affinity, &wanted->affinity)))
         sched_setaffinity(0, sizeof wanted->affinity, &wanted->affinity);
     if (own->nice != wanted->nice) setpriority(PRIO_PROCESS, 0, wanted->nice);
-    pthread_sigmask(SIG_SETMASK, &wanted->signals, NULL);
+    sigset_t signals = wanted->signals;
+    int unblocked = atomic_load(&unblocked_signal);
+    if (unblocked) sigdelset(&signals, unblocked);
+    pthread_sigmask(SIG_SETMASK, &signals, NULL);
 }
 
 void skink__thread_prepare(struct skink__thread *thread)
 {
     atomic_store_explicit(&thread->tid, (int)gettid(), memory_order_relaxed);
     skink__environment_capture(&thread->environment);
+    signal_stack_put(thread);
     thread->prepared = true;
 }
 
@@ -180,4 +228,5 @@ void skink__thread_run(struct skink__thread *thread, skink_scheduler *scheduler)
     skink__context_init_thread(&thread->native);
     skink__loop_run(thread, scheduler); /* the thread's reference on the scheduler ends with it */
     skink__thread_set_self(NULL);
+    signal_stack_take(thread);
 }
