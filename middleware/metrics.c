@@ -109,8 +109,22 @@ static const struct row recovery_rows[] = {
     ROW(SKINK__COUNTER, COUNT, standby_failures, "skink_standby_failures_total",
         "Attempts to create a standby thread that failed."),
     ROW(SKINK__COUNTER, COUNT, ticks, "skink_watchdog_ticks_total", "Samples the watchdog has taken."),
+    ROW(SKINK__COUNTER, COUNT, incident_files, "skink_incident_files_total",
+        "Incident files written; one that ended later is written twice."),
+    ROW(SKINK__COUNTER, COUNT, incident_files_failed, "skink_incident_files_failed_total",
+        "Incident files that could not be written."),
 };
 #undef ROW
+
+static void write_captures(struct skink__prometheus *writer, const skink_recovery_stats *stats)
+{
+    skink__prometheus_family(writer, SKINK__COUNTER, "skink_stack_captures_total",
+                             "Stacks of stuck threads looked for, by how that went.");
+    for (unsigned capture = SKINK_CAPTURE_OK; capture < SKINK_CAPTURES; capture++) {
+        const struct skink__label labels[] = { { "result", skink_capture_name((skink_capture)capture) }, { 0 } };
+        skink__prometheus_count(writer, labels, stats->captures[capture]);
+    }
+}
 
 static void write_recovery(struct skink__prometheus *writer, skink_recovery *recovery)
 {
@@ -124,6 +138,7 @@ static void write_recovery(struct skink__prometheus *writer, skink_recovery *rec
                                                             .counts = stats.recovery_count,
                                                             .bucket_count = SKINK_RECOVERY_BUCKETS,
                                                             .sum_ns = stats.recovery_sum_ns });
+    write_captures(writer, &stats);
 }
 
 /* ---- the HTTP server ---- */

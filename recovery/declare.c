@@ -50,7 +50,7 @@ static void identify(skink_recovery *recovery, struct skink__watch *watch)
 }
 
 /* The rest; its strays are counted later. */
-static void describe(const struct skink__watch *watch, const struct skink__subject *stuck, skink_cause cause,
+static void describe(const struct skink__watch *watch, struct skink__subject *stuck, skink_cause cause,
                      struct skink__incident *incident)
 {
     skink_incident *facts = &incident->facts;
@@ -65,6 +65,8 @@ static void describe(const struct skink__watch *watch, const struct skink__subje
     facts->cause = cause;
     facts->state = incident->declared_state = stuck->clock.last.state;
     facts->waits_on.descriptor = -1;
+    incident->blocks_on = skink__thread_blocks_on(stuck->thread);
+    skink__thread_probe_call(&stuck->probe, incident->declared_call, sizeof incident->declared_call);
     COPY_TEXT(incident->scheduler, skink__scheduler_name(watch->scheduler));
     skink_scheduler_stats tasks = SKINK_SCHEDULER_STATS_INIT;
     if (skink_scheduler_stats_read(watch->scheduler, &tasks)) return;

@@ -1,34 +1,64 @@
 /* SPDX-License-Identifier: MIT */
-/* recovery/incident_report.c - what is told of an incident, on the helper thread. */
+/* recovery/incident_report.c - an incident is found out about and told of, on the helper thread. */
 #include "loop/hooks.h"
+#include "recovery/incident_text.h"
 #include "recovery/state.h"
+#include "skink/error.h"
+#include <string.h>
 
-/* A task's name is the host's: keep one line one line. */
-static void quote(const char *text, char *ret_quoted, size_t quoted_bytes)
+static void log_block(const skink_incident *incident)
 {
-    size_t used = 0;
-    for (; *text && used + 3 < quoted_bytes; text++) {
-        if (*text == '"' || *text == '\\') ret_quoted[used++] = '\\';
-        ret_quoted[used++] = (unsigned char)*text < ' ' ? '?' : *text;
+    char block[SKINK__INCIDENT_BLOCK_BYTES];
+    skink__incident_block(incident, block);
+    for (char *line = block, *end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = '\0';
+        skink__log(SKINK_LOG_WARNING, "%s", line);
     }
-    ret_quoted[used] = '\0';
 }
 
-static unsigned long long ms(uint64_t ns)
+static void log_incident(const skink_incident *incident)
 {
-    return (unsigned long long)(ns / SKINK_MS);
+    char line[SKINK__INCIDENT_LINE_BYTES];
+    if (!skink__hooks()->log) return;
+    skink__incident_line(incident, line);
+    skink__log(SKINK_LOG_WARNING, "%s", line);
+    log_block(incident);
 }
 
-static void log_line(const skink_incident *incident)
+/* A full disk is said once, and not for each file. */
+static void write_file(skink_recovery *recovery, const skink_incident *incident)
 {
-    char task[2 * sizeof((struct skink__incident *)0)->task];
-    quote(incident->task, task, sizeof task);
-    skink__log(SKINK_LOG_WARNING,
-               "event=deadlock id=%s scheduler=%s generation=%llu task=\"%s\" slice_ms=%llu effective_ms=%llu cause=%s "
-               "action=%s strays=%u",
-               incident->id, incident->scheduler, (unsigned long long)incident->generation, task,
-               ms(incident->slice_ns), ms(incident->effective_ns), skink_cause_name(incident->cause),
-               incident->held ? "hold" : "takeover", (unsigned)incident->strays);
+    struct skink__incident_files *files = &recovery->files;
+    if (!files->folder) return;
+    int err = skink__incident_files_write(files, incident);
+    if (err && !files->has_failed)
+        skink__log(SKINK_LOG_ERROR, "event=incident_file_failed id=%s folder=\"%s\" error=\"%s\"", incident->id,
+                   files->folder, skink_strerror(err));
+    if (!err && files->has_failed)
+        skink__log(SKINK_LOG_INFO, "event=incident_file_works_again id=%s folder=\"%s\"", incident->id, files->folder);
+    files->has_failed = err != 0;
+    pthread_mutex_lock(&recovery->mutex);
+    recovery->stats.incident_files += !err;
+    recovery->stats.incident_files_failed += err != 0;
+    pthread_mutex_unlock(&recovery->mutex);
+}
+
+/* Without memory for it, what the watchdog knew has to do. */
+static void investigate(skink_recovery *recovery, struct skink__incident *incident)
+{
+    struct skink__reports *reports = &recovery->reports;
+    if (!reports->investigation) reports->investigation = skink__investigation_create(recovery);
+    if (reports->investigation) skink__investigate(reports->investigation, incident);
+    pthread_mutex_lock(&recovery->mutex);
+    recovery->stats.captures[incident->facts.capture]++;
+    pthread_mutex_unlock(&recovery->mutex);
+}
+
+static void tell(skink_recovery *recovery, const skink_incident *incident)
+{
+    log_incident(incident);
+    write_file(recovery, incident);
+    if (recovery->incident) recovery->incident(incident, recovery->arg);
 }
 
 bool skink__incident_report(skink_recovery *recovery, uint64_t number)
@@ -36,9 +66,24 @@ bool skink__incident_report(skink_recovery *recovery, uint64_t number)
     struct skink__incident incident;
     skink_incident view;
     if (!skink__incidents_read(&recovery->incidents, number, &incident)) return false;
-    skink__incidents_complete(&recovery->incidents, &incident);
+    investigate(recovery, &incident);
     skink__incident_view(&incident, &view);
-    log_line(&view);
-    if (recovery->incident) recovery->incident(&view, recovery->arg);
+    skink_incident *told = skink__incident_copy(&view); /* the store may let go of its own at any time */
+    skink__incidents_complete(&recovery->incidents, &incident);
+    if (!told) {
+        incident.findings = NULL;
+        skink__incident_view(&incident, &view);
+    }
+    tell(recovery, told ? told : &view);
+    skink_incident_free(told);
     return true;
+}
+
+void skink__incident_report_ends(skink_recovery *recovery)
+{
+    skink_incident *ended;
+    while ((ended = skink__incidents_next_news(&recovery->incidents))) {
+        write_file(recovery, ended);
+        skink_incident_free(ended);
+    }
 }

@@ -23,7 +23,7 @@ const char *skink_capture_name(skink_capture capture)
         [SKINK_CAPTURE_NONE] = "none",         [SKINK_CAPTURE_OK] = "ok",
         [SKINK_CAPTURE_BLOCKED] = "blocked",   [SKINK_CAPTURE_TIMEOUT] = "timeout",
         [SKINK_CAPTURE_RETURNED] = "returned", [SKINK_CAPTURE_STOPPED] = "stopped",
-        [SKINK_CAPTURE_REFUSED] = "refused"
+        [SKINK_CAPTURE_REFUSED] = "refused",   [SKINK_CAPTURE_WALKED] = "walked"
     };
     return (unsigned)capture < SKINK_CAPTURES ? names[capture] : names[SKINK_CAPTURE_NONE];
 }
@@ -67,7 +67,7 @@ void skink__incidents_fini(struct skink__incidents *incidents)
 
 void skink__incidents_add(struct skink__incidents *incidents, const struct skink__incident *incident)
 {
-    struct skink__incident_findings *oldest = NULL;
+    skink_incident *oldest = NULL;
     pthread_mutex_lock(&incidents->mutex);
     bool full = incidents->added >= SKINK_INCIDENTS_KEPT;
     incidents->added++;
@@ -89,7 +89,7 @@ bool skink__incidents_read(struct skink__incidents *incidents, uint64_t number, 
 
 void skink__incidents_complete(struct skink__incidents *incidents, const struct skink__incident *complete)
 {
-    struct skink__incident_findings *unwanted = complete->findings;
+    skink_incident *unwanted = complete->findings;
     pthread_mutex_lock(&incidents->mutex);
     struct skink__incident *found = find(incidents, complete->facts.number);
     if (found) {
@@ -119,19 +119,20 @@ void skink__incidents_note_end(struct skink__incidents *incidents, uint64_t numb
 
 void skink__incident_view(const struct skink__incident *incident, skink_incident *ret_view)
 {
-    const struct skink__incident_findings *findings = incident->findings;
+    const skink_incident *findings = incident->findings;
     *ret_view = incident->facts;
     ret_view->scheduler = incident->scheduler;
     ret_view->task = incident->task;
     ret_view->method = incident->is_request ? incident->method : NULL;
     ret_view->route = incident->is_request ? incident->route : NULL;
     ret_view->wchan = incident->wchan;
-    ret_view->stack = findings ? findings->frames : NULL;
+    ret_view->syscall = incident->call[0] ? incident->call : NULL;
+    ret_view->stack = findings ? findings->stack : NULL;
     ret_view->frame_count = findings ? findings->frame_count : 0;
     ret_view->waits_on.kind = incident->kind[0] ? incident->kind : NULL;
     ret_view->waits_on.target = incident->target[0] ? incident->target : NULL;
-    ret_view->waits_on.chain = findings ? findings->chain : NULL;
-    ret_view->waits_on.chain_length = findings ? findings->chain_length : 0;
+    ret_view->waits_on.chain = findings ? findings->waits_on.chain : NULL;
+    ret_view->waits_on.chain_length = findings ? findings->waits_on.chain_length : 0;
 }
 
 /* Puts one thing behind the other into a block; without a block it only measures. */

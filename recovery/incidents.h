@@ -17,14 +17,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What has no bound: made by the helper thread, in one block that is freed with its incident. */
-struct skink__incident_findings {
-    size_t frame_count;
-    size_t chain_length;
-    const skink_frame *frames; /* its strings are the table of symbols' */
-    const skink_incident_owner *chain;
-};
-
 /* One incident as it is kept. Texts are copies, as what they name may be gone by the time somebody reads them. */
 struct skink__incident {
     skink_incident facts; /* its pointers are not set: skink__incident_view() does that */
@@ -36,13 +28,15 @@ struct skink__incident {
     bool is_complete; /* the report is done with it                                                              */
     bool has_news;    /* it was told and filed, and has ended since                                              */
     char wchan[64];
+    char call[24];    /* facts.syscall; "": none                                                                 */
     char kind[16];    /* facts.waits_on.kind; "": none                                                           */
     char target[192]; /* facts.waits_on.target; "": none                                                         */
-    struct skink__incident_findings *findings; /* NULL: none                                                     */
+    skink_incident *findings; /* NULL, or a copy whose stack and chain are the helper thread's finding */
 
     /* What the watchdog saw right after the declaration, for who is to find the cause. */
-    char declared_state;     /* as skink__reading.state          */
-    char declared_call[128]; /* /proc/self/task/TID/syscall, or "" */
+    char declared_state;     /* as skink__reading.state                                 */
+    char declared_call[256]; /* /proc/self/task/TID/syscall, or ""                      */
+    uintptr_t blocks_on;     /* skink__thread_blocks_on()                            */
 };
 
 struct skink__incidents {

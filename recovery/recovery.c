@@ -5,9 +5,11 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/options.h"
+#include "recovery/capture.h"
 #include "recovery/state.h"
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -61,11 +63,17 @@ static int read_options(skink_recovery *recovery, const skink_recovery_options *
     recovery->ceiling_factor = options.ceiling_factor ? options.ceiling_factor : 4;
     recovery->incident = options.incident;
     recovery->arg = options.arg;
-    if (options.flags != 0 || recovery->timeout_ns < SHORTEST_TIMEOUT_NS ||
+    if (options.capture_signal < 0 || options.capture_signal > SIGRTMAX) return -EINVAL;
+    if ((options.flags & ~SKINK_RECOVERY_NO_SIGNAL) != 0 || recovery->timeout_ns < SHORTEST_TIMEOUT_NS ||
         recovery->threads_wanted > STANDBY_THREADS_MAX || recovery->max_strays > MAX_STRAYS_MAX ||
         recovery->ceiling_factor > CEILING_FACTOR_MAX)
         return -EINVAL;
-    return 0;
+    if (!(options.flags & SKINK_RECOVERY_NO_SIGNAL)) {
+        int reserved = skink__capture_reserve(options.capture_signal);
+        if (reserved < 0) return reserved;
+        recovery->may_signal = true;
+    }
+    return skink__incident_files_init(&recovery->files, options.incident_dir);
 }
 
 /* A command that works, preferably the one that takes a microsecond and not a grace period; or 0. */
@@ -133,6 +141,7 @@ bool skink__recovery_unref(skink_recovery *recovery)
 
 void skink__recovery_free(skink_recovery *recovery)
 {
+    skink__incident_files_fini(&recovery->files);
     skink__incidents_fini(&recovery->incidents);
     pthread_cond_destroy(&recovery->reports.changed);
     pthread_cond_destroy(&recovery->standby_changed);

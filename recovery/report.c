@@ -81,6 +81,9 @@ static void deliver_all(skink_recovery *recovery)
         pthread_mutex_lock(&recovery->mutex);
         reports->lost += !told;
     }
+    pthread_mutex_unlock(&recovery->mutex);
+    skink__incident_report_ends(recovery);
+    pthread_mutex_lock(&recovery->mutex);
     if (reports->lost > 0) {
         uint64_t lost = reports->lost;
         reports->lost = 0;
@@ -104,6 +107,7 @@ static void *reports_main(void *arg)
             deliver_all(recovery);
     }
     pthread_mutex_unlock(&recovery->mutex);
+    skink__investigation_destroy(reports->investigation);
     skink__thread_ending("report");
     return NULL;
 }

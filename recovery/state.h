@@ -15,6 +15,7 @@
 #ifndef SKINK_RECOVERY_STATE_H
 #define SKINK_RECOVERY_STATE_H
 #include "loop/takeover.h"
+#include "recovery/incident_files.h"
 #include "recovery/incidents.h"
 #include "recovery/slice_clock.h"
 #include "recovery/thread_probe.h"
@@ -152,6 +153,7 @@ struct skink__reports {
     pthread_t thread;
     bool running;
     bool quit;
+    struct skink__investigation *investigation; /* the helper thread's */
 };
 
 /* The place for the next report, zeroed; NULL when the ring is full, which is counted. */
@@ -162,10 +164,24 @@ int skink__reports_start(skink_recovery *recovery);
 /* Deliver what there is, and end the helper thread; without the mutex. */
 void skink__reports_stop(skink_recovery *recovery);
 
+/* ---- investigate.c, on the helper thread ---- */
+
+struct skink__investigation;
+
+/* Memory and tables that it needs; NULL without memory. To be freed by fini; NULL is fine. */
+struct skink__investigation *skink__investigation_create(skink_recovery *recovery);
+void skink__investigation_destroy(struct skink__investigation *investigation);
+
+/* Find stack, cause and what it waits for; the findings are the caller's. */
+void skink__investigate(struct skink__investigation *investigation, struct skink__incident *incident);
+
 /* ---- incident_report.c, on the helper thread ---- */
 
 /* Find out the rest of an incident, complete it in the store, and tell the host. False: it is not there any more. */
 bool skink__incident_report(skink_recovery *recovery, uint64_t number);
+
+/* Write the files anew of those that have ended since. */
+void skink__incident_report_ends(skink_recovery *recovery);
 
 /* ---- the whole ---- */
 
@@ -204,9 +220,11 @@ struct skink_recovery {
     pthread_t watchdog;
     bool watchdog_running;
     struct skink__reports reports;
-    struct skink__incidents incidents; /* guarded by its own mutex */
-    struct skink__incident declared;   /* the watchdog's, while it makes one */
-    skink_recovery_stats stats;        /* the plain counters of it */
+    struct skink__incidents incidents;  /* guarded by its own mutex */
+    struct skink__incident declared;    /* the watchdog's, while it makes one */
+    struct skink__incident_files files; /* the helper thread's */
+    bool may_signal;                    /* constant */
+    skink_recovery_stats stats;         /* the plain counters of it */
     /* Written by standbys on their way into a takeover, without the mutex; relaxed. */
     _Atomic uint64_t recovery_count[SKINK_RECOVERY_BUCKETS];
     _Atomic uint64_t recovery_sum_ns;

@@ -128,3 +128,9 @@ enum skink__poll_answer skink__thread_probe_in_poll(struct skink__thread_probe *
     if (!read_file(&probe->syscall_fd, probe->tid, "syscall", text, sizeof text)) return SKINK__POLL_UNKNOWN;
     return skink__parse_syscall(text, epoll_fd);
 }
+
+void skink__thread_probe_call(struct skink__thread_probe *probe, char *ret_text, size_t text_bytes)
+{
+    if (probe->tid == 0 || !read_file(&probe->syscall_fd, probe->tid, "syscall", ret_text, text_bytes))
+        ret_text[0] = '\0';
+}

@@ -9,6 +9,7 @@
 #define SKINK_RECOVERY_THREAD_PROBE_H
 #include "recovery/slice_clock.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /* All zero is a probe that has not been opened: it knows nothing, and says so. */
@@ -33,6 +34,9 @@ enum skink__poll_answer { SKINK__POLL_NO, SKINK__POLL_YES, SKINK__POLL_UNKNOWN }
 
 /* Does the thread sleep in epoll_wait (or a sibling of it) on this epoll descriptor? */
 enum skink__poll_answer skink__thread_probe_in_poll(struct skink__thread_probe *probe, int epoll_fd);
+
+/* The system call that it is blocked in, as the kernel writes it into .../syscall; "" if that cannot be read. */
+void skink__thread_probe_call(struct skink__thread_probe *probe, char *ret_text, size_t text_bytes);
 
 /* The parsers, for tests. They return false when the text is not what the kernel writes. */
 bool skink__parse_stat(const char *text, char *ret_state);

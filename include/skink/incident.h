@@ -40,16 +40,17 @@ SKINK_API const char *skink_cause_name(skink_cause cause) SKINK_ANY_THREAD;
 /* How the stack of a stuck thread was asked for, and why there is none. */
 typedef enum skink_capture {
     SKINK_CAPTURE_NONE = 0,     /* not yet, or never: the report is under way, or was lost              */
-    SKINK_CAPTURE_OK = 1,       /* the thread answered the signal: `stack` is where it was              */
-    SKINK_CAPTURE_BLOCKED = 2,  /* it blocks the signal                                                 */
-    SKINK_CAPTURE_TIMEOUT = 3,  /* it did not answer within the time that is given                      */
-    SKINK_CAPTURE_RETURNED = 4, /* it had come back before it could be asked                            */
-    SKINK_CAPTURE_STOPPED = 5,  /* it is stopped, traced, or in uninterruptible sleep: it cannot answer */
-    SKINK_CAPTURE_REFUSED = 6   /* the signal could not be sent, or somebody else has taken it over     */
+    SKINK_CAPTURE_OK = 1,       /* the thread was asked by a signal, and answered: `stack` is where it was  */
+    SKINK_CAPTURE_BLOCKED = 2,  /* it blocks the signal                                                     */
+    SKINK_CAPTURE_TIMEOUT = 3,  /* it did not answer within the time that is given                          */
+    SKINK_CAPTURE_RETURNED = 4, /* it had come back before it could be asked                                */
+    SKINK_CAPTURE_STOPPED = 5,  /* it is stopped, traced, or in uninterruptible sleep: it cannot answer     */
+    SKINK_CAPTURE_REFUSED = 6,  /* no signal is reserved, it could not be sent, or somebody has taken it    */
+    SKINK_CAPTURE_WALKED = 7    /* it sleeps in the kernel: `stack` was read from outside, without a signal */
 } skink_capture;
-#define SKINK_CAPTURES 7 /* as many */
+#define SKINK_CAPTURES 8 /* as many */
 
-/* "none", "ok", "blocked", "timeout", "returned", "stopped", "refused". Static text. */
+/* "none", "ok", "blocked", "timeout", "returned", "stopped", "refused", "walked". Static text. */
 SKINK_API const char *skink_capture_name(skink_capture capture) SKINK_ANY_THREAD;
 
 #define SKINK_INCIDENT_ID_BYTES 32 /* room for an incident's id, with its terminating NUL */
@@ -69,7 +70,7 @@ typedef struct skink_frame {
 typedef struct skink_incident_owner {
     int tid;
     const char *thread; /* its name, such as "loop"                                                               */
-    const char *what;   /* "loop thread", "stray of incident ...", "pool worker", "stuck thread" or "other"       */
+    const char *what;   /* "loop thread of ...", "stray of incident ...", "pool worker", "other thread", ...      */
     const char *kind;   /* what it waits for in its turn, as skink_waits_on.kind; NULL: nothing that is known     */
     uint64_t address;   /* of that; 0: none                                                                       */
     const skink_frame *stack;
@@ -78,7 +79,8 @@ typedef struct skink_incident_owner {
 
 /* What the stuck thread waits for. */
 typedef struct skink_waits_on {
-    const char *kind;   /* "mutex", "rwlock", "futex", "future", "descriptor"; NULL: nothing that has a name          */
+    const char *kind;   /* "mutex", "rwlock", "thread" (pthread_join), "condition", "semaphore", "barrier", "once",
+                         * "futex" (another kind), "future" (of skink's), "descriptor"; NULL: nothing that has a name */
     uint64_t address;   /* of the lock, futex or future; 0: it has none                                              */
     int descriptor;     /* -1: none                                                                                  */
     const char *target; /* what the descriptor is: "pipe:[81]", "/var/lib/x", "socket:[77] 127.0.0.1:5432"; or NULL  */
@@ -114,7 +116,7 @@ typedef struct skink_incident {
 
     /* From here on filled in by the report, a moment after the declaration. */
     skink_capture capture;
-    const skink_frame *stack; /* innermost first; empty when capture is not OK                                   */
+    const skink_frame *stack; /* innermost first; what could be read from outside when capture is not OK         */
     size_t frame_count;
     bool stack_cut;      /* it was deeper than what is kept                                                      */
     char state;          /* the thread's, as in /proc: R running, S and D blocked, T and t stopped; '?' unknown  */

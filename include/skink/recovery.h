@@ -19,10 +19,13 @@
 extern "C" {
 #endif
 
+/* Never send the signal: the stack of a thread that sleeps is read from outside, and one that computes has none. */
+#define SKINK_RECOVERY_NO_SIGNAL (1u << 0)
+
 /* Zero in any field means its default; an unknown flag is -EINVAL. */
 typedef struct skink_recovery_options {
     size_t size;                  /* set by SKINK_RECOVERY_OPTIONS_INIT                                     */
-    uint32_t flags;               /* none yet                                                               */
+    uint32_t flags;               /* SKINK_RECOVERY_* bits                                                  */
     uint64_t deadlock_timeout_ns; /* default 30 s, at least 10 ms; of a slice whose task sets none          */
     uint32_t standby_threads;     /* default 1, at most 64; threads parked for takeovers                    */
     uint32_t max_strays;          /* default 8, at most 4096; living strays at which takeovers stop         */
@@ -32,6 +35,15 @@ typedef struct skink_recovery_options {
      * pointer and the strings are valid during the call. NULL: nobody is told (the log hook still is). */
     void (*incident)(const skink_incident *incident, void *arg);
     void *arg;
+
+    /* A folder for one JSON file per incident, "incident-ID.json", of mode 0600; the newest 1,000 stay. It must exist;
+     * that a file cannot be written is logged once, and counted. Copied. NULL: no files. */
+    const char *incident_dir;
+
+    /* The signal by which a thread that was declared stuck is asked for its stack; no other thread ever gets it. One
+     * for the whole process, reserved at the first skink_recovery_create() and never given back. Default: the highest
+     * real-time signal that has no handler then. The host must leave it alone from then on. */
+    int capture_signal;
 } skink_recovery_options;
 #define SKINK_RECOVERY_OPTIONS_INIT                                                                                    \
     {                                                                                                                  \
@@ -42,6 +54,7 @@ typedef struct skink_recovery_options {
  * Create a recovery: its watchdog and its standby threads are started here, so that a takeover needs no new
  * thread. NULL options means all defaults. On 0 the caller owns it.
  *   -EINVAL  a value out of range
+ *   -EBUSY   capture_signal has a handler, or every real-time signal has
  *   -EAGAIN  the threads cannot be created
  *   -E2BIG, -ENOMEM, -EMFILE
  */
@@ -92,7 +105,10 @@ typedef struct skink_recovery_stats {
     uint64_t standby_failures;  /* attempts to create a standby that failed                             */
     uint64_t recovery_count[SKINK_RECOVERY_BUCKETS]; /* declaration to the fresh thread's first act           */
     uint64_t recovery_sum_ns;
-    uint64_t ticks; /* samples the watchdog has taken                                       */
+    uint64_t ticks;                 /* samples the watchdog has taken                                       */
+    uint64_t captures[16];          /* stacks of stuck threads asked for, by skink_capture                */
+    uint64_t incident_files;        /* written, for an incident's end once more                           */
+    uint64_t incident_files_failed; /* that could not be written                                          */
 } skink_recovery_stats;
 #define SKINK_RECOVERY_STATS_INIT                                                                                      \
     {                                                                                                                  \

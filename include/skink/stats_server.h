@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * skink/stats_server.h - /metrics and /health on a thread of their own.
+ * skink/stats_server.h - /metrics, /health and /incidents on a thread of their own.
  *
  * Owns     a small scheduler and HTTP server of its own, so that it answers while the watched loop is stuck.
  * Threads  any.
@@ -32,7 +32,8 @@ typedef struct skink_stats_sources {
     }
 
 /*
- * Start it: GET /metrics (Prometheus text), GET /health (200 or 503 with a JSON reason). `address` as for
+ * Start it: GET /metrics (Prometheus text), GET /health (200 or 503 with a JSON reason), GET /incidents (a JSON list of
+ * those in memory, newest first) and GET /incidents/ID (one of them). `address` as for
  * skink_http_listen(); *ret_port (may be NULL) says which port. On 0 the caller owns it.
  * Errors: those of skink_scheduler_create, skink_scheduler_start and skink_http_listen.
  */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- the store alone ---- */
@@ -42,26 +41,23 @@ static void newest_hundred_are_kept(void **state)
     skink__incidents_fini(incidents);
 }
 
-static struct skink__incident_findings *some_findings(void)
+static skink_incident *some_findings(void)
 {
     static const skink_frame frames[] = { { .function = "inner", .file = "a.c", .line = 7, .inlined = true },
                                           { .function = "outer", .address = 4096, .object = "libx.so" } };
     static const skink_incident_owner chain[] = { { .tid = 5,
                                                     .thread = "pool",
-                                                    .what = "other",
+                                                    .what = "other thread",
                                                     .stack = frames,
                                                     .frame_count = 1,
                                                     .kind = "mutex",
                                                     .address = 0x20 } };
-    struct skink__incident_findings *findings = calloc(1, sizeof *findings);
-    findings->frames = frames;
-    findings->frame_count = 2;
-    findings->chain = chain;
-    findings->chain_length = 1;
-    return findings;
+    skink_incident found = { .stack = frames, .frame_count = 2, .waits_on = { .chain = chain, .chain_length = 1 } };
+    skink_incident *copy = skink__incident_copy(&found);
+    assert_non_null(copy);
+    return copy;
 }
 
-/* malloc is the allocator of this program: see install_hooks(). */
 static void a_copy_has_all_that_was_found(void **state)
 {
     (void)state;
@@ -150,7 +146,7 @@ static const char *text_of(const json_t *object, const char *key)
 static void json_has_the_documented_keys(void **state)
 {
     (void)state;
-    struct skink__incident_findings *findings = some_findings();
+    skink_incident *findings = some_findings();
     skink_incident incident = { .id = "abc-1",
                                 .time_unix_ns = 1709208000123456789, /* 2024-02-29T12:00:00 */
                                 .generation = 3,
@@ -166,12 +162,12 @@ static void json_has_the_documented_keys(void **state)
                                 .wchan = "futex_wait",
                                 .syscall = "futex",
                                 .state = 'S',
-                                .stack = findings->frames,
+                                .stack = findings->stack,
                                 .frame_count = 2,
                                 .waits_on = { .kind = "mutex",
                                               .address = 0x7f10,
                                               .descriptor = -1,
-                                              .chain = findings->chain,
+                                              .chain = findings->waits_on.chain,
                                               .chain_length = 1,
                                               .cycle = true } };
     char *text;
@@ -213,7 +209,7 @@ static void json_has_the_documented_keys(void **state)
     assert_true(json_is_null(json_object_get(waits_on, "owner")));
     assert_string_equal(text_of(json, "outcome"), "finished after 4.200 s");
     json_decref(json);
-    free(findings);
+    skink_incident_free(findings);
 }
 
 static void list_is_newest_first(void **state)
@@ -271,33 +267,6 @@ static void record_says_what_was_stuck_and_how_it_ended(void **state)
     skink_incident_free(ended);
     skink_incident_free(incident);
     assert_int_equal(fixture_stop(&f), 0);
-}
-
-static void *allocate(size_t size_bytes, void *arg)
-{
-    (void)arg;
-    return malloc(size_bytes);
-}
-
-static void *reallocate(void *memory, size_t size_bytes, void *arg)
-{
-    (void)arg;
-    return realloc(memory, size_bytes);
-}
-
-static void release(void *memory, void *arg)
-{
-    (void)arg;
-    free(memory);
-}
-
-__attribute__((constructor)) static void install_hooks(void)
-{
-    skink_hooks hooks = SKINK_HOOKS_INIT;
-    hooks.allocate = allocate;
-    hooks.reallocate = reallocate;
-    hooks.release = release;
-    if (skink_hooks_set(&hooks) != 0) abort();
 }
 
 static const struct test_case cases[] = {

@@ -21,7 +21,10 @@ static void options_out_of_range_are_refused(void **state)
     assert_int_equal(create_with((skink_recovery_options){ 0 }), 0);
     assert_int_equal(create_with((skink_recovery_options){ .deadlock_timeout_ns = 10 * SKINK_MS }), 0);
     assert_int_equal(create_with((skink_recovery_options){ .deadlock_timeout_ns = 10 * SKINK_MS - 1 }), -EINVAL);
-    assert_int_equal(create_with((skink_recovery_options){ .flags = 1 }), -EINVAL);
+    assert_int_equal(create_with((skink_recovery_options){ .flags = SKINK_RECOVERY_NO_SIGNAL }), 0);
+    assert_int_equal(create_with((skink_recovery_options){ .flags = 2 }), -EINVAL);
+    assert_int_equal(create_with((skink_recovery_options){ .capture_signal = -1 }), -EINVAL);
+    assert_int_equal(create_with((skink_recovery_options){ .capture_signal = 1000 }), -EINVAL);
     assert_int_equal(create_with((skink_recovery_options){ .standby_threads = 65 }), -EINVAL);
     assert_int_equal(create_with((skink_recovery_options){ .max_strays = 4097 }), -EINVAL);
     assert_int_equal(create_with((skink_recovery_options){ .ceiling_factor = 1001 }), -EINVAL);

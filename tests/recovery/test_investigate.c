@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What recovery finds out about threads that are really stuck, each in a way of its own: cause, stack, what they wait for.
+ *
+ * SKINK_TEST_INJECTIONS=100 injects each cause a hundred times.
+ */
+#include "loop/sanitizer.h"
+#include "tests/recovery/fixture.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TIMEOUT_MS = 20 };
+
+static int injections(void)
+{
+    const char *wanted = getenv("SKINK_TEST_INJECTIONS");
+    return wanted ? atoi(wanted) : 3;
+}
+
+/* ---- ways of getting stuck; each ends when let_go() is called ---- */
+
+struct way {
+    const char *name;
+    void (*get_stuck)(struct way *way);
+    void (*let_go)(struct way *way);
+    int pipe[2];
+    pthread_mutex_t mutex;
+    pthread_rwlock_t rwlock;
+    pthread_cond_t condition;
+    sem_t semaphore;
+    skink_future *future;
+    _Atomic bool go_on;
+    _Atomic bool ended;
+};
+
+__attribute__((noinline)) static void read_pipe(struct way *way)
+{
+    char byte;
+    while (read(way->pipe[0], &byte, 1) < 0 && errno == EINTR) {
+    }
+}
+
+static void write_pipe(struct way *way)
+{
+    assert_int_equal(write(way->pipe[1], "x", 1), 1);
+}
+
+static void poll_pipe(struct way *way)
+{
+    struct pollfd readable = { .fd = way->pipe[0], .events = POLLIN };
+    while (poll(&readable, 1, -1) < 0 && errno == EINTR) {
+    }
+}
+
+static void lock_mutex(struct way *way)
+{
+    pthread_mutex_lock(&way->mutex);
+    pthread_mutex_unlock(&way->mutex);
+}
+
+static void unlock_mutex(struct way *way)
+{
+    pthread_mutex_unlock(&way->mutex);
+}
+
+static void lock_to_read(struct way *way)
+{
+    pthread_rwlock_rdlock(&way->rwlock);
+    pthread_rwlock_unlock(&way->rwlock);
+}
+
+static void unlock_rwlock(struct way *way)
+{
+    pthread_rwlock_unlock(&way->rwlock);
+}
+
+static void wait_semaphore(struct way *way)
+{
+    while (sem_wait(&way->semaphore)) {
+    }
+}
+
+static void post_semaphore(struct way *way)
+{
+    sem_post(&way->semaphore);
+}
+
+static void wait_condition(struct way *way)
+{
+    pthread_mutex_lock(&way->mutex);
+    while (!atomic_load(&way->go_on))
+        pthread_cond_wait(&way->condition, &way->mutex);
+    pthread_mutex_unlock(&way->mutex);
+}
+
+static void signal_condition(struct way *way)
+{
+    pthread_mutex_lock(&way->mutex);
+    atomic_store(&way->go_on, true);
+    pthread_cond_signal(&way->condition);
+    pthread_mutex_unlock(&way->mutex);
+}
+
+static void go_on(struct way *way)
+{
+    atomic_store(&way->go_on, true);
+}
+
+__attribute__((noinline)) static void spin(struct way *way)
+{
+    while (!atomic_load_explicit(&way->go_on, memory_order_relaxed)) {
+    }
+}
+
+static void nap_often(struct way *way)
+{
+    while (!atomic_load(&way->go_on))
+        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+}
+
+/* The parent of a vfork() is in uninterruptible sleep until its child has ended, and signals do not reach it. Made by hand:
+ * the child shares the stack. */
+__attribute__((noinline, no_sanitize("address", "thread"))) static void wait_for_vfork(struct way *way)
+{
+    int fd = way->pipe[0];
+    pid_t child = vfork();
+    if (child == 0) {
+        char byte;
+        syscall(SYS_read, fd, &byte, 1);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+}
+
+static void block_loop(struct way *way)
+{
+    (void)!skink_future_block(way->future, SKINK_FOREVER, NULL);
+}
+
+static void complete_future(struct way *way)
+{
+    (void)!skink_future_complete(way->future, NULL);
+}
+
+/* ---- one deadlock ---- */
+
+static void task_main(void *arg)
+{
+    struct way *way = arg;
+    way->get_stuck(way);
+    (void)!skink_checkpoint();
+    atomic_store(&way->ended, true);
+}
+
+static void prepare(struct way *way)
+{
+    atomic_store(&way->go_on, false);
+    atomic_store(&way->ended, false);
+    assert_int_equal(pipe2(way->pipe, O_CLOEXEC), 0);
+    pthread_mutex_init(&way->mutex, NULL);
+    pthread_rwlock_init(&way->rwlock, NULL);
+    pthread_cond_init(&way->condition, NULL);
+    sem_init(&way->semaphore, 0, 0);
+    assert_int_equal(skink_future_create(&way->future), 0);
+}
+
+static void tidy_up(struct way *way)
+{
+    skink_future_unref(way->future);
+    sem_destroy(&way->semaphore);
+    pthread_cond_destroy(&way->condition);
+    pthread_rwlock_destroy(&way->rwlock);
+    pthread_mutex_destroy(&way->mutex);
+    close(way->pipe[0]);
+    close(way->pipe[1]);
+}
+
+/* Get stuck, be declared and investigated, come free. The incident as it was told, to be freed. */
+static skink_incident *inject(struct fixture *f, struct way *way, void (*before)(struct way *way))
+{
+    uint64_t told = atomic_load(&f->incidents), returned = fixture_stats(f).strays_returned;
+    skink_task_options options = SKINK_TASK_OPTIONS_INIT;
+    options.name = way->name;
+    prepare(way);
+    if (before) before(way);
+    assert_int_equal(skink_spawn(f->scheduler, &options, NULL, task_main, way), 0);
+    test_wait_until(atomic_load(&f->incidents) > told, 15000);
+    skink_incident *incident;
+    assert_int_equal(skink_incident_newest(f->recovery, 0, &incident), 0);
+    way->let_go(way);
+    test_wait_until(atomic_load(&way->ended), 15000);
+    test_wait_until(fixture_stats(f).strays_returned > returned, 15000);
+    tidy_up(way);
+    return incident;
+}
+
+static void start(struct fixture *f)
+{
+    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
+    options.deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS;
+    fixture_start(f, &options);
+}
+
+/* A capture that worked must have found the function that got stuck; only one that was declared at the ceiling, on a
+ * machine that busy, may have another cause. */
+static void check(const skink_incident *incident, skink_cause cause, const char *function)
+{
+    bool found = false;
+    for (size_t i = 0; i < incident->frame_count; i++)
+        found |= incident->stack[i].function && strcmp(incident->stack[i].function, function) == 0;
+    if ((incident->cause != cause && incident->cause != SKINK_CAUSE_STARVED) || (incident->frame_count && !found)) {
+        char *text;
+        if (skink_incident_json(incident, &text, NULL) == 0) print_error("%s", text);
+    }
+    if (incident->cause != SKINK_CAUSE_STARVED) assert_int_equal(incident->cause, cause);
+    if (incident->frame_count) assert_true(found);
+}
+
+static bool has_stack(const skink_incident *incident)
+{
+    return incident->capture == SKINK_CAPTURE_OK || incident->capture == SKINK_CAPTURE_WALKED;
+}
+
+/* ThreadSanitizer keeps a signal back until the thread makes a call that it watches. */
+static void check_has_stack(const skink_incident *incident)
+{
+    if (!SKINK__TSAN) assert_true(has_stack(incident));
+}
+
+#define INJECT_EACH(f, way, before)                                                                                    \
+    skink_incident *incident;                                                                                          \
+    for (int i = injections(); i > 0 && (incident = inject((f), (way), (before))); i--, skink_incident_free(incident))
+
+static void system_call_is_named_with_what_it_reads(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "read", .get_stuck = read_pipe, .let_go = write_pipe };
+    start(&f);
+    INJECT_EACH(&f, &way, NULL)
+    {
+        check(incident, SKINK_CAUSE_SYSCALL, "read_pipe");
+        check_has_stack(incident);
+        assert_string_equal(incident->syscall, "read");
+        assert_string_equal(incident->waits_on.kind, "descriptor");
+        assert_true(incident->waits_on.descriptor > 2);
+        assert_int_equal(strncmp(incident->waits_on.target, "pipe:[", 6), 0);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void poll_names_its_first_descriptor(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "poll", .get_stuck = poll_pipe, .let_go = write_pipe };
+    start(&f);
+    skink_incident *incident = inject(&f, &way, NULL);
+    check(incident, SKINK_CAUSE_SYSCALL, "poll_pipe");
+    assert_int_equal(strncmp(incident->waits_on.target, "pipe:[", 6), 0);
+    skink_incident_free(incident);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void hold_mutex(struct way *way)
+{
+    pthread_mutex_lock(&way->mutex);
+}
+
+static void mutex_is_a_lock_with_its_owner(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "mutex", .get_stuck = lock_mutex, .let_go = unlock_mutex };
+    start(&f);
+    INJECT_EACH(&f, &way, hold_mutex)
+    {
+        check(incident, SKINK_CAUSE_LOCK, "lock_mutex");
+        check_has_stack(incident);
+        assert_string_equal(incident->syscall, "futex");
+        assert_string_equal(incident->waits_on.kind, "mutex");
+        assert_int_equal(incident->waits_on.address, (uintptr_t)&way.mutex);
+        assert_int_equal(incident->waits_on.chain_length, 1);
+        assert_int_equal(incident->waits_on.chain[0].tid, gettid());
+        assert_string_equal(incident->waits_on.chain[0].what, "other thread");
+        assert_false(incident->waits_on.cycle);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void hold_rwlock(struct way *way)
+{
+    pthread_rwlock_wrlock(&way->rwlock);
+}
+
+static void read_write_lock_is_a_lock(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "rwlock", .get_stuck = lock_to_read, .let_go = unlock_rwlock };
+    start(&f);
+    skink_incident *incident = inject(&f, &way, hold_rwlock);
+    check(incident, SKINK_CAUSE_LOCK, "lock_to_read");
+    assert_string_equal(incident->waits_on.kind, "rwlock");
+    skink_incident_free(incident);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void semaphore_and_condition_have_no_owner(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way semaphore = { .name = "semaphore", .get_stuck = wait_semaphore, .let_go = post_semaphore };
+    struct way condition = { .name = "condition", .get_stuck = wait_condition, .let_go = signal_condition };
+    start(&f);
+    skink_incident *incident = inject(&f, &semaphore, NULL);
+    check(incident, SKINK_CAUSE_SYSCALL, "wait_semaphore");
+    assert_string_equal(incident->waits_on.kind, "semaphore");
+    assert_int_equal(incident->waits_on.chain_length, 0);
+    skink_incident_free(incident);
+    incident = inject(&f, &condition, NULL);
+    check(incident, SKINK_CAUSE_SYSCALL, "wait_condition");
+    assert_string_equal(incident->waits_on.kind, "condition");
+    assert_int_equal(incident->waits_on.chain_length, 0);
+    skink_incident_free(incident);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void computing_is_a_loop(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "spin", .get_stuck = spin, .let_go = go_on };
+    start(&f);
+    INJECT_EACH(&f, &way, NULL)
+    {
+        check(incident, SKINK_CAUSE_CPU_LOOP, "spin");
+        assert_null(incident->waits_on.kind);
+        if (SKINK__TSAN) continue;
+        assert_true(incident->capture == SKINK_CAPTURE_OK || incident->capture == SKINK_CAPTURE_TIMEOUT);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void loop_of_naps_is_no_loop(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "naps", .get_stuck = nap_often, .let_go = go_on };
+    start(&f);
+    INJECT_EACH(&f, &way, NULL)
+    {
+        check(incident, SKINK_CAUSE_SYSCALL, "nap_often");
+        assert_string_equal(incident->syscall, "clock_nanosleep");
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void uninterruptible_sleep_is_told_by_the_kernel(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "vfork", .get_stuck = wait_for_vfork, .let_go = write_pipe };
+    if (SKINK__TSAN) test_skip("vfork() is fork() there");
+    start(&f);
+    INJECT_EACH(&f, &way, NULL)
+    {
+        if (incident->cause == SKINK_CAUSE_STARVED) continue;
+        assert_int_equal(incident->cause, SKINK_CAUSE_UNINTERRUPTIBLE);
+        assert_int_equal(incident->state, 'D');
+        assert_true(incident->capture == SKINK_CAPTURE_STOPPED || incident->capture == SKINK_CAPTURE_WALKED);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void blocking_the_own_loop_is_a_self_wait(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "selfwait", .get_stuck = block_loop, .let_go = complete_future };
+    start(&f);
+    INJECT_EACH(&f, &way, NULL)
+    {
+        check(incident, SKINK_CAUSE_SELF_WAIT, "block_loop");
+        check_has_stack(incident);
+        assert_string_equal(incident->waits_on.kind, "future");
+        assert_true(incident->waits_on.address != 0);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+/* ---- two threads that wait for each other ---- */
+
+static struct {
+    pthread_mutex_t a, b;
+    sem_t has_b;
+    _Atomic bool wants_a;
+} pair = { .a = PTHREAD_MUTEX_INITIALIZER, .b = PTHREAD_MUTEX_INITIALIZER };
+
+static void *take_b_then_a(void *arg)
+{
+    (void)arg;
+    /* Both give up in the end, so that the case can end. */
+    pthread_mutex_lock(&pair.b);
+    sem_post(&pair.has_b);
+    while (!atomic_load(&pair.wants_a))
+        test_nap();
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 3;
+    if (pthread_mutex_timedlock(&pair.a, &end) == 0) pthread_mutex_unlock(&pair.a);
+    pthread_mutex_unlock(&pair.b);
+    return NULL;
+}
+
+static void take_a_then_b(struct way *way)
+{
+    (void)way;
+    pthread_mutex_lock(&pair.a);
+    sem_wait(&pair.has_b);
+    atomic_store(&pair.wants_a, true);
+    pthread_mutex_lock(&pair.b);
+    pthread_mutex_unlock(&pair.b);
+    pthread_mutex_unlock(&pair.a);
+}
+
+static void nothing(struct way *way)
+{
+    (void)way;
+}
+
+static void *offloaded(void *arg)
+{
+    return take_b_then_a(arg);
+}
+
+static void offload_task(void *arg)
+{
+    (void)!skink_offload(offloaded, arg, NULL);
+}
+
+/* The classic, between a loop thread and a worker of the pool. */
+static void cycle_of_locks_is_closed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "AB", .get_stuck = take_a_then_b, .let_go = nothing };
+    sem_init(&pair.has_b, 0, 0);
+    start(&f);
+    assert_int_equal(skink_post(f.scheduler, offload_task, NULL), 0);
+    skink_incident *incident = inject(&f, &way, NULL);
+    check(incident, SKINK_CAUSE_LOCK, "take_a_then_b");
+    assert_true(incident->waits_on.cycle);
+    assert_int_equal(incident->waits_on.chain_length, 1);
+    assert_int_equal(incident->waits_on.address, (uintptr_t)&pair.b);
+    assert_string_equal(incident->waits_on.chain[0].what, "pool worker");
+    assert_string_equal(incident->waits_on.chain[0].kind, "mutex");
+    assert_int_equal(incident->waits_on.chain[0].address, (uintptr_t)&pair.a);
+    assert_true(incident->waits_on.chain[0].frame_count > 0);
+    skink_incident_free(incident);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static const struct test_case cases[] = {
+    CASE_TIMEOUT(system_call_is_named_with_what_it_reads, 60),
+    CASE(poll_names_its_first_descriptor),
+    CASE_TIMEOUT(mutex_is_a_lock_with_its_owner, 60),
+    CASE(read_write_lock_is_a_lock),
+    CASE(semaphore_and_condition_have_no_owner),
+    CASE_TIMEOUT(computing_is_a_loop, 60),
+    CASE_TIMEOUT(loop_of_naps_is_no_loop, 60),
+    CASE_TIMEOUT(uninterruptible_sleep_is_told_by_the_kernel, 60),
+    CASE_TIMEOUT(blocking_the_own_loop_is_a_self_wait, 60),
+    CASE_TIMEOUT(cycle_of_locks_is_closed, 60),
+};
+TEST_MAIN(cases, NULL, NULL)
