@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stats_server.c - /metrics and /health, on a scheduler and an HTTP server of their own.
+ * stats_server.c - /metrics, /health and /incidents, on a scheduler and an HTTP server of their own.
  *
  * Its loop thread is neither the watched one nor the watchdog, and no recovery watches it: its handlers read counters
  * and write text, so there is nothing in them to get stuck in. What it shares with the watched loop is atomic words,
@@ -14,6 +14,7 @@
 #include "loop/options.h"
 #include "loop/runtime.h"
 #include "middleware/health.h"
+#include "middleware/incidents_endpoint.h"
 #include "middleware/metrics.h"
 #include "skink/clock.h"
 #include <errno.h>
@@ -92,6 +93,7 @@ static int create_http_server(skink_stats_server *server)
     int err = skink_http_server_create(server->scheduler, &options, &server->http_server);
     if (!err) err = skink_http_route(server->http_server, "GET", "/metrics", NULL, handle_metrics, server);
     if (!err) err = skink_http_route(server->http_server, "GET", "/health", NULL, handle_health, server);
+    if (!err) err = skink__incidents_endpoint_add(server->http_server, server->metrics.sources.recovery);
     return err;
 }
 
