@@ -335,8 +335,8 @@ struct skink__thread {
     bool has_signal_stack;                        /* ours is in force */
     struct skink__thread_environment environment; /* the OS thread's, before it has run anything */
 
-    uint64_t generation; /* constant from skink__takeover_begin() on */
-    _Atomic int tid;     /* its own thread writes once */
+    uint64_t generation;         /* constant from skink__takeover_begin() on */
+    _Atomic int tid;             /* its own thread writes once */
     _Atomic uintptr_t blocks_on; /* its own thread writes, relaxed: takeover.h */
     _Atomic uint32_t refs;
     /* Watchdog, and the stray at its end, by exchange: takeover.h. */

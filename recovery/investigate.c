@@ -28,6 +28,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How long a thread gets to answer the signal. One that runs answers within a fraction of a millisecond; on a busy machine
@@ -307,11 +308,23 @@ static void name_all(struct skink__investigation *investigation)
     incident->findings = skink__incident_copy(&found);
 }
 
+/* It has answered, and is on its way back into the call that was interrupted. */
+static void let_it_sleep_again(const struct skink__investigation *investigation)
+{
+    enum { LOOKS = 20 };
+    const struct skink__incident *incident = investigation->incident;
+    struct skink__blocked call;
+    if (skink__parse_blocked(incident->declared_call, &call) != SKINK__BLOCKED_YES) return;
+    for (int i = 0; i < LOOKS && !skink__blocked_still(incident->facts.tid, &call); i++)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = 500000 }, NULL);
+}
+
 /* The first look of a process takes long, as debugging information is read (some 0.3 s): a thread that is stuck for a short
  * time would have come back by then, so it is asked before. */
 static skink_capture find_stack(struct skink__investigation *investigation)
 {
     skink_capture asked = investigation->is_warm ? SKINK_CAPTURE_NONE : ask(investigation);
+    if (asked == SKINK_CAPTURE_OK) let_it_sleep_again(investigation);
     look(investigation);
     investigation->is_warm = true;
     if (asked == SKINK_CAPTURE_OK) return asked;
