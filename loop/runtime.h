@@ -86,6 +86,19 @@ struct skink__task_spec {
  * caller's. -ECANCELED, -EAGAIN, -ENOMEM. */
 int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
 
+/* Where one task waits until the runtime section of its own scheduler wakes it. All zero: nobody waits. It must stay where
+ * it is for as long as somebody does. */
+struct skink__wait_slot {
+    skink_task *task;
+};
+
+/* In the runtime section, entered by the calling task, and out of it afterwards whatever comes back: suspend until
+ * woken, and return the result. -ECANCELED: the task was cancelled; -EPERM: no task calls; -EBUSY: another one waits. */
+int skink__wait_in(struct skink__wait_slot *slot);
+
+/* In the runtime section: wake who waits in it, if anybody does. */
+void skink__wait_end(struct skink__wait_slot *slot, int result);
+
 /* A token that has not fired, with one reference for the caller. -ENOMEM. Any thread. */
 int skink__token_create(skink_token **ret_token);
 

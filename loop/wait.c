@@ -92,6 +92,36 @@ static bool abort_sleep(skink_task *task)
     return skink__wait_claim(task);
 }
 
+/* ---- waiting in a slot: for something that only the runtime section brings about ---- */
+
+static bool abort_slot(skink_task *task)
+{
+    struct skink__wait_slot *slot = task->wait_object;
+    slot->task = NULL;
+    return skink__wait_claim(task);
+}
+
+int skink__wait_in(struct skink__wait_slot *slot)
+{
+    struct skink__thread *thread = skink__thread_self();
+    int err = !skink__in_task() ? -EPERM : slot->task ? -EBUSY : 0;
+    if (!err) err = skink__wait_begin(thread->current, SKINK_FOREVER, 0, abort_slot, slot);
+    if (!err) {
+        slot->task = thread->current;
+        return skink__wait_suspend(thread->current);
+    }
+    skink__runtime_leave(thread->scheduler);
+    return err;
+}
+
+void skink__wait_end(struct skink__wait_slot *slot, int result)
+{
+    skink_task *task = slot->task;
+    slot->task = NULL;
+    /* Deadlines, cancellations and drops happen in the runtime section as well, and empty the slot: nobody was first. */
+    if (task && skink__wait_claim(task)) skink__wait_wake(task, result, true);
+}
+
 /* The calling task, in the runtime section; NULL with the section left again when there is none. */
 static skink_task *enter_task(void)
 {

@@ -24,11 +24,12 @@
 
 enum {
     READ_ROUNDS = 4,                /* reads in a row on one connection, then the others have their turn */
+    LINGER_STEP_BYTES = 16384,      /* of a body that nobody wants, parsed at a time */
     LINGER_BYTES_MAX = 1024 * 1024, /* thrown away of a client that goes on sending after it was refused */
     POLL_DISCONNECT = UV_DISCONNECT
 };
 
-enum waiting { WAITING_FOR_NOTHING, WAITING_IDLE, WAITING_HEADER, WAITING_STALLED, WAITING_LINGER };
+enum waiting { WAITING_FOR_NOTHING, WAITING_IDLE, WAITING_HEADER, WAITING_BODY, WAITING_STALLED, WAITING_LINGER };
 
 struct skink__connection {
     uv_poll_t poll; /* its data is this connection */
@@ -43,7 +44,7 @@ struct skink__connection {
     char *backlog;          /* bytes behind the current request; NULL while there are none */
     size_t backlog_at, backlog_length, backlog_capacity;
     char *output; /* what the kernel has not taken yet; NULL while there is nothing */
-    size_t output_at, output_length;
+    size_t output_at, output_length, output_capacity;
     size_t stalled_at; /* output_at when the stalled deadline was set */
     size_t discarded;  /* bytes thrown away while lingering */
     int fd;
@@ -55,6 +56,8 @@ struct skink__connection {
     bool eof : 1;           /* the client sends no more */
     bool left : 1;          /* its leaving was seen while nothing was read */
     bool advancing : 1;     /* advance() is on the stack */
+    bool prepared : 1;      /* the target of the request being read has been understood */
+    bool body_coming : 1;   /* of `current`, which takes it as it comes */
     bool told_to_go_on : 1; /* 100 Continue has been sent for the request being read */
     bool close_after : 1;   /* close when the output is out */
     bool linger_after : 1;  /* ... but not before the client has read it */
@@ -63,6 +66,7 @@ struct skink__connection {
 };
 
 static void settle(struct skink__connection *connection);
+static void send_continue(struct skink__connection *connection);
 
 /* --- what a drain counts --- */
 
@@ -174,7 +178,7 @@ static void drop_output(struct skink__connection *connection)
 {
     skink__free(connection->output);
     connection->output = NULL;
-    connection->output_at = connection->output_length = 0;
+    connection->output_at = connection->output_length = connection->output_capacity = 0;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -213,6 +217,7 @@ static void wait_for(struct skink__connection *connection, enum waiting waiting)
     skink_http_server *server = connection->server;
     struct skink__deadline_list *list = waiting == WAITING_IDLE      ? &server->idle
                                         : waiting == WAITING_HEADER  ? &server->header
+                                        : waiting == WAITING_BODY    ? &server->header
                                         : waiting == WAITING_STALLED ? &server->stalled
                                         : waiting == WAITING_LINGER  ? &server->linger
                                                                      : NULL;
@@ -275,7 +280,8 @@ static void settle(struct skink__connection *connection)
         end(connection);
         return;
     } else if (connection->current) {
-        wait_for(connection, WAITING_FOR_NOTHING);
+        bool wants_body = connection->body_coming && connection->current->reader.task;
+        wait_for(connection, wants_body ? WAITING_BODY : WAITING_FOR_NOTHING);
     } else if (connection->eof || (connection->server->stopping && !skink__http_parser_begun(&connection->parser))) {
         skink__connection_close(connection); /* nobody is owed an answer */
         return;
@@ -315,33 +321,85 @@ static void client_left(struct skink__connection *connection)
         skink__request_client_left(current, false);
 }
 
-/* The request is complete: to its task with it. */
-static void dispatch(struct skink__connection *connection)
+/* Ready for the next request. */
+static void parse_anew(struct skink__connection *connection)
+{
+    connection->told_to_go_on = connection->prepared = false;
+    skink__http_parser_init(&connection->parser, &connection->server->limits);
+}
+
+/* To its task with the request that is being read. */
+static void hand_over(struct skink__connection *connection)
 {
     skink_request *request = connection->reading;
     bool is_refused = reads_refused(connection);
     connection->reading = NULL;
     connection->fresh = false;
-    connection->told_to_go_on = false;
-    skink__http_parser_init(&connection->parser, &connection->server->limits);
-    wait_for(connection, WAITING_FOR_NOTHING);
-    bool about_server = skink__request_is_about_server(request);
-    int error = about_server ? 0 : skink__request_prepare(request, &connection->peer);
-    if (error) {
-        refuse(connection, request, error);
-        return;
-    }
     connection->current = request;
     request->connection = connection;
-    if (about_server) {
-        answer_about_server(request);
-        return;
-    }
+    wait_for(connection, WAITING_FOR_NOTHING);
     if (is_refused)
         skink__loop_middleware_refuse(request, SKINK__HTTP_STOPPING);
     else
         skink__admission_enter(request);
     if (connection->eof || connection->left) client_left(connection);
+}
+
+/* Understand the target of the request that is being read, once. 0 or the number of what is wrong with it. */
+static int prepare(struct skink__connection *connection)
+{
+    if (connection->prepared) return 0;
+    connection->prepared = true;
+    return skink__request_prepare(connection->reading, &connection->peer);
+}
+
+static void refuse_reading(struct skink__connection *connection, int error)
+{
+    skink_request *request = connection->reading;
+    connection->reading = NULL;
+    connection->fresh = false;
+    refuse(connection, request, error);
+}
+
+/* The request is complete. */
+static void dispatch(struct skink__connection *connection)
+{
+    skink_request *request = connection->reading;
+    wait_for(connection, WAITING_FOR_NOTHING);
+    if (skink__request_is_about_server(request)) {
+        parse_anew(connection);
+        connection->reading = NULL;
+        connection->fresh = false;
+        connection->current = request;
+        request->connection = connection;
+        answer_about_server(request);
+        return;
+    }
+    int error = prepare(connection);
+    parse_anew(connection);
+    if (error)
+        refuse_reading(connection, error);
+    else
+        hand_over(connection);
+}
+
+/* Its head is complete, and there is a body to come: by the limits of its route, and perhaps right to its task. */
+static void begin_body(struct skink__connection *connection)
+{
+    skink_request *request = connection->reading;
+    if (skink__request_is_about_server(request)) return;
+    int error = prepare(connection);
+    const struct skink__route *route = request->route;
+    if (!error)
+        error =
+            skink__http_parser_admit_body(&connection->parser, route ? &route->limits : &connection->server->limits);
+    if (error) {
+        refuse_reading(connection, error);
+    } else if (route && route->stream_body) {
+        request->message.streamed = true;
+        connection->body_coming = true;
+        hand_over(connection);
+    }
 }
 
 /* The client waits for leave to send its body. */
@@ -353,6 +411,84 @@ static void send_continue(struct skink__connection *connection)
     (void)skink__connection_send(connection, &part, 1);
 }
 
+/* --- a body that its task takes as it comes --- */
+
+/* Bytes of it that wait for the task. */
+static size_t body_waiting(const struct skink__connection *connection)
+{
+    const struct skink__http_message *message = &connection->current->message;
+    return message->body_length - message->body_at;
+}
+
+/* May more of it be read now? */
+static bool takes_body(const struct skink__connection *connection)
+{
+    return connection->body_coming && connection->current && !connection->closing && !connection->close_after &&
+           body_waiting(connection) < connection->server->max_backlog_bytes;
+}
+
+/* There is no more of it, for that is no body, too much of one, or too slow. Its task is told, and so is the client. */
+static void end_body_badly(struct skink__connection *connection, int number)
+{
+    skink_request *request = connection->current;
+    connection->body_coming = false;
+    connection->linger_after = true;
+    request->body_error = number == SKINK__HTTP_BODY_TOO_LARGE    ? -EMSGSIZE
+                          : number == SKINK__HTTP_REQUEST_TIMEOUT ? -ETIMEDOUT
+                                                                  : -EBADMSG;
+    skink__counter_add(&connection->server->counters.requests_malformed, 1);
+    skink__wait_end(&request->reader, 0);
+    if (request->state == SKINK__REQUEST_STREAMED)
+        skink__answer_cut(request, SKINK__REQUEST_ANSWERED, "bad_body");
+    else
+        (void)skink__answer_error(request, number, NULL, true);
+}
+
+/* Returns how many bytes were used. */
+static size_t feed_body(struct skink__connection *connection, const char *bytes, size_t length)
+{
+    skink_request *request = connection->current;
+    size_t room = connection->server->max_backlog_bytes - body_waiting(connection), used;
+    int error;
+    enum skink__http_verdict verdict = skink__http_parser_feed(&connection->parser, &request->message, bytes,
+                                                               length < room ? length : room, &used, &error);
+    if (verdict == SKINK__HTTP_REFUSED) {
+        end_body_badly(connection, error);
+        return used;
+    }
+    if (verdict == SKINK__HTTP_MESSAGE) {
+        request->message.body_complete = true;
+        connection->body_coming = false;
+        parse_anew(connection);
+    }
+    if (body_waiting(connection) > 0 || request->message.body_complete) skink__wait_end(&request->reader, 0);
+    return used;
+}
+
+bool skink__connection_body_is_over(struct skink__connection *connection)
+{
+    if (!connection->body_coming) return true;
+    if (connection->advancing) return false; /* what stands behind the head has not been looked at */
+    struct skink__http_message *message = &connection->current->message;
+    while (connection->backlog_at < connection->backlog_length) {
+        size_t used;
+        int error;
+        size_t rest = connection->backlog_length - connection->backlog_at;
+        message->body_length = message->body_at = 0; /* nobody asks for it any more */
+        enum skink__http_verdict verdict =
+            skink__http_parser_feed(&connection->parser, message, connection->backlog + connection->backlog_at,
+                                    rest < LINGER_STEP_BYTES ? rest : LINGER_STEP_BYTES, &used, &error);
+        if (verdict == SKINK__HTTP_REFUSED) return false;
+        connection->backlog_at += used;
+        if (verdict != SKINK__HTTP_MESSAGE) continue;
+        connection->body_coming = false;
+        parse_anew(connection);
+        break;
+    }
+    if (connection->backlog_at == connection->backlog_length) drop_backlog(connection);
+    return !connection->body_coming;
+}
+
 /* May the next request be read now? */
 static bool can_advance(const struct skink__connection *connection)
 {
@@ -360,33 +496,43 @@ static bool can_advance(const struct skink__connection *connection)
            !connection->closing;
 }
 
+/* Feed the request that is being read; returns how many bytes were used. */
+static size_t feed_reading(struct skink__connection *connection, const char *bytes, size_t length)
+{
+    skink_request *request = connection->reading;
+    size_t used;
+    int error;
+    enum skink__http_verdict verdict =
+        skink__http_parser_feed(&connection->parser, &request->message, bytes, length, &used, &error);
+    if (verdict == SKINK__HTTP_MESSAGE)
+        dispatch(connection);
+    else if (verdict == SKINK__HTTP_REFUSED)
+        refuse_reading(connection, error);
+    else if (verdict == SKINK__HTTP_HEAD)
+        begin_body(connection);
+    const struct skink__http_message *message = &request->message;
+    bool waits = connection->reading && used == length && message->head_complete && message->body_length == 0;
+    if (waits && message->expects_continue && !connection->told_to_go_on) send_continue(connection);
+    return used;
+}
+
 /* Read requests out of these bytes until one is being worked on; returns how many bytes were used. */
 static size_t advance(struct skink__connection *connection, const char *bytes, size_t length)
 {
     size_t used = 0;
     connection->advancing = true;
-    while (used < length && can_advance(connection)) {
-        skink_http_server *server = connection->server;
-        if (!connection->reading) connection->reading = skink__request_create(server);
+    while (used < length) {
+        if (takes_body(connection)) {
+            used += feed_body(connection, bytes + used, length - used);
+            continue;
+        }
+        if (!can_advance(connection)) break;
+        if (!connection->reading) connection->reading = skink__request_create(connection->server);
         if (!connection->reading) {
             skink__connection_close(connection);
             break;
         }
-        skink_request *request = connection->reading;
-        size_t taken;
-        int error;
-        enum skink__http_verdict verdict = skink__http_parser_feed(&connection->parser, &request->message, bytes + used,
-                                                                   length - used, &taken, &error);
-        used += taken;
-        if (verdict == SKINK__HTTP_MESSAGE) {
-            dispatch(connection);
-        } else if (verdict == SKINK__HTTP_REFUSED) {
-            connection->reading = NULL;
-            refuse(connection, request, error);
-        } else if (request->message.head_complete && request->message.expects_continue && !connection->told_to_go_on &&
-                   request->message.body_length == 0) {
-            send_continue(connection);
-        }
+        used += feed_reading(connection, bytes + used, length - used);
     }
     connection->advancing = false;
     return used;
@@ -418,7 +564,7 @@ static void keep(struct skink__connection *connection, const char *bytes, size_t
 
 static void advance_backlog(struct skink__connection *connection)
 {
-    if (!connection->backlog || !can_advance(connection)) return;
+    if (!connection->backlog || (!can_advance(connection) && !takes_body(connection))) return;
     connection->backlog_at += advance(connection, connection->backlog + connection->backlog_at,
                                       connection->backlog_length - connection->backlog_at);
     if (connection->closing || connection->backlog_at == connection->backlog_length) drop_backlog(connection);
@@ -427,8 +573,9 @@ static void advance_backlog(struct skink__connection *connection)
 void skink__connection_answered(struct skink__connection *connection, bool keep_alive)
 {
     skink_request *request = connection->current;
-    bool client_goes_on = request->message.keep_alive || connection->backlog;
+    bool client_goes_on = request->message.keep_alive || connection->backlog || connection->body_coming;
     connection->current = NULL;
+    connection->body_coming = false;
     skink__request_unref(request);
     if (connection->closing) return;
     if (!keep_alive) {
@@ -439,6 +586,35 @@ void skink__connection_answered(struct skink__connection *connection, bool keep_
     if (connection->advancing) return; /* advance() goes on by itself */
     advance_backlog(connection);
     settle(connection);
+}
+
+void skink__connection_body_taken(struct skink__connection *connection)
+{
+    if (!connection->body_coming) return;
+    advance_backlog(connection);
+    settle(connection);
+}
+
+bool skink__connection_body_may_come(const struct skink__connection *connection)
+{
+    return connection->body_coming && !connection->closing && (!connection->eof || connection->backlog);
+}
+
+bool skink__connection_body_wanted(struct skink__connection *connection)
+{
+    bool expects = connection->current->message.expects_continue && !connection->told_to_go_on;
+    if (expects && connection->current->state == SKINK__REQUEST_OPEN) send_continue(connection);
+    if (connection->closing) return false;
+    if (!connection->output) wait_for(connection, WAITING_BODY);
+    return true;
+}
+
+void skink__connection_cut_short(struct skink__connection *connection)
+{
+    /* What ends with the connection must end with a reset; anything else lacks its last bytes. */
+    struct linger reset = { .l_onoff = 1 };
+    (void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    skink__connection_close(connection);
 }
 
 void skink__connection_close_idle(struct skink__connection *connection)
@@ -528,6 +704,26 @@ static ssize_t write_now(struct skink__connection *connection, struct iovec *par
     return errno == EAGAIN || errno == ENOBUFS ? 0 : -EPIPE;
 }
 
+/* Room for so much more output; what has been sent of it makes room first. False without memory. */
+static bool make_room(struct skink__connection *connection, size_t more)
+{
+    if (connection->output && connection->output_at > 0) {
+        connection->output_length -= connection->output_at;
+        memmove(connection->output, connection->output + connection->output_at, connection->output_length);
+        if (connection->waiting == WAITING_STALLED) /* counts from output_at, and may go below 0 */
+            connection->stalled_at -= connection->output_at;
+        connection->output_at = 0;
+    }
+    size_t needed = connection->output_length + more;
+    if (connection->output && needed <= connection->output_capacity) return true;
+    size_t capacity = 2 * connection->output_capacity > needed ? 2 * connection->output_capacity : needed;
+    char *larger = skink__realloc(connection->output, capacity);
+    if (!larger) return false;
+    connection->output = larger;
+    connection->output_capacity = capacity;
+    return true;
+}
+
 /* Keep what was not sent: everything behind the first `sent` bytes of the parts. False without memory. */
 static bool keep_output(struct skink__connection *connection, const struct iovec *parts, int count, size_t sent)
 {
@@ -535,12 +731,11 @@ static bool keep_output(struct skink__connection *connection, const struct iovec
     for (int i = 0; i < count; i++)
         total += parts[i].iov_len;
     if (sent == total) return true;
-    char *larger = skink__realloc(connection->output, connection->output_length + total - sent);
-    if (!larger) return false;
-    connection->output = larger;
+    if (!make_room(connection, total - sent)) return false;
     for (int i = 0; i < count; i++) {
         size_t skip = sent < parts[i].iov_len ? sent : parts[i].iov_len;
-        memcpy(larger + connection->output_length, (char *)parts[i].iov_base + skip, parts[i].iov_len - skip);
+        memcpy(connection->output + connection->output_length, (char *)parts[i].iov_base + skip,
+               parts[i].iov_len - skip);
         connection->output_length += parts[i].iov_len - skip;
         sent -= skip;
     }
@@ -551,7 +746,11 @@ int skink__connection_send(struct skink__connection *connection, struct iovec *p
 {
     if (connection->closing) return -EPIPE;
     ssize_t sent = connection->output ? 0 : write_now(connection, parts, count);
-    if (sent >= 0 && keep_output(connection, parts, count, (size_t)sent)) return 0;
+    if (sent >= 0 && keep_output(connection, parts, count, (size_t)sent)) {
+        if (connection->output && connection->current)
+            settle(connection); /* a streamed answer has nobody else to do so */
+        return 0;
+    }
     skink__connection_close(connection);
     return -EPIPE;
 }
@@ -567,9 +766,18 @@ static void write_some(struct skink__connection *connection)
         return;
     }
     connection->output_at += (size_t)n;
-    if (connection->output_at < connection->output_length) return;
-    drop_output(connection);
-    advance_backlog(connection);
+    bool all = connection->output_at == connection->output_length;
+    if (all) drop_output(connection);
+    skink_request *current = connection->current;
+    if (current && skink__connection_room(connection) >= connection->server->max_unsent_bytes / 2)
+        skink__wait_end(&current->writer, 0);
+    if (all) advance_backlog(connection);
+}
+
+size_t skink__connection_room(const struct skink__connection *connection)
+{
+    size_t waiting = connection->output_length - connection->output_at, most = connection->server->max_unsent_bytes;
+    return waiting < most ? most - waiting : 0;
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -612,10 +820,11 @@ void skink__connection_on_header_timeout(struct skink__deadline *entry, void *se
 {
     (void)server;
     struct skink__connection *connection = of_deadline(entry);
-    skink_request *request = connection->reading;
-    connection->reading = NULL;
-    refuse(connection, request, SKINK__HTTP_REQUEST_TIMEOUT);
-    settle(connection);
+    if (connection->body_coming)
+        end_body_badly(connection, SKINK__HTTP_REQUEST_TIMEOUT);
+    else
+        refuse_reading(connection, SKINK__HTTP_REQUEST_TIMEOUT);
+    if (!connection->closing) settle(connection);
 }
 
 void skink__connection_on_stalled(struct skink__deadline *entry, void *server)

@@ -22,6 +22,23 @@ int skink__connection_send(struct skink__connection *connection, struct iovec *p
 /* The answer of its current request has been sent: go on with the next, or close. */
 void skink__connection_answered(struct skink__connection *connection, bool keep_alive);
 
+/* How much more of a streamed answer may be sent now. At 0 the writer waits in its request's slot, and is woken when the
+ * client has taken half of what waits. */
+size_t skink__connection_room(const struct skink__connection *connection);
+
+/* Is the body of the request that is being answered read to its end? What has come of it already is thrown away for that;
+ * if it is not, the connection cannot go on behind the answer. */
+bool skink__connection_body_is_over(struct skink__connection *connection);
+
+/* For a streamed body: its task has taken some of it, there is room for more; can anything still come; and it is about to
+ * wait in its request's slot for more (false: look again first). */
+void skink__connection_body_taken(struct skink__connection *connection);
+bool skink__connection_body_may_come(const struct skink__connection *connection);
+bool skink__connection_body_wanted(struct skink__connection *connection);
+
+/* Its answer is not going to be complete: close it in a way that no client takes for the end of one. */
+void skink__connection_cut_short(struct skink__connection *connection);
+
 /* Close it unless a request is being read, worked on or answered. */
 void skink__connection_close_idle(struct skink__connection *connection);
 

@@ -25,6 +25,9 @@ void skink__http_message_init(struct skink__http_message *message)
     message->body = NULL;
     message->body_length = 0;
     message->body_capacity = 0;
+    message->body_at = 0;
+    message->streamed = false;
+    message->body_complete = false;
 }
 
 void skink__http_message_fini(struct skink__http_message *message)

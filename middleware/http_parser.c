@@ -200,8 +200,6 @@ static int check_length(struct skink__http_parser *parser)
         char c = message->bytes[header->value + i];
         if (c < '0' || c > '9') return refuse(parser, SKINK__HTTP_BAD_CONTENT_LENGTH);
     }
-    if (parser->llhttp.content_length > parser->limits->max_body_bytes)
-        return refuse(parser, SKINK__HTTP_BODY_TOO_LARGE);
     return 0;
 }
 
@@ -233,13 +231,19 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct skink__http_parser *parser = parser_of(llhttp);
     struct skink__http_message *message = parser->message;
+    if (message->streamed && message->body_at > 0) { /* what has been taken makes room */
+        message->body_length -= message->body_at;
+        memmove(message->body, message->body + message->body_at, message->body_length);
+        message->body_at = 0;
+    }
     size_t needed = message->body_length + length + 1;
     if (needed > message->body_capacity) {
         /* Grows with what has arrived, never with what was announced. */
         size_t capacity = message->body_capacity ? message->body_capacity * 2 : BODY_FIRST_BYTES;
         while (capacity < needed)
             capacity *= 2;
-        if (!parser->codings && capacity > parser->announced + 1) capacity = (size_t)parser->announced + 1;
+        if (!parser->codings && !message->streamed && capacity > parser->announced + 1)
+            capacity = (size_t)parser->announced + 1;
         char *body = skink__realloc(message->body, capacity);
         if (!body) return refuse(parser, SKINK__HTTP_NO_MEMORY);
         message->body = body;
@@ -350,6 +354,13 @@ static int end_head(struct skink__http_parser *parser, bool *ret_complete)
     return 0;
 }
 
+int skink__http_parser_admit_body(struct skink__http_parser *parser, const struct skink__http_limits *limits)
+{
+    parser->body_unjudged = false;
+    parser->limits = limits;
+    return parser->announced > limits->max_body_bytes ? SKINK__HTTP_BODY_TOO_LARGE : 0;
+}
+
 enum skink__http_verdict skink__http_parser_feed(struct skink__http_parser *parser, struct skink__http_message *message,
                                                  const char *bytes, size_t length, size_t *ret_used, int *ret_error)
 {
@@ -357,6 +368,7 @@ enum skink__http_verdict skink__http_parser_feed(struct skink__http_parser *pars
     int error = 0;
     parser->message = message;
     parser->llhttp.data = parser;
+    if (parser->body_unjudged && length > 0) error = skink__http_parser_admit_body(parser, parser->limits);
     while (used < length && !error) {
         struct skink__http_framing *framing = &parser->framing;
         if (!skink__http_framing_begun(framing)) {
@@ -394,6 +406,11 @@ enum skink__http_verdict skink__http_parser_feed(struct skink__http_parser *pars
         if (!error && complete) {
             *ret_used = used;
             return SKINK__HTTP_MESSAGE;
+        }
+        if (!error && event == SKINK__FRAMED_HEAD) {
+            parser->body_unjudged = true;
+            *ret_used = used;
+            return SKINK__HTTP_HEAD;
         }
     }
     *ret_used = used;

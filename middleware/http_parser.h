@@ -36,9 +36,12 @@ struct skink__http_message {
     bool keep_alive;       /* as the client asks for it */
     bool expects_continue; /* and has a body to send */
     bool head_complete;
-    char *body; /* NULL without one; ended by a NUL that is not counted */
+    bool streamed;      /* the body is taken away as it comes: body_at is what is still there of it */
+    bool body_complete; /* of a streamed one */
+    char *body;         /* NULL without one; ended by a NUL that is not counted */
     size_t body_length;
     size_t body_capacity;
+    size_t body_at;
     struct skink__http_header inline_headers[SKINK__HTTP_INLINE_HEADERS];
     char inline_bytes[SKINK__HTTP_INLINE_BYTES];
 };
@@ -63,6 +66,7 @@ struct skink__http_parser {
     uint32_t fed;                             /* bytes of the message's head that llhttp has had */
     int error;                                /* what a callback of llhttp's refused */
     bool message_complete;                    /* as llhttp sees it */
+    bool body_unjudged;                       /* the head is complete, and nobody has looked at the body's size */
     uint8_t value_open;                       /* a header's value has begun */
     uint8_t field_length;                     /* of `field` */
     uint8_t hosts, lengths, codings, expects; /* how many of these headers */
@@ -72,7 +76,8 @@ struct skink__http_parser {
     char field[18];        /* of the trailer being read; longer ones are none that matter */
 };
 
-enum skink__http_verdict { SKINK__HTTP_MORE, SKINK__HTTP_MESSAGE, SKINK__HTTP_REFUSED };
+/* HEAD: there is a body to come, which skink__http_parser_admit_body() may judge by other limits. */
+enum skink__http_verdict { SKINK__HTTP_MORE, SKINK__HTTP_HEAD, SKINK__HTTP_MESSAGE, SKINK__HTTP_REFUSED };
 
 /* Ready for the next request. */
 void skink__http_parser_init(struct skink__http_parser *parser, const struct skink__http_limits *limits);
@@ -85,9 +90,13 @@ static inline bool skink__http_parser_begun(const struct skink__http_parser *par
 
 /*
  * Take bytes until the request is complete or refused; *ret_used says how many, and what stands behind them is not
- * looked at. After anything but MORE the parser must be initialised again. REFUSED: *ret_error is the
+ * looked at. After MESSAGE and REFUSED the parser must be initialised again. REFUSED: *ret_error is the
  * error's number. The message must be the same one for all bytes of a request.
  */
 enum skink__http_verdict skink__http_parser_feed(struct skink__http_parser *parser, struct skink__http_message *message,
                                                  const char *bytes, size_t length, size_t *ret_used, int *ret_error);
+
+/* After HEAD: these are the limits of the body. 0, or the error's number when it is announced to be larger. What is fed
+ * without it is judged by the limits that the parser was made with. */
+int skink__http_parser_admit_body(struct skink__http_parser *parser, const struct skink__http_limits *limits);
 #endif

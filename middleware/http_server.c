@@ -120,6 +120,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     server->limits.max_body_bytes = or_default(given.max_body_bytes, 1048576);
     server->max_connections = given.max_connections ? given.max_connections : 10000;
     server->max_backlog_bytes = or_default(given.max_backlog_bytes, 65536);
+    server->max_unsent_bytes = or_default(given.max_unsent_bytes, 65536);
     server->quarantine = (struct skink__quarantine_rules){
         .strikes = given.quarantine_strikes,
         .window_ns = or_default(given.quarantine_window_ns, 60 * SKINK_S),
@@ -212,6 +213,11 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
                                          : skink__routes_add(&server->routes, method, pattern, handler, arg, &route);
     if (!err) atomic_store_explicit(&route->deadlock_timeout_ns, given.deadlock_timeout_ns, memory_order_relaxed);
     if (!err) atomic_store_explicit(&route->request_timeout_ns, given.request_timeout_ns, memory_order_relaxed);
+    if (!err) {
+        route->stream_body = given.stream_body;
+        route->limits = server->limits;
+        if (given.max_body_bytes) route->limits.max_body_bytes = given.max_body_bytes;
+    }
     if (!err && given.max_requests) set_limits(route->limit, given.max_requests, given.max_queue);
     pthread_mutex_unlock(&server->admin);
     return err;

@@ -42,6 +42,7 @@ struct skink__http_counters {
     _Atomic uint64_t requests_expired;
     _Atomic uint64_t answers_client_gone;
     _Atomic uint64_t answers_missing;
+    _Atomic uint64_t answers_cut;
     _Atomic uint64_t requests_refused;
     _Atomic uint64_t requests_malformed;
 };
@@ -61,6 +62,7 @@ struct skink_http_server {
     uint32_t max_connections;
     size_t max_backlog_bytes;
     bool reuse_port;
+    size_t max_unsent_bytes;
     char *server_line; /* "Server: skink\r\n", or "" */
     size_t server_line_length;
     struct skink__quarantine_rules quarantine;

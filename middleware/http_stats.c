@@ -61,6 +61,7 @@ void skink__http_stats_read(const skink_http_server *server, struct skink__http_
         .requests_expired = get(&counters->requests_expired),
         .answers_client_gone = get(&counters->answers_client_gone),
         .answers_missing = get(&counters->answers_missing),
+        .answers_cut = get(&counters->answers_cut),
         .requests_refused = get(&counters->requests_refused),
         .requests_malformed = get(&counters->requests_malformed),
         .has_quarantine = server->quarantine.strikes > 0,

@@ -37,6 +37,7 @@ struct skink__http_stats {
     uint64_t requests_expired;     /* not answered in the time that they had: 504                          */
     uint64_t answers_client_gone;  /* given after the client had gone                                      */
     uint64_t answers_missing;      /* handlers that returned without an answer                             */
+    uint64_t answers_cut;          /* begun, and cut short: the handler returned, got stuck, or the stop came    */
     uint64_t requests_refused;     /* 503 before the handler was called: held, stopping, quarantine, ... */
     uint64_t requests_malformed;   /* refused by the parser                                                */
     uint64_t routes_quarantined;   /* routes in quarantine or on trial now                                 */

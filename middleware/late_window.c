@@ -8,7 +8,8 @@
 
 void skink__late_window_open(skink_request *request, const char *incident_id)
 {
-    if (request->state != SKINK__REQUEST_OPEN) return; /* nobody waits: it got stuck after its answer */
+    if (request->state != SKINK__REQUEST_OPEN && request->state != SKINK__REQUEST_STREAMED)
+        return; /* nobody waits: it got stuck after its answer */
     snprintf(request->incident, sizeof request->incident, "%s", incident_id);
     /* A task that came back and got stuck again is still late by the first time. */
     if (!skink__deadline_is_set(&request->late))

@@ -81,6 +81,8 @@ static void finish(skink_request *request)
     if (request->state == SKINK__REQUEST_OPEN) {
         skink__request_note_missing(request);
         (void)skink__answer_error(request, SKINK__HTTP_NO_ANSWER, NULL, false);
+    } else if (request->state == SKINK__REQUEST_STREAMED) {
+        skink__answer_cut(request, SKINK__REQUEST_ANSWERED, "returned");
     }
     let_go(request, true);
 }
@@ -122,7 +124,10 @@ static void abandoned(void *arg, const char *incident_id)
 static void dropped(void *arg)
 {
     skink_request *request = arg;
-    if (request->state == SKINK__REQUEST_OPEN) (void)skink__answer_error(request, SKINK__HTTP_STOPPING, NULL, true);
+    if (request->state == SKINK__REQUEST_OPEN)
+        (void)skink__answer_error(request, SKINK__HTTP_STOPPING, NULL, true);
+    else if (request->state == SKINK__REQUEST_STREAMED)
+        skink__answer_cut(request, SKINK__REQUEST_ANSWERED, "stopping");
     let_go(request, false);
 }
 

@@ -160,6 +160,7 @@ static const struct row http_rows[] = {
     ROW(SKINK__COUNTER, answers_client_gone, "skink_answers_client_gone_total",
         "Answers dropped since the client had gone."),
     ROW(SKINK__COUNTER, answers_missing, "skink_answers_missing_total", "Handlers that returned without an answer."),
+    ROW(SKINK__COUNTER, answers_cut, "skink_answers_cut_total", "Streamed answers that were cut short."),
     ROW(SKINK__GAUGE, connections, "skink_connections", "Open connections."),
     ROW(SKINK__COUNTER, connections_total, "skink_connections_accepted_total",
         "Connections accepted, the refused included."),

@@ -81,7 +81,8 @@ void skink__request_unref(skink_request *request)
 
 void skink__request_client_left(skink_request *request, bool gone)
 {
-    if (request->state != SKINK__REQUEST_OPEN) return; /* its answer was on its way */
+    bool streamed = request->state == SKINK__REQUEST_STREAMED;
+    if (request->state != SKINK__REQUEST_OPEN && !streamed) return; /* its answer was on its way */
     if (gone) {
         skink__request_answered(request, SKINK__REQUEST_GONE, SKINK__CLIENT_CLOSED_REQUEST);
         request->connection = NULL;
@@ -259,8 +260,9 @@ const char *skink_request_param(const skink_request *request, const char *name)
 
 const void *skink_request_body(const skink_request *request, size_t *ret_length)
 {
-    if (ret_length) *ret_length = request->message.body_length;
-    return request->message.body ? request->message.body : "";
+    bool whole = request->message.body && !request->message.streamed; /* else it is on its way */
+    if (ret_length) *ret_length = whole ? request->message.body_length : 0;
+    return whole ? request->message.body : "";
 }
 
 int skink_request_status(const skink_request *request)
@@ -302,7 +304,7 @@ static bool is_form(const char *content_type)
 
 int skink_request_form(skink_request *request, const char *name, const char **ret_value)
 {
-    if (!request || !name || !ret_value) return -EINVAL;
+    if (!request || !name || !ret_value || request->message.streamed) return -EINVAL;
     struct skink__pairs *pairs = &request->form_pairs;
     if (!pairs->read) {
         if (!is_form(skink_request_header(request, "Content-Type"))) return -EMEDIUMTYPE;

@@ -8,6 +8,7 @@
  */
 #ifndef SKINK_MIDDLEWARE_REQUEST_H
 #define SKINK_MIDDLEWARE_REQUEST_H
+#include "loop/runtime.h"
 #include "middleware/client.h"
 #include "middleware/concurrency_limit.h"
 #include "middleware/deadline_list.h"
@@ -20,6 +21,7 @@
 
 enum skink__request_state {
     SKINK__REQUEST_OPEN,     /* not answered                                              */
+    SKINK__REQUEST_STREAMED, /* the head of its answer is out, the body is being written  */
     SKINK__REQUEST_ANSWERED, /* the answer is out                                         */
     SKINK__REQUEST_GONE,     /* the client is: what the task answers is dropped           */
     SKINK__REQUEST_TOLD      /* the client was told that it is stuck: dropped and counted */
@@ -52,7 +54,15 @@ struct skink_request {
     bool on_trial;                        /* admitted to find out whether its route is well again */
     bool stuck;                           /* was declared stuck once; counted in the server's stuck_requests */
     struct skink__deadline late;
-    struct skink__deadline expiry; /* at_ns is there before the task starts, and stays; 0: it has all time */
+    struct skink__deadline expiry;  /* at_ns is there before the task starts, and stays; 0: it has all time */
+    struct skink__wait_slot writer; /* its task waits for the client to take what was written */
+    struct skink__wait_slot reader; /* its task waits for more of the body */
+    uint64_t stream_left;           /* STREAMED: what may still be written; UINT64_MAX: as much as there is */
+    size_t stream_turn;             /* written since the task last let others run */
+    int body_error;                 /* why there is no more of a streamed body; 0: nothing has happened to it */
+    bool stream_chunked;
+    bool stream_no_body;           /* it answers a HEAD */
+    bool stream_close;             /* its end is the connection's */
     struct skink__waiting waiting; /* for a permit */
     unsigned stages_passed;        /* it holds the permits of these */
 

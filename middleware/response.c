@@ -44,7 +44,7 @@ unsigned skink__http_bucket_of(uint64_t duration_ns)
 
 void skink__request_answered(skink_request *request, enum skink__request_state state, int status)
 {
-    SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN);
+    SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_STREAMED);
     skink__admission_forget(request); /* it may have waited until now */
     struct skink__route *route = request->route ? request->route : &request->server->routes.none;
     uint64_t now_ns = request->server->now_ns;
@@ -178,7 +178,7 @@ static char *put_number(char *at, uint64_t number)
     return at;
 }
 
-static bool has_body(int status)
+bool skink__status_has_body(int status)
 {
     return status != 204 && status != 304;
 }
@@ -234,7 +234,9 @@ static char *put_head(skink_http_server *server, char *at, const struct head *he
         at = put(at, head->id);
         at = PUT(at, "\r\n");
     }
-    if (has_body(answer->status)) {
+    if (answer->form == SKINK__BODY_CHUNKED) {
+        at = PUT(at, "Transfer-Encoding: chunked\r\n");
+    } else if (answer->form != SKINK__BODY_TO_THE_END && skink__status_has_body(answer->status)) {
         at = PUT(at, "Content-Length: ");
         at = put_number(at, answer->length);
         at = PUT(at, "\r\n");
@@ -264,26 +266,39 @@ const char *skink__answer_compose_refusal(skink_http_server *server, int number,
 
 /* --- sending --- */
 
-int skink__answer(skink_request *request, const struct skink__answer *answer)
+/* Does the connection go on behind this answer? */
+static bool keeps_alive(const skink_request *request, const struct skink__answer *answer)
 {
-    skink_http_server *server = request->server;
-    struct skink__connection *connection = request->connection;
-    const struct skink__http_message *message = &request->message;
-    SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN && connection);
-    server->now_ns = skink_now(); /* a task may have run for long since the loop was last asked */
-    bool keep_alive = message->keep_alive && !answer->close && !server->stopping &&
-                      !skink__drain_is_announced(server) && !skink__scheduler_is_stopping(server->scheduler);
+    const skink_http_server *server = request->server;
+    return request->message.keep_alive && !answer->close && answer->form != SKINK__BODY_TO_THE_END &&
+           !server->stopping && !skink__drain_is_announced(server) && !skink__scheduler_is_stopping(server->scheduler);
+}
+
+static struct head head_of(const skink_request *request, const struct skink__answer *answer, bool keep_alive)
+{
     struct head head = { .answer = answer,
                          .id = request->id,
-                         .connection_line = !keep_alive             ? "Connection: close\r\n"
-                                            : !message->version_1_1 ? "Connection: keep-alive\r\n"
-                                                                    : "" };
+                         .connection_line = !keep_alive                     ? "Connection: close\r\n"
+                                            : !request->message.version_1_1 ? "Connection: keep-alive\r\n"
+                                                                            : "" };
     if (answer->handlers_lines) {
         head.reply_headers = request->reply_headers;
         head.reply_headers_length = request->reply_headers_length;
         head.own_server_header = request->has_server_header;
     }
-    size_t body_length = message->method == HTTP_HEAD || !has_body(answer->status) ? 0 : answer->length;
+    return head;
+}
+
+int skink__answer(skink_request *request, const struct skink__answer *answer)
+{
+    skink_http_server *server = request->server;
+    struct skink__connection *connection = request->connection;
+    SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN && connection);
+    server->now_ns = skink_now(); /* a task may have run for long since the loop was last asked */
+    bool keep_alive = keeps_alive(request, answer) && skink__connection_body_is_over(connection);
+    struct head head = head_of(request, answer, keep_alive);
+    bool no_body = request->message.method == HTTP_HEAD || !skink__status_has_body(answer->status);
+    size_t body_length = no_body ? 0 : answer->length;
     bool together = body_length <= SMALL_BODY_BYTES;
     char *start = scratch(server, &head, together ? body_length : 0);
     if (!start) return -ENOMEM;
@@ -301,6 +316,58 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     int err = skink__connection_send(connection, parts, together || !body_length ? 1 : 2);
     if (!err) skink__connection_answered(connection, keep_alive);
     return err ? -ECANCELED : 0; /* the connection has let go of the request: it may be gone */
+}
+
+int skink__answer_begin(skink_request *request, const struct skink__answer *answer)
+{
+    skink_http_server *server = request->server;
+    SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN && request->connection);
+    server->now_ns = skink_now();
+    bool keep_alive = keeps_alive(request, answer);
+    struct head head = head_of(request, answer, keep_alive);
+    char *start = scratch(server, &head, 0);
+    if (!start) return -ENOMEM;
+    struct iovec part = { start, (size_t)(put_head(server, start, &head) - start) };
+    skink__counter_add(&server->counters.response_bytes, part.iov_len);
+    request->state = SKINK__REQUEST_STREAMED;
+    request->stream_chunked = answer->form == SKINK__BODY_CHUNKED;
+    request->stream_no_body = request->message.method == HTTP_HEAD;
+    request->stream_left = answer->form == SKINK__BODY_ANNOUNCED ? answer->length : UINT64_MAX;
+    request->stream_close = !keep_alive;
+    atomic_store_explicit(&request->status, answer->status, memory_order_relaxed);
+    skink__deadline_clear(&request->late);
+    return skink__connection_send(request->connection, &part, 1) ? -ECANCELED : 0;
+}
+
+void skink__answer_end(skink_request *request)
+{
+    skink_http_server *server = request->server;
+    struct skink__connection *connection = request->connection;
+    SKINK_ASSERT(request->state == SKINK__REQUEST_STREAMED && connection);
+    server->now_ns = skink_now();
+    bool keep_alive = !request->stream_close && !server->stopping && !skink__drain_is_announced(server) &&
+                      skink__connection_body_is_over(connection);
+    skink__request_answered(request, SKINK__REQUEST_ANSWERED, skink_request_status(request));
+    skink__deadline_clear(&request->late);
+    skink__deadline_clear(&request->expiry);
+    request->connection = NULL;
+    skink__connection_answered(connection, keep_alive);
+}
+
+void skink__answer_cut(skink_request *request, enum skink__request_state state, const char *reason)
+{
+    struct skink__connection *connection = request->connection;
+    SKINK_ASSERT(request->state == SKINK__REQUEST_STREAMED && connection);
+    skink__counter_add(&request->server->counters.answers_cut, 1);
+    skink__log(SKINK_LOG_WARNING, "event=answer_cut route=%s request=%s reason=%s", skink_request_route(request),
+               request->id, reason);
+    skink__request_answered(request, state, skink_request_status(request));
+    skink__deadline_clear(&request->late);
+    skink__deadline_clear(&request->expiry);
+    request->connection = NULL;
+    skink__wait_end(&request->writer, -ECANCELED);
+    skink__wait_end(&request->reader, -ECANCELED);
+    skink__connection_cut_short(connection);
 }
 
 int skink__answer_error(skink_request *request, int number, const char *lines, bool close)
@@ -322,6 +389,14 @@ int skink__answer_error(skink_request *request, int number, const char *lines, b
 void skink__answer_instead(skink_request *request, int number, bool close)
 {
     skink__request_ref(request); /* it may stand on its last one: the connection's */
+    if (request->state == SKINK__REQUEST_STREAMED) {
+        skink__answer_cut(request, SKINK__REQUEST_TOLD,
+                          number == SKINK__HTTP_DEADLOCK          ? "deadlock"
+                          : number == SKINK__HTTP_REQUEST_EXPIRED ? "timeout"
+                                                                  : "stopping");
+        skink__request_unref(request);
+        return;
+    }
     int err = skink__answer_error(request, number, NULL, close);
     if (!err && request->state == SKINK__REQUEST_ANSWERED) request->state = SKINK__REQUEST_TOLD;
     skink__request_unref(request);
@@ -330,7 +405,7 @@ void skink__answer_instead(skink_request *request, int number, bool close)
 /* --- what handlers call --- */
 
 /* RFC 9110, 5.5: visible characters, blanks and tabs, and bytes beyond ASCII. */
-static bool value_is_valid(const char *value)
+bool skink__header_value_is_valid(const char *value)
 {
     for (const unsigned char *c = (const unsigned char *)value; *c; c++)
         if ((*c < ' ' && *c != '\t') || *c == 0x7f) return false;
@@ -354,10 +429,10 @@ static bool is_the_servers(const char *name)
 }
 
 /* Why this request can have no answer of its handler's any more; 0 if it can. Each dropped answer is counted once. */
-static int refusal(skink_request *request)
+int skink__request_refusal(skink_request *request)
 {
     struct skink__http_counters *counters = &request->server->counters;
-    if (request->state == SKINK__REQUEST_OPEN) return 0;
+    if (request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_STREAMED) return 0;
     if (request->state == SKINK__REQUEST_ANSWERED || request->drop_counted) return -EALREADY;
     request->drop_counted = true;
     skink__counter_add(
@@ -383,7 +458,8 @@ static int append_line(skink_request *request, const char *name, const char *val
 
 int skink_response_header(skink_request *request, const char *name, const char *value)
 {
-    if (!request || !name || !value || !name_is_valid(name) || !value_is_valid(value) || is_the_servers(name))
+    if (!request || !name || !value || !name_is_valid(name) || !skink__header_value_is_valid(value) ||
+        is_the_servers(name))
         return -EINVAL;
     skink_scheduler *here = skink__runtime_enter();
     int err = request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_GONE
@@ -399,11 +475,11 @@ static int respond(skink_request *request, const struct skink__answer *answer)
     skink_scheduler *here = skink__runtime_enter();
     int err = -EPERM;
     if (here && here == request->server->scheduler) {
-        err = refusal(request);
+        err = request->state == SKINK__REQUEST_STREAMED ? -EALREADY : skink__request_refusal(request);
         if (!err) err = skink__answer(request, answer);
         /* The connection broke under this very answer: that is a client that had gone. */
         if (err == -ECANCELED && request->state == SKINK__REQUEST_GONE && !request->drop_counted)
-            (void)refusal(request);
+            (void)skink__request_refusal(request);
     }
     skink__runtime_leave(here);
     return err;
@@ -412,8 +488,8 @@ static int respond(skink_request *request, const struct skink__answer *answer)
 int skink_respond(skink_request *request, int status, const char *content_type, const void *body, size_t length_bytes)
 {
     if (!request || status < 200 || status > 599 || (!body && length_bytes)) return -EINVAL;
-    if (length_bytes && !has_body(status)) return -EINVAL;
-    if (content_type && !value_is_valid(content_type)) return -EINVAL;
+    if (length_bytes && !skink__status_has_body(status)) return -EINVAL;
+    if (content_type && !skink__header_value_is_valid(content_type)) return -EINVAL;
     struct skink__answer answer = {
         .status = status, .content_type = content_type, .body = body, .length = length_bytes, .handlers_lines = true
     };
@@ -422,7 +498,7 @@ int skink_respond(skink_request *request, int status, const char *content_type, 
 
 int skink_respond_text(skink_request *request, int status, const char *text)
 {
-    if (!request || !text || status < 200 || status > 599 || (*text && !has_body(status))) return -EINVAL;
+    if (!request || !text || status < 200 || status > 599 || (*text && !skink__status_has_body(status))) return -EINVAL;
     struct skink__answer answer = { .status = status,
                                     .content_type = "text/plain; charset=utf-8",
                                     .body = text,
@@ -433,7 +509,7 @@ int skink_respond_text(skink_request *request, int status, const char *text)
 
 int skink_respond_error(skink_request *request, int status, int number, const char *message)
 {
-    if (!request || !message || status < 200 || status > 599 || !has_body(status)) return -EINVAL;
+    if (!request || !message || status < 200 || status > 599 || !skink__status_has_body(status)) return -EINVAL;
     char body[SKINK__ERROR_BODY_BYTES];
     struct skink__answer answer = {
         .status = status, .content_type = "application/json", .body = body, .handlers_lines = true

@@ -6,11 +6,20 @@
 
 enum { SKINK__CLIENT_CLOSED_REQUEST = 499 }; /* counted for requests whose client had gone; never sent */
 
+/* How the length of the body is told. */
+enum skink__body_form {
+    SKINK__BODY_WHOLE,     /* the body is here; by Content-Length */
+    SKINK__BODY_ANNOUNCED, /* it is going to be written; by Content-Length */
+    SKINK__BODY_CHUNKED,   /* it is going to be written, in chunks */
+    SKINK__BODY_TO_THE_END /* it ends with the connection, as HTTP/1.0 has it */
+};
+
 struct skink__answer {
     int status;
     const char *content_type; /* NULL: none */
     const void *body;
     size_t length;
+    enum skink__body_form form;
     const char *lines;   /* whole header lines, NUL-terminated; NULL: none */
     bool handlers_lines; /* and those that the handler added */
     bool close;          /* whatever the client asked for */
@@ -22,10 +31,31 @@ struct skink__answer {
  * the connection has let go of the request: who uses it further must hold a reference. */
 int skink__answer(skink_request *request, const struct skink__answer *answer);
 
+/* Send the head of an answer whose body is going to be written: from then on the request is STREAMED, and the connection
+ * keeps it. -ENOMEM: nothing was sent; -ECANCELED: the connection broke. */
+int skink__answer_begin(skink_request *request, const struct skink__answer *answer);
+
+/* A STREAMED answer is complete. As skink__answer(), the connection lets go of the request. */
+void skink__answer_end(skink_request *request);
+
+/* A STREAMED answer will not be: its connection is cut, so that the client cannot take it for complete. Counted, and
+ * logged with the reason. */
+void skink__answer_cut(skink_request *request, enum skink__request_state state, const char *reason);
+
+/* Why this request can have no answer of its handler's any more; 0 if it can (have more of one, if it is STREAMED). Each
+ * dropped answer is counted once. */
+int skink__request_refusal(skink_request *request);
+
+/* May this be the value of a header? */
+bool skink__header_value_is_valid(const char *value);
+
+/* Is there a body to an answer of this status? */
+bool skink__status_has_body(int status);
+
 /* The same with an error of the server's own. */
 int skink__answer_error(skink_request *request, int number, const char *lines, bool close);
 
-/* The same in the place of its handler, whose own answer will be dropped. */
+/* The same in the place of its handler, whose own answer will be dropped. If that has begun already, it is cut. */
 void skink__answer_instead(skink_request *request, int number, bool close);
 
 /* Count and log that its handler gave no answer. */

@@ -9,6 +9,7 @@
 #define SKINK_MIDDLEWARE_ROUTES_H
 #include "middleware/concurrency_limit.h"
 #include "middleware/deadline_list.h"
+#include "middleware/http_framing.h"
 #include "middleware/http_stats.h"
 #include "middleware/quarantine.h"
 #include "skink/middleware.h"
@@ -30,6 +31,8 @@ struct skink__route {
     struct skink__deadline_list expiry;   /* runtime section, once it is used */
     struct skink__limit *limit;           /* shared by all methods of the pattern */
     bool owns_limit;                      /* the first of them */
+    struct skink__http_limits limits;     /* the server's, but for what the route has of its own */
+    bool stream_body;                     /* its handlers read the body themselves */
     skink_handler handler;
     void *arg;
     unsigned param_count;

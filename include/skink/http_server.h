@@ -49,8 +49,11 @@ typedef struct skink_http_options {
      * "unix" for clients of unix sockets. Default: nobody. Copied. */
     const char *trusted_proxies;
     /* From a request being complete to its answer; default 0: as long as it takes. Past it the client gets 504, the
-     * request's token fires with -ETIMEDOUT, and what the handler answers later is dropped. */
+     * request's token fires with -ETIMEDOUT, and what the handler answers later is dropped. A streamed answer counts to
+     * its end, and is cut. */
     uint64_t request_timeout_ns;
+    /* Of a streamed answer that its client has not taken; past it the writer waits. Default 64 KiB. */
+    size_t max_unsent_bytes;
 } skink_http_options;
 #define SKINK_HTTP_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
@@ -64,6 +67,8 @@ typedef struct skink_route_options {
     uint32_t max_requests;        /* as skink_http_route_set_limits(), for all methods of the pattern */
     uint32_t max_queue;
     uint64_t request_timeout_ns; /* as skink_http_options; 0: the server's */
+    bool stream_body;            /* the handler starts when the head is complete, and uses skink_request_read() */
+    size_t max_body_bytes;       /* default: the server's                                                       */
 } skink_route_options;
 #define SKINK_ROUTE_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \

@@ -65,14 +65,31 @@ SKINK_API const char *skink_request_query(skink_request *request, const char *na
 /* First value of that name in a body of type application/x-www-form-urlencoded, decoded; *ret_value is NULL without one.
  *   -EMEDIUMTYPE  the body is of another type
  *   -EBADMSG      bad percent-encoding, or a NUL: to be answered with skink_respond_number(request, 1123)
- *   -EINVAL, -ENOMEM */
+ *   -EINVAL       a NULL, or a route with stream_body
+ *   -ENOMEM */
 SKINK_NODISCARD SKINK_API int skink_request_form(skink_request *request, const char *name, const char **ret_value);
 
 /* First cookie of that name, as it came but for quotes around it; NULL without one, or without memory. */
 SKINK_API const char *skink_request_cookie(skink_request *request, const char *name);
 
-/* The body, whole. ret_length may be NULL; the bytes are followed by a NUL that is not counted. */
+/* The body, whole. ret_length may be NULL; the bytes are followed by a NUL that is not counted. On a route with
+ * stream_body it is empty: use skink_request_read(). */
 SKINK_API const void *skink_request_body(const skink_request *request, size_t *ret_length);
+
+/*
+ * Read the next bytes of the body, at least one and at most size_bytes; *ret_length is 0 at its end. On a route with
+ * stream_body the task is suspended until something has arrived; on others all of it is there. A body that is not read to
+ * its end before the answer makes the connection close behind the answer.
+ *   -EBADMSG    the client sent what is no body (a malformed chunk); it was answered 400
+ *   -EMSGSIZE   it is larger than the route allows; the client was answered 413
+ *   -ETIMEDOUT  nothing came for header_timeout_ns; the client was answered 408
+ *   -ECANCELED  the client is gone, or the task was cancelled while it had to wait
+ *   -EALREADY   the answer is out, and the body with it
+ *   -EBUSY      another task waits in this call
+ *   -EINVAL, -EPERM
+ */
+SKINK_NODISCARD SKINK_API int skink_request_read(skink_request *request, void *buffer, size_t size_bytes,
+                                                 size_t *ret_length) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /* The request's cancellation token: fires when its client goes away (-ECANCELED), when its time is over (-ETIMEDOUT;
  * skink_http_options.request_timeout_ns), and when the server stops and it has not ended by itself (-ECANCELED). Every
@@ -111,6 +128,40 @@ SKINK_API int skink_respond_error(skink_request *request, int status, int number
 /* The same with one of skink's own numbers (docs/errors.md), which says status and message. -ENOENT: there is no such
  * number; else results as skink_respond(). */
 SKINK_API int skink_respond_number(skink_request *request, int number) SKINK_IN_TASK;
+
+#define SKINK_LENGTH_UNKNOWN UINT64_MAX
+
+/*
+ * Begin an answer whose body is written piece by piece. length_bytes is announced as Content-Length; with
+ * SKINK_LENGTH_UNKNOWN the body is sent in chunks, to a client of HTTP/1.0 up to the end of the connection. Then
+ * skink_response_write() as often as there is something, and skink_response_end() once. A handler that returns without it,
+ * and one that is declared stuck and does not go on within the late window, has the connection cut: a client never takes
+ * half an answer for a whole one.
+ *   -EALREADY   answered or begun before
+ *   -ECANCELED  the client is gone, or was already told that this request was stuck: dropped, and counted
+ *   -EINVAL     status outside of 200..599, or 204 or 304, which have no body
+ *   -EPERM      not a task of the server's scheduler
+ *   -ENOMEM
+ */
+SKINK_NODISCARD SKINK_API int skink_response_begin(skink_request *request, int status, const char *content_type,
+                                                   uint64_t length_bytes) SKINK_IN_TASK;
+
+/*
+ * Write the next bytes of the body; they are sent or copied before the call returns. While the server's max_unsent_bytes
+ * of this answer wait for the client to take them, the task is suspended; a client that takes nothing at all for
+ * idle_timeout_ns is gone. Nothing is sent in answer to a HEAD. Without bytes it only tells whether the client is there.
+ *   -ECANCELED  the client is gone, the answer was cut, or the task was cancelled while it had to wait
+ *   -EMSGSIZE   more than was announced: nothing was written
+ *   -ENOTCONN   no answer has been begun
+ *   -EALREADY   it has ended
+ *   -EBUSY      another task waits in this call
+ *   -EINVAL, -EPERM
+ */
+SKINK_NODISCARD SKINK_API int skink_response_write(skink_request *request, const void *bytes,
+                                                   size_t length_bytes) SKINK_IN_TASK SKINK_SUSPENDS;
+
+/* The body is complete. -EMSGSIZE: less was written than announced; write the rest, or return. Else as above. */
+SKINK_API int skink_response_end(skink_request *request) SKINK_IN_TASK;
 
 /* The status that was answered, 0 before that. For middlewares, on the way out. */
 SKINK_API int skink_request_status(const skink_request *request);

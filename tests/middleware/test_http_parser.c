@@ -40,6 +40,10 @@ static void feed(struct outcome *outcome, const char *bytes, size_t length, size
         case SKINK__HTTP_MORE:
             assert_int_equal(used, slice_length);
             break;
+        case SKINK__HTTP_HEAD:
+            error = skink__http_parser_admit_body(&parser, &limits);
+            if (error) outcome->verdict = error;
+            break;
         case SKINK__HTTP_MESSAGE:
             outcome->verdict = COMPLETE;
             break;
@@ -536,7 +540,7 @@ static void large_heads_and_bodies_outgrow_the_inline_memory(void **state)
     skink__http_message_init(&message);
     size_t used;
     int error = 0;
-    assert_int_equal(skink__http_parser_feed(&parser, &message, head, strlen(head), &used, &error), SKINK__HTTP_MORE);
+    assert_int_equal(skink__http_parser_feed(&parser, &message, head, strlen(head), &used, &error), SKINK__HTTP_HEAD);
     size_t at = 0;
     enum skink__http_verdict verdict = SKINK__HTTP_MORE;
     while (verdict == SKINK__HTTP_MORE) {

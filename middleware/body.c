@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/body.c - a request's body, taken by its task piece by piece.
+ *
+ * On a route with stream_body the task starts when the head is complete. What arrives before it is asked for waits, at most
+ * max_backlog_bytes of it; beyond that nothing is read, and the client's own kernel makes it wait.
+ */
+#include "loop/runtime.h"
+#include "middleware/http_connection.h"
+#include "middleware/request.h"
+#include "skink/request.h"
+#include <errno.h>
+#include <string.h>
+
+/* Runtime section. Bytes that are there, 0 with *ret_end set at the end of the body, or what keeps it from going on;
+ * -EAGAIN: nothing yet. */
+static int take(skink_request *request, void *buffer, size_t size, size_t *ret_length, bool *ret_end)
+{
+    struct skink__http_message *message = &request->message;
+    size_t there = message->body_length - message->body_at;
+    *ret_end = false;
+    if (message->streamed && request->state == SKINK__REQUEST_ANSWERED)
+        return request->body_error ? request->body_error : -EALREADY;
+    if (there > 0) {
+        size_t n = there < size ? there : size;
+        memcpy(buffer, message->body + message->body_at, n);
+        message->body_at += n;
+        *ret_length = n;
+        if (request->connection) skink__connection_body_taken(request->connection);
+        return 0;
+    }
+    if (!message->streamed || message->body_complete) {
+        *ret_end = true;
+        return 0;
+    }
+    if (request->body_error) return request->body_error;
+    return request->connection && skink__connection_body_may_come(request->connection) ? -EAGAIN : -ECANCELED;
+}
+
+int skink_request_read(skink_request *request, void *buffer, size_t size_bytes, size_t *ret_length)
+{
+    if (!request || !buffer || !size_bytes || !ret_length) return -EINVAL;
+    for (;;) {
+        skink_scheduler *here = skink__runtime_enter();
+        bool at_home = here && here == request->server->scheduler, at_end = false;
+        int err = at_home ? take(request, buffer, size_bytes, ret_length, &at_end) : -EPERM;
+        if (err != -EAGAIN) {
+            skink__runtime_leave(here);
+            if (at_end) *ret_length = 0;
+            return err;
+        }
+        /* It may turn out to be there, or never to come, while the connection is asked for it. */
+        if (!skink__connection_body_wanted(request->connection)) {
+            skink__runtime_leave(here);
+            continue;
+        }
+        err = skink__wait_in(&request->reader);
+        if (err) return err;
+    }
+}

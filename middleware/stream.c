@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * middleware/stream.c - an answer that is written piece by piece, by a task that waits for a slow reader.
+ *
+ * What the kernel does not take at once waits in the connection's output, at most max_unsent_bytes of it; at that limit
+ * the writer is suspended until the client has taken half. So memory is bounded whatever the length of the answer.
+ */
+#include "loop/runtime.h"
+#include "middleware/http_connection.h"
+#include "middleware/response.h"
+#include "skink/task.h"
+#include <errno.h>
+#include <stdio.h>
+
+/* A client that takes everything at once must not keep the others waiting: so much, and they have their turn. */
+enum { TURN_BYTES = 1024 * 1024, CHUNK_LINE_BYTES = 24 };
+
+/* In the runtime section of the request's scheduler; NULL (out of it again) when the caller is elsewhere. */
+static skink_scheduler *enter(const skink_request *request)
+{
+    skink_scheduler *here = skink__runtime_enter();
+    if (here && here == request->server->scheduler) return here;
+    skink__runtime_leave(here);
+    return NULL;
+}
+
+static int begin(skink_request *request, const struct skink__answer *answer)
+{
+    if (request->state == SKINK__REQUEST_STREAMED) return -EALREADY;
+    int err = skink__request_refusal(request);
+    if (!err) err = skink__answer_begin(request, answer);
+    /* The connection broke under it: that is a client that had gone. */
+    if (err == -ECANCELED && request->state == SKINK__REQUEST_GONE) (void)skink__request_refusal(request);
+    return err;
+}
+
+int skink_response_begin(skink_request *request, int status, const char *content_type, uint64_t length_bytes)
+{
+    if (!request || status < 200 || status > 599 || !skink__status_has_body(status)) return -EINVAL;
+    if (content_type && !skink__header_value_is_valid(content_type)) return -EINVAL;
+    struct skink__answer answer = { .status = status, .content_type = content_type, .handlers_lines = true };
+    if (length_bytes != SKINK_LENGTH_UNKNOWN) {
+        answer.form = SKINK__BODY_ANNOUNCED;
+        answer.length = length_bytes;
+    } else {
+        answer.form = request->message.version_1_1 ? SKINK__BODY_CHUNKED : SKINK__BODY_TO_THE_END;
+    }
+    skink_scheduler *here = enter(request);
+    if (!here) return -EPERM;
+    int err = begin(request, &answer);
+    skink__runtime_leave(here);
+    return err;
+}
+
+/* Why nothing can be written now. */
+static int write_refusal(skink_request *request)
+{
+    return request->state == SKINK__REQUEST_OPEN ? -ENOTCONN : skink__request_refusal(request);
+}
+
+/* Hand bytes to the connection, in a chunk of their own if that is the form. -ECANCELED: it broke. */
+static int send_piece(skink_request *request, const char *bytes, size_t length)
+{
+    char line[CHUNK_LINE_BYTES];
+    struct iovec parts[3];
+    int count = 0;
+    size_t total = length;
+    if (request->stream_chunked) {
+        parts[count++] = (struct iovec){ line, (size_t)snprintf(line, sizeof line, "%zx\r\n", length) };
+        total += parts[0].iov_len + 2;
+    }
+    parts[count++] = (struct iovec){ (void *)bytes, length };
+    if (request->stream_chunked) parts[count++] = (struct iovec){ (void *)"\r\n", 2 };
+    skink__counter_add(&request->server->counters.response_bytes, total);
+    if (skink__connection_send(request->connection, parts, count)) {
+        (void)skink__request_refusal(request); /* a client that had gone */
+        return -ECANCELED;
+    }
+    if (request->stream_left != UINT64_MAX) request->stream_left -= length;
+    request->stream_turn += length;
+    return 0;
+}
+
+/* One step: send what there is room for, or wait for room. *taken grows by what was sent. */
+static int write_some(skink_request *request, const char *bytes, size_t length, size_t *taken)
+{
+    skink_scheduler *here = enter(request);
+    if (!here) return -EPERM;
+    int err = write_refusal(request);
+    if (!err) {
+        skink__deadline_clear(&request->late); /* it was stuck, and goes on writing in time */
+        if (length > request->stream_left)
+            err = -EMSGSIZE;
+        else if (request->stream_no_body)
+            *taken += length;
+    }
+    if (!err && !request->stream_no_body) {
+        size_t room = skink__connection_room(request->connection);
+        if (room == 0) {
+            request->stream_turn = 0;
+            return skink__wait_in(&request->writer); /* out of the section */
+        }
+        size_t n = length < room ? length : room;
+        err = send_piece(request, bytes, n);
+        if (!err) *taken += n;
+    }
+    skink__runtime_leave(here);
+    return err;
+}
+
+int skink_response_write(skink_request *request, const void *bytes, size_t length_bytes)
+{
+    if (!request || (!bytes && length_bytes)) return -EINVAL;
+    const char *at = bytes;
+    size_t taken = 0;
+    int err = 0;
+    /* An empty piece would be the end of a chunked body; it only asks whether the client is still there. */
+    if (length_bytes == 0) {
+        skink_scheduler *here = enter(request);
+        if (!here) return -EPERM;
+        err = write_refusal(request);
+        skink__runtime_leave(here);
+    }
+    while (!err && taken < length_bytes)
+        err = write_some(request, at + taken, length_bytes - taken, &taken);
+    if (!err && request->stream_turn >= TURN_BYTES) {
+        request->stream_turn = 0;
+        (void)!skink_yield();
+    }
+    return err;
+}
+
+static int end(skink_request *request)
+{
+    int err = write_refusal(request);
+    if (err) return err;
+    if (request->stream_left != 0 && request->stream_left != UINT64_MAX && !request->stream_no_body) return -EMSGSIZE;
+    if (request->stream_chunked && !request->stream_no_body) {
+        struct iovec last = { (void *)"0\r\n\r\n", 5 };
+        skink__counter_add(&request->server->counters.response_bytes, last.iov_len);
+        if (skink__connection_send(request->connection, &last, 1)) {
+            (void)skink__request_refusal(request);
+            return -ECANCELED;
+        }
+    }
+    skink__answer_end(request);
+    return 0;
+}
+
+int skink_response_end(skink_request *request)
+{
+    if (!request) return -EINVAL;
+    skink_scheduler *here = enter(request);
+    if (!here) return -EPERM;
+    int err = end(request);
+    skink__runtime_leave(here);
+    return err;
+}
