@@ -364,7 +364,7 @@ static void answering_from_outside_a_task_is_refused(void **state)
     assert_int_equal(skink_respond_text(NULL, 200, "x"), -EINVAL);
     skink_http_server *server;
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
-    options.flags = 1;
+    options.flags = 1u << 31;
     assert_int_equal(skink_http_server_create(fixture.scheduler, &options, &server), -EINVAL);
     options.flags = 0;
     options.server_header = "a\r\nb";
