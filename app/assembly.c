@@ -5,6 +5,7 @@
 #include "app/inherited.h"
 #include "app/log.h"
 #include "app/module_loader.h"
+#include "app/signals.h"
 #include "app/suggest.h"
 #include "skink/error.h"
 #include "skink/http_server.h"
@@ -34,6 +35,12 @@ static uint64_t number(const struct assembly *a, enum config_id id)
     return a->config->values[id].number;
 }
 
+/* The words are in the order of the enumerators, without the library's own default. */
+static skink_on_limit on_limit(const struct assembly *a)
+{
+    return (skink_on_limit)(number(a, CONFIG_RECOVERY_ON_LIMIT) + SKINK_ON_LIMIT_UNHEALTHY);
+}
+
 __attribute__((format(printf, 1, 2))) static enum exit_status cannot_start(const char *format, ...)
 {
     va_list arguments;
@@ -54,12 +61,25 @@ static void raise_descriptor_limit(void)
     (void)!setrlimit(RLIMIT_NOFILE, &limit); /* if it cannot be raised, accepting says so later */
 }
 
+/* On a helper thread. */
+static void limit_reached(skink_limit limit, bool in_force, void *arg)
+{
+    const struct assembly *a = arg;
+    (void)limit;
+    if (in_force && on_limit(a) == SKINK_ON_LIMIT_DRAIN) skink__signals_ask_to_stop(EXIT_STATUS_LIMIT);
+}
+
 static int create_recovery(struct assembly *a)
 {
     skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
     options.deadlock_timeout_ns = number(a, CONFIG_LOOP_DEADLOCK_TIMEOUT);
     options.standby_threads = (uint32_t)number(a, CONFIG_RECOVERY_STANDBY_THREADS);
     options.max_strays = (uint32_t)number(a, CONFIG_RECOVERY_MAX_STRAYS);
+    options.burst = (uint32_t)number(a, CONFIG_RECOVERY_BURST);
+    options.burst_window_ns = number(a, CONFIG_RECOVERY_BURST_WINDOW);
+    options.on_limit = on_limit(a);
+    options.limit_reached = limit_reached;
+    options.arg = a;
     return skink_recovery_create(&options, &a->recovery);
 }
 
@@ -296,6 +316,13 @@ bool skink__assembly_stop(struct assembly *assembly, bool with_delay)
     if (error == 0) return true;
     skink__log_line(SKINK_LOG_WARNING, "event=stop_cut reason=\"%s\"", skink_strerror(error));
     return false;
+}
+
+void skink__assembly_resume(struct assembly *assembly)
+{
+    skink_recovery_resume(assembly->recovery);
+    skink_http_quarantine_lift(assembly->http);
+    skink__log_line(SKINK_LOG_WARNING, "event=resumed");
 }
 
 skink_recovery *skink__assembly_recovery(const struct assembly *assembly)

@@ -18,7 +18,8 @@ enum exit_status {
     EXIT_STATUS_OK = 0,
     EXIT_STATUS_CANNOT_START = 1,
     EXIT_STATUS_CONFIGURATION = 2, /* or usage */
-    EXIT_STATUS_CUT = 3            /* the stop cut something: a task, or a second signal came */
+    EXIT_STATUS_CUT = 3,           /* the stop cut something: a task, or a second signal came */
+    EXIT_STATUS_LIMIT = 70         /* recovery.on_limit says drain, and a limit was reached */
 };
 
 struct assembly; /* opaque */
@@ -33,6 +34,9 @@ enum exit_status skink__assembly_start(const struct config *config, const char *
 /* Stop it as shutdown.delay (left out unless with_delay) and shutdown.grace say. Was nothing cut? Never blocks for longer
  * than these and some seconds. */
 bool skink__assembly_stop(struct assembly *assembly, bool with_delay);
+
+/* An operator wants to go on: limits of recovery are not in force for now, quarantined routes are tried. */
+void skink__assembly_resume(struct assembly *assembly);
 
 /* For notify.h; its own, and gone with it. */
 skink_recovery *skink__assembly_recovery(const struct assembly *assembly);

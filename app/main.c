@@ -39,8 +39,10 @@ static const char help_text[] =
     "  --help              print this and end\n"
     "\n"
     "A key can also be set in the environment: SKINK_LOOP_DEADLOCK_TIMEOUT=1s.\n"
-    "SIGTERM and SIGINT end the server gracefully, a second one at once.\n"
-    "Exit status: 0 all well; 1 cannot start; 2 mistake in configuration or usage; 3 the stop cut something.\n"
+    "SIGTERM and SIGINT end the server gracefully, a second one at once. SIGUSR2: go on in spite of recovery's "
+    "limits.\n"
+    "Exit status: 0 all well; 1 cannot start; 2 mistake in configuration or usage; 3 the stop cut something;\n"
+    "70 recovery.on_limit says drain, and a limit was reached.\n"
     "See skinkd(8).\n";
 
 static bool parse_options(int argc, char **argv, struct options *options)
@@ -103,7 +105,9 @@ static int serve(const struct config *config, const struct options *options)
     announce(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=started version=%s pid=%d", skink_version(), (int)getpid());
 
-    int signal_number = skink__signals_wait();
+    int signal_number;
+    while ((signal_number = skink__signals_wait()) == SIGUSR2)
+        skink__assembly_resume(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=stopping signal=%s", signal_number ? sigabbrev_np(signal_number) : "none");
     skink__notify("STOPPING=1");
     skink__signals_arm_second(EXIT_STATUS_CUT);

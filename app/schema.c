@@ -207,8 +207,37 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "8",
         .least = "1",
         .most = "4096",
-        .sentence = "Living abandoned threads at which takeovers stop and `/health` turns bad, until one of them "
-                    "returns.",
+        .sentence = "Living abandoned threads at which `recovery.on_limit` is done, until one of them returns. Whatever that "
+                    "says, one more deadlock stops all tasks then.",
+    },
+    [CONFIG_RECOVERY_BURST] = {
+        .name = "recovery.burst",
+        .environment = "SKINK_RECOVERY_BURST",
+        .type = CONFIG_COUNT,
+        .fallback = "5",
+        .least = "0",
+        .most = "1000",
+        .sentence = "`recovery.on_limit` is done as well when more tasks than this are declared stuck in "
+                    "`recovery.burst_window`. 0 is no such limit.",
+    },
+    [CONFIG_RECOVERY_BURST_WINDOW] = {
+        .name = "recovery.burst_window",
+        .environment = "SKINK_RECOVERY_BURST_WINDOW",
+        .type = CONFIG_DURATION,
+        .fallback = "1m",
+        .least = "100ms",
+        .most = "24h",
+        .sentence = "See `recovery.burst`.",
+    },
+    [CONFIG_RECOVERY_ON_LIMIT] = {
+        .name = "recovery.on_limit",
+        .environment = "SKINK_RECOVERY_ON_LIMIT",
+        .type = CONFIG_WORD,
+        .words = "unhealthy drain abort",
+        .fallback = "unhealthy",
+        .sentence = "What is done at the limits above. unhealthy: health turns bad and new requests are refused until "
+                    "strays have returned, the window has passed, or SIGUSR2 says to go on. drain: the same, and the server "
+                    "stops gracefully with exit status 70. abort: it ends with SIGABRT on the stuck thread, for a core file.",
     },
     [CONFIG_QUARANTINE_STRIKES] = {
         .name = "quarantine.strikes",

@@ -47,6 +47,18 @@ bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *me
 bool skink__scheduler_is_held(const skink_scheduler *scheduler);
 bool skink__scheduler_is_stopping(const skink_scheduler *scheduler);
 
+/* Whether new work from outside may be started, which is for those to ask who bring it (loop/takeover.h says why not).
+ * Any thread. */
+enum skink__admittance { SKINK__ADMITS, SKINK__REFUSES_STRAYS, SKINK__REFUSES_BURST };
+enum skink__admittance skink__scheduler_admittance(const skink_scheduler *scheduler);
+
+/* What the hook of an abandoned task is told. */
+struct skink__abandonment {
+    char incident_id[32];
+    bool starved;  /* it did not get the processor: nothing is said against it        */
+    bool poisoned; /* it waited for a lock that belongs to a task abandoned before it */
+};
+
 /* What a task works on, as reports show it. The texts are the task's: who keeps them copies them. */
 struct skink__task_label {
     const char *method;  /* NULL: it works on no request */
@@ -58,7 +70,7 @@ struct skink__task_label {
 struct skink__task_kind {
     /* In the runtime section of the fresh loop thread, right after a takeover, when this task's slice was declared
      * stuck. The task still runs, on its stray. */
-    void (*abandoned)(void *arg, const char *incident_id);
+    void (*abandoned)(void *arg, const struct skink__abandonment *why);
     /* In the runtime section, instead of the rest of fn, when the scheduler stops before the task has ended (or
      * started): fn will never run further. Not called for a task that stays with a stray. */
     void (*dropped)(void *arg);

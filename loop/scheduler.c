@@ -182,16 +182,15 @@ void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_l
     if (task->kind->label) task->kind->label(task->arg, ret_label);
 }
 
-void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh, const char *incident_id, bool hold)
+void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh,
+                           const struct skink__abandonment *why, bool hold)
 {
     struct skink__thread *stray = scheduler->thread;
     /* It may have come back already: then its task is in the inbox. */
     enum skink__lease_state state = skink__lease_state(atomic_load(&stray->lease.word));
     SKINK_ASSERT(state == SKINK__ABANDONED || state == SKINK__ENDED);
     scheduler->stuck = stray->current;
-    size_t length = strnlen(incident_id, sizeof scheduler->incident_id - 1);
-    memcpy(scheduler->incident_id, incident_id, length);
-    scheduler->incident_id[length] = '\0';
+    scheduler->abandonment = *why;
     if (hold) atomic_store_explicit(&scheduler->held, true, memory_order_release);
     install_thread(scheduler, fresh);
 }
@@ -199,6 +198,17 @@ void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fre
 void skink__scheduler_release_hold(skink_scheduler *scheduler)
 {
     if (atomic_exchange(&scheduler->held, false)) skink__inbox_wake(&scheduler->inbox);
+}
+
+/* Relaxed, both: a request more or less does not matter. */
+void skink__scheduler_set_admittance(skink_scheduler *scheduler, int admittance)
+{
+    atomic_store_explicit(&scheduler->admittance, admittance, memory_order_relaxed);
+}
+
+enum skink__admittance skink__scheduler_admittance(const skink_scheduler *scheduler)
+{
+    return (enum skink__admittance)atomic_load_explicit(&scheduler->admittance, memory_order_relaxed);
 }
 
 /* ---- what others may ask ---- */

@@ -467,7 +467,8 @@ struct skink_scheduler {
     /* Any. */
     _Atomic uint32_t refs; /* on the memory: the owner's, each thread's, each handle's, each poster's cache */
     _Atomic bool held;
-    _Atomic bool stopping; /* refuse new tasks */
+    _Atomic int admittance; /* enum skink__admittance */
+    _Atomic bool stopping;  /* refuse new tasks */
     _Atomic bool running;
     _Atomic bool destroyed;
     _Atomic uint64_t stop_deadline_ns;
@@ -487,8 +488,8 @@ struct skink_scheduler {
     struct skink__thread_environment environment;
     bool has_environment;
 
-    char incident_id[32]; /* winner of transition 3 writes; the fresh thread reads */
-    skink_task *stuck;    /* same */
+    struct skink__abandonment abandonment; /* winner of transition 3 writes; the fresh thread reads */
+    skink_task *stuck;                     /* same */
 
     uint32_t batch_max; /* constant */
     int backend_fd;     /* constant */

@@ -208,7 +208,7 @@ static void take_over(skink_scheduler *scheduler, struct watch *watch, struct sk
     skink__log(SKINK_LOG_WARNING, "event=stuck_at_stop scheduler=%s generation=%llu task=\"%s\"", scheduler->name,
                (unsigned long long)watch->thread->generation, skink__takeover_task_name(scheduler));
     barrier();
-    skink__takeover_begin(scheduler, fresh, "stop", false);
+    skink__takeover_begin(scheduler, fresh, &(struct skink__abandonment){ .incident_id = "stop" }, false);
     if (!last && start_successor(fresh) == 0) return;
     finish_here(scheduler, fresh);
     skink__thread_unref(fresh);

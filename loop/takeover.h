@@ -19,8 +19,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct skink__task_label; /* loop/runtime.h */
-struct skink__thread;     /* one OS thread that is, was, or may become a loop thread; reference-counted */
+struct skink__abandonment; /* loop/runtime.h */
+struct skink__task_label;  /* loop/runtime.h */
+struct skink__thread;      /* one OS thread that is, was, or may become a loop thread; reference-counted */
 
 /* A thread object for a thread that is to stand by. All memory that it will ever need is allocated here.
  * -ENOMEM. The caller owns one reference. Any thread. */
@@ -93,14 +94,19 @@ void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_l
 
 /*
  * For the winner of transition 3 only: makes `fresh` the scheduler's thread, with the next generation, and hands
- * the stuck task `incident_id` (copied, at most 31 bytes), which its abandoned hook is told on the fresh thread.
+ * the stuck task `why` (copied), which its abandoned hook is told on the fresh thread.
  * hold: the fresh thread runs the event loop and the runtime section only, and starts or resumes no task,
  * until skink__scheduler_release_hold().
  */
-void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh, const char *incident_id, bool hold);
+void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh,
+                           const struct skink__abandonment *why, bool hold);
 
 /* Let a held scheduler run tasks again. Any thread; nothing happens if it is not held. */
 void skink__scheduler_release_hold(skink_scheduler *scheduler);
+
+/* Say whether it may be brought new work (too many strays live, or too many slices got stuck in a short time); the loop
+ * itself runs on, and so does what it has. An enum skink__admittance. Any thread. */
+void skink__scheduler_set_admittance(skink_scheduler *scheduler, int admittance);
 
 /*
  * Be the loop thread, on the calling OS thread, after skink__takeover_begin(scheduler, thread, ...). Returns when

@@ -54,8 +54,11 @@ static int go_on(skink_request *request, bool has_waited)
 
 void skink__admission_enter(skink_request *request)
 {
-    skink__expiry_begin(request);
-    int error = go_on(request, false);
+    int error = skink__loop_middleware_refusal(request); /* there would be nothing to wait for */
+    if (!error) {
+        skink__expiry_begin(request);
+        error = go_on(request, false);
+    }
     if (error) skink__loop_middleware_refuse(request, error);
 }
 

@@ -40,6 +40,7 @@ struct skink__health_verdict skink__health_judge(const struct skink__health_fact
     if (facts->recovery == SKINK_HEALTH_NO_STANDBY) return unhealthy("no_standby", skink_health_text(facts->recovery));
     if (facts->recovery == SKINK_HEALTH_STRAY_LIMIT)
         return unhealthy("stray_limit", skink_health_text(facts->recovery));
+    if (facts->recovery == SKINK_HEALTH_BURST) return unhealthy("burst", skink_health_text(facts->recovery));
     /* A state that this file does not know yet is not well. */
     if (facts->recovery != SKINK_HEALTH_OK) return unhealthy("unknown", skink_health_text(facts->recovery));
     return (struct skink__health_verdict){ .healthy = true, .reason = "ok", .message = "requests are answered" };

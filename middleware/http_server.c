@@ -282,6 +282,14 @@ int skink_http_route_set_request_timeout(skink_http_server *server, const char *
     return skink__routes_set_request_timeout(&server->routes, pattern, request_timeout_ns);
 }
 
+void skink_http_quarantine_lift(skink_http_server *server)
+{
+    if (!server) return;
+    struct skink__route *route = atomic_load_explicit(&server->routes.first, memory_order_acquire);
+    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire))
+        skink__quarantine_lift(&route->quarantine);
+}
+
 bool skink_http_route_at(const skink_http_server *server, size_t i, const char **ret_method, const char **ret_pattern)
 {
     const struct skink__route *route =

@@ -13,12 +13,13 @@
 
 /* ---- quarantine ---- */
 
-static void note_strike(skink_request *request)
+static void note_strike(skink_request *request, const struct skink__abandonment *why)
 {
     struct skink__route *route = request->route;
     const struct skink__quarantine_rules *rules = &request->server->quarantine;
     if (!request->stuck) atomic_fetch_add_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
     request->stuck = true;
+    if (why->starved) return; /* no fault of the route's */
     if (route && skink__quarantine_strike(&route->quarantine, rules, skink_now()))
         skink__log(SKINK_LOG_WARNING, "event=quarantine route=\"%s\" strikes=%u period_ms=%llu", route->name,
                    (unsigned)rules->strikes, (unsigned long long)(rules->period_ns / SKINK_MS));
@@ -113,11 +114,11 @@ static void run(void *arg)
 }
 
 /* Runtime section of the fresh loop thread: this request's slice was declared stuck. */
-static void abandoned(void *arg, const char *incident_id)
+static void abandoned(void *arg, const struct skink__abandonment *why)
 {
-    note_strike(arg);
+    note_strike(arg, why);
     skink__admission_leave(arg); /* a thread is lost, not a permit */
-    skink__late_window_open(arg, incident_id);
+    skink__late_window_open(arg, why->incident_id);
 }
 
 /* Runtime section of a scheduler that stops: the task will never run (on). */
@@ -153,11 +154,37 @@ static const struct skink__task_kind kind = {
     .abandoned = abandoned, .dropped = dropped, .lost = lost, .label = label
 };
 
+static int refused_by_recovery(const skink_http_server *server)
+{
+    if (skink__scheduler_is_held(server->scheduler)) return SKINK__HTTP_HELD;
+    switch (skink__scheduler_admittance(server->scheduler)) {
+    case SKINK__ADMITS:
+        return 0;
+    case SKINK__REFUSES_BURST:
+        return SKINK__HTTP_BURST;
+    case SKINK__REFUSES_STRAYS:
+        break;
+    }
+    return SKINK__HTTP_HELD;
+}
+
+int skink__loop_middleware_refusal(skink_request *request)
+{
+    skink_http_server *server = request->server;
+    struct skink__route *route = request->route;
+    int refusal = refused_by_recovery(server);
+    if (refusal || !route || !skink__quarantine_is_on(&route->quarantine)) return refusal;
+    uint32_t stuck = atomic_load_explicit(&server->stuck_requests, memory_order_relaxed);
+    bool refuses = skink__quarantine_refuses(&route->quarantine, &server->quarantine, stuck, skink_now());
+    return refuses ? SKINK__HTTP_QUARANTINED : 0;
+}
+
 int skink__loop_middleware_start(skink_request *request)
 {
     skink_http_server *server = request->server;
     struct skink__route *route = request->route;
-    if (skink__scheduler_is_held(server->scheduler)) return SKINK__HTTP_HELD;
+    int refusal = refused_by_recovery(server);
+    if (refusal) return refusal;
     if (!is_admitted(request)) return SKINK__HTTP_QUARANTINED;
     struct skink__task_spec spec = {
         .name = route ? route->name : "(no route)", .kind = &kind, .fn = run, .arg = request, .borrow = true

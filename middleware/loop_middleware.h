@@ -12,6 +12,10 @@
 /* Put a prepared request onto the loop as a task. 0, or the number of the error to answer with. */
 int skink__loop_middleware_start(skink_request *request);
 
+/* The number of the error with which a prepared request must be answered at once, as it would not be started now; else
+ * 0, which promises nothing. */
+int skink__loop_middleware_refusal(skink_request *request);
+
 /* Answer with that error, say when to come again, and count it. The connection has let go of the request then. */
 void skink__loop_middleware_refuse(skink_request *request, int number);
 #endif

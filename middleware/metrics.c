@@ -126,11 +126,25 @@ static void write_captures(struct skink__prometheus *writer, const skink_recover
     }
 }
 
+static void write_recovery_limits(struct skink__prometheus *writer, const skink_recovery_stats *stats)
+{
+    skink__prometheus_family(writer, SKINK__COUNTER, "skink_limits_reached_total",
+                             "Times that a limit of recovery was reached.");
+    for (skink_limit i = 0; i < SKINK_LIMITS; i++)
+        skink__prometheus_count(writer, (const struct skink__label[]){ { "limit", skink_limit_name(i) }, { 0 } },
+                                stats->limit_reached[i]);
+    skink__prometheus_family(writer, SKINK__GAUGE, "skink_limit_in_force", "1 while a limit of recovery is in force.");
+    for (skink_limit i = 0; i < SKINK_LIMITS; i++)
+        skink__prometheus_count(writer, (const struct skink__label[]){ { "limit", skink_limit_name(i) }, { 0 } },
+                                stats->limit_in_force[i]);
+}
+
 static void write_recovery(struct skink__prometheus *writer, skink_recovery *recovery)
 {
     skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
     if (!recovery || skink_recovery_stats_read(recovery, &stats)) return;
     WRITE_TABLE(writer, recovery_rows, &stats);
+    write_recovery_limits(writer, &stats);
     skink__prometheus_family(writer, SKINK__HISTOGRAM, "skink_recovery_seconds",
                              "From a declared deadlock to the fresh loop thread's first act.");
     skink__prometheus_histogram(writer, NULL,

@@ -14,15 +14,20 @@ static void count(_Atomic uint64_t *counter)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
+bool skink__quarantine_refuses(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
+                               uint32_t stuck, uint64_t now_ns)
+{
+    if (now_ns >= quarantine->until_ns && stuck <= rules->strikes) return false;
+    count(&quarantine->refused);
+    return true;
+}
+
 enum skink__admission skink__quarantine_admit(struct skink__quarantine *quarantine,
                                               const struct skink__quarantine_rules *rules, uint32_t stuck,
                                               uint64_t now_ns)
 {
     if (!skink__quarantine_is_on(quarantine)) return SKINK__ADMITTED;
-    if (now_ns < quarantine->until_ns || stuck > rules->strikes) {
-        count(&quarantine->refused);
-        return SKINK__REFUSED;
-    }
+    if (skink__quarantine_refuses(quarantine, rules, stuck, now_ns)) return SKINK__REFUSED;
     set_state(quarantine, SKINK__ON_TRIAL);
     quarantine->until_ns = now_ns + rules->period_ns;
     count(&quarantine->trials);

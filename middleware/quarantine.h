@@ -31,7 +31,7 @@ struct skink__quarantine_rules {
 enum skink__quarantine_state { SKINK__FREE, SKINK__QUARANTINED, SKINK__ON_TRIAL };
 
 struct skink__quarantine {
-    _Atomic uint32_t state; /* loop thread writes in the runtime section; tasks and counters' readers read, relaxed */
+    _Atomic uint32_t state; /* loop thread writes in the runtime section, others only FREE; any thread reads; relaxed */
     uint32_t strike_count;  /* of the list below; 0 whenever it becomes free */
     uint32_t strike_next;
     uint64_t strike_ns[SKINK__STRIKES_MAX]; /* a ring of the newest */
@@ -56,6 +56,10 @@ enum skink__admission skink__quarantine_admit(struct skink__quarantine *quaranti
                                               const struct skink__quarantine_rules *rules, uint32_t stuck,
                                               uint64_t now_ns);
 
+/* The same without consequences: would it be refused? Such a one is counted. */
+bool skink__quarantine_refuses(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
+                               uint32_t stuck, uint64_t now_ns);
+
 /* One of its requests was declared stuck. True: and therefore it is in quarantine from now on, and was free before. */
 bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
                               uint64_t now_ns);
@@ -65,6 +69,13 @@ bool skink__quarantine_passed(struct skink__quarantine *quarantine);
 
 /* The request that was admitted on trial has not been started after all: the next one may be. */
 void skink__quarantine_untried(struct skink__quarantine *quarantine);
+
+/* Let it out of quarantine, whatever the time. What was before is not forgotten: another strike may put it back. Any
+ * thread. */
+static inline void skink__quarantine_lift(struct skink__quarantine *quarantine)
+{
+    atomic_store_explicit(&quarantine->state, SKINK__FREE, memory_order_relaxed);
+}
 
 /* Whole seconds after which a client that was refused may try again, at least 1. */
 uint32_t skink__quarantine_retry_after(const struct skink__quarantine *quarantine,

@@ -77,9 +77,11 @@ static void describe(const struct skink__watch *watch, struct skink__subject *st
 
 /* Wake the standby as the scheduler's next loop thread. Its record goes to the watch. */
 static void hand_over(skink_recovery *recovery, struct skink__watch *watch, struct skink__standby *standby,
-                      uint64_t declared_ns, bool hold)
+                      uint64_t declared_ns, skink_cause cause, bool hold)
 {
-    skink__takeover_begin(watch->scheduler, standby->thread, watch->subject->incident_id, hold);
+    struct skink__abandonment why = { .starved = cause == SKINK_CAUSE_STARVED };
+    memcpy(why.incident_id, watch->subject->incident_id, sizeof why.incident_id);
+    skink__takeover_begin(watch->scheduler, standby->thread, &why, hold);
     SKINK_ASSERT(standby->parked && standby->subject && !standby->scheduler);
     watch->subject = standby->subject;
     standby->subject = NULL;
@@ -136,13 +138,15 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
         return;
     }
     uint64_t declared_ns = stuck->abandoned_ns = skink_now();
-    skink__barrier(recovery); /* what the task wrote before it got stuck: nothing else publishes it */
+    skink__barrier(recovery);           /* what the task wrote before it got stuck: nothing else publishes it */
+    pid_t stuck_tid = stuck->probe.tid; /* it may be freed as soon as it is counted */
     bool hold = recovery->stray_count >= recovery->max_strays;
     identify(recovery, watch);
-    hand_over(recovery, watch, standby, declared_ns, hold);
+    hand_over(recovery, watch, standby, declared_ns, cause, hold);
     describe(watch, stuck, cause, &recovery->declared); /* the loop does not wait for this */
     account(recovery, watch, stuck, hold);
 
+    skink__limits_note(recovery, declared_ns, stuck_tid);
     recovery->stats.deadlocks++;
     recovery->stats.deadlocks_starved += cause == SKINK_CAUSE_STARVED;
     tell(recovery, hold);

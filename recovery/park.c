@@ -85,9 +85,10 @@ static bool is_still_asleep(const struct skink__watch *watch)
 static uint64_t parked_until(const skink_recovery *recovery)
 {
     uint64_t look_ns = recovery->timeout_ns > PARKED_LOOK_NS ? recovery->timeout_ns : PARKED_LOOK_NS;
+    uint64_t until_ns = skink__limits_next_look(recovery);
     for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
-        if (watch->subject) return skink_after(look_ns);
-    return SKINK__NEVER;
+        if (watch->subject && skink_after(look_ns) < until_ns) until_ns = skink_after(look_ns);
+    return until_ns;
 }
 
 void skink__take_down_bell(skink_recovery *recovery, struct skink__watch *watch)

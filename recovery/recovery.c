@@ -73,6 +73,8 @@ static int read_options(skink_recovery *recovery, const skink_recovery_options *
         if (reserved < 0) return reserved;
         recovery->may_signal = true;
     }
+    err = skink__limits_init(&recovery->limits, &options);
+    if (err) return err;
     return skink__incident_files_init(&recovery->files, options.incident_dir);
 }
 
@@ -147,6 +149,7 @@ void skink__recovery_free(skink_recovery *recovery)
     pthread_cond_destroy(&recovery->standby_changed);
     pthread_cond_destroy(&recovery->ticked);
     pthread_mutex_destroy(&recovery->mutex);
+    skink__limits_fini(&recovery->limits);
     skink__free(recovery);
 }
 
@@ -205,6 +208,7 @@ int skink_recovery_watch(skink_recovery *recovery, skink_scheduler *scheduler)
     pthread_mutex_lock(&recovery->mutex);
     watch->next = recovery->watches;
     recovery->watches = watch;
+    skink__scheduler_set_admittance(scheduler, skink__limits_admittance(recovery));
     skink__watchdog_kick(recovery);
     pthread_mutex_unlock(&recovery->mutex);
     return 0;
@@ -253,6 +257,10 @@ static void read_counters(skink_recovery *recovery, skink_recovery_stats *stats)
     uint64_t now_ns = skink_now();
     *stats = recovery->stats;
     stats->strays = recovery->stray_count;
+    for (unsigned i = 0; i < SKINK_LIMITS; i++) {
+        stats->limit_reached[i] = recovery->limits.reached_count[i];
+        stats->limit_in_force[i] = recovery->limits.in_force[i];
+    }
     stats->standby_threads = skink__standby_parked(recovery);
     for (const struct skink__subject *stray = recovery->strays; stray; stray = stray->next) {
         uint64_t age_ns = now_ns - stray->abandoned_ns;
@@ -288,8 +296,7 @@ static skink_health health_of(const skink_recovery *recovery)
     if (stalled) return SKINK_HEALTH_STALLED;
     /* Right after a takeover none is parked for a moment, and that is well. */
     if (skink__standby_parked(recovery) == 0 && (recovery->standby_failing || overdue)) return SKINK_HEALTH_NO_STANDBY;
-    if (holding || recovery->stray_count >= recovery->max_strays) return SKINK_HEALTH_STRAY_LIMIT;
-    return SKINK_HEALTH_OK;
+    return holding ? SKINK_HEALTH_STRAY_LIMIT : skink__limits_health(recovery);
 }
 
 skink_health skink_recovery_health(skink_recovery *recovery)
@@ -309,6 +316,8 @@ const char *skink_health_text(skink_health health)
         return "the next deadlock can be recovered";
     case SKINK_HEALTH_STRAY_LIMIT:
         return "the limit of stray threads is reached: after the next deadlock no task runs until a stray returns";
+    case SKINK_HEALTH_BURST:
+        return "too many slices got stuck in a short time: new requests are refused until the window has passed";
     case SKINK_HEALTH_NO_STANDBY:
         return "no standby thread is there and none can be created: no deadlock can be recovered until one can";
     case SKINK_HEALTH_STALLED:

@@ -84,6 +84,7 @@ static void deliver_all(skink_recovery *recovery)
     pthread_mutex_unlock(&recovery->mutex);
     skink__incident_report_ends(recovery);
     pthread_mutex_lock(&recovery->mutex);
+    skink__limits_tell(recovery);
     if (reports->lost > 0) {
         uint64_t lost = reports->lost;
         reports->lost = 0;
@@ -93,6 +94,11 @@ static void deliver_all(skink_recovery *recovery)
     }
 }
 
+static bool has_something_to_tell(const skink_recovery *recovery)
+{
+    return recovery->reports.count > 0 || recovery->reports.lost > 0 || skink__limits_have_news(recovery);
+}
+
 static void *reports_main(void *arg)
 {
     skink_recovery *recovery = arg;
@@ -100,8 +106,8 @@ static void *reports_main(void *arg)
     prctl(PR_SET_NAME, "skink-report", 0, 0, 0);
     skink__thread_started("report");
     pthread_mutex_lock(&recovery->mutex);
-    while (!reports->quit || reports->count > 0 || reports->lost > 0) {
-        if (reports->count == 0 && reports->lost == 0)
+    while (!reports->quit || has_something_to_tell(recovery)) {
+        if (!has_something_to_tell(recovery))
             pthread_cond_wait(&reports->changed, &recovery->mutex);
         else
             deliver_all(recovery);

@@ -183,6 +183,46 @@ bool skink__incident_report(skink_recovery *recovery, uint64_t number);
 /* Write the files anew of those that have ended since. */
 void skink__incident_report_ends(skink_recovery *recovery);
 
+/* ---- limits (limits.c) ---- */
+
+/* Constant from `on_limit` to `arg`. */
+struct skink__limits {
+    skink_on_limit on_limit;
+    uint32_t burst; /* 0: no limit */
+    uint64_t burst_window_ns;
+    void (*reached)(skink_limit limit, bool in_force, void *arg);
+    void *arg;
+
+    uint64_t *declared_ns; /* a ring of burst + 1 */
+    uint32_t declared;     /* how many of it are filled */
+    uint32_t next;
+    uint32_t accepted_strays; /* a human knows of so many */
+    bool in_force[SKINK_LIMITS];
+    bool news[SKINK_LIMITS]; /* the host has not been told yet; not in the ring of reports, as these must not be lost */
+    uint64_t reached_count[SKINK_LIMITS];
+    pid_t newest_tid; /* of the thread that was declared stuck last */
+    pid_t abort_tid;  /* not 0: the process is to end, with this thread on top */
+    uint64_t abort_due_ns;
+};
+
+int skink__limits_init(struct skink__limits *limits, const skink_recovery_options *options); /* -EINVAL, -ENOMEM */
+void skink__limits_fini(struct skink__limits *limits);
+/* A slice was declared stuck on this thread. */
+void skink__limits_note(skink_recovery *recovery, uint64_t now_ns, pid_t tid);
+/* Strays have come or gone, or time has passed. */
+void skink__limits_settle(skink_recovery *recovery);
+/* When to settle them even if nothing else happens; SKINK__NEVER. */
+uint64_t skink__limits_next_look(const skink_recovery *recovery);
+/* An enum skink__admittance, for a scheduler that is watched from now on. */
+int skink__limits_admittance(const skink_recovery *recovery);
+skink_health skink__limits_health(const skink_recovery *recovery);
+/* The helper thread: there is something to tell; tell it, leaving the mutex meanwhile. */
+bool skink__limits_have_news(const skink_recovery *recovery);
+void skink__limits_tell(skink_recovery *recovery);
+/* End the process: when the helper thread has told everything; now. */
+void skink__abort_soon(skink_recovery *recovery, pid_t tid);
+void skink__abort_now(pid_t tid) __attribute__((noreturn));
+
 /* ---- the whole ---- */
 
 struct skink_recovery {
@@ -220,6 +260,7 @@ struct skink_recovery {
     pthread_t watchdog;
     bool watchdog_running;
     struct skink__reports reports;
+    struct skink__limits limits;
     struct skink__incidents incidents;  /* guarded by its own mutex */
     struct skink__incident declared;    /* the watchdog's, while it makes one */
     struct skink__incident_files files; /* the helper thread's */

@@ -13,6 +13,7 @@
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"
+#include "loop/runtime.h"
 #include "recovery/state.h"
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -230,6 +231,7 @@ void skink__watch_drop(skink_recovery *recovery, struct skink__watch *watch)
     struct skink__doorbell *bell = skink__scheduler_doorbell(watch->scheduler);
     skink__take_down_bell(recovery, watch);
     if (watch->holding) skink__hold_end(recovery, watch);
+    skink__scheduler_set_admittance(watch->scheduler, SKINK__ADMITS);
     skink__subject_free(watch->subject);
     skink__doorbell_release(bell);
     skink__scheduler_unref(watch->scheduler);
@@ -275,6 +277,7 @@ static uint64_t tick(skink_recovery *recovery)
         if (wanted_ns < next_ns) next_ns = wanted_ns;
     }
     skink__holds_settle(recovery);
+    skink__limits_settle(recovery);
     if (recovery->pings > 0) pthread_cond_broadcast(&recovery->ticked);
     return next_ns;
 }

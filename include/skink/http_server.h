@@ -134,6 +134,10 @@ SKINK_NODISCARD SKINK_API int skink_http_set_request_timeout(skink_http_server *
 SKINK_NODISCARD SKINK_API int skink_http_route_set_request_timeout(skink_http_server *server, const char *pattern,
                                                                    uint64_t request_timeout_ns) SKINK_ANY_THREAD;
 
+/* Let every route out of quarantine: a human has seen to it. A request that gets stuck all the same puts its route back.
+ * NULL is fine. */
+SKINK_API void skink_http_quarantine_lift(skink_http_server *server) SKINK_ANY_THREAD;
+
 /* The i-th route, from 0 in the order they were added; false past the last. The strings live as long as the server.
  * Before the first listen. */
 SKINK_API bool skink_http_route_at(const skink_http_server *server, size_t i, const char **ret_method,

@@ -22,6 +22,21 @@ extern "C" {
 /* Never send the signal: the stack of a thread that sleeps is read from outside, and one that computes has none. */
 #define SKINK_RECOVERY_NO_SIGNAL (1u << 0)
 
+/* What is done at a limit: max_strays living strays, or more than `burst` slices declared stuck in `burst_window_ns`. */
+typedef enum skink_on_limit {
+    SKINK_ON_LIMIT_HOLD = 0,      /* nothing more than is always done at max_strays: the next deadlock holds its loop */
+    SKINK_ON_LIMIT_UNHEALTHY = 1, /* no new requests are admitted until strays have returned, or the window of the burst
+                                     has passed, or skink_recovery_resume() is called                                 */
+    SKINK_ON_LIMIT_DRAIN = 2,     /* the same, and the host is to stop: it hears so by limit_reached()                */
+    SKINK_ON_LIMIT_ABORT = 3      /* the process ends with SIGABRT on the stuck thread, for its core                  */
+} skink_on_limit;
+
+typedef enum skink_limit { SKINK_LIMIT_STRAYS = 0, SKINK_LIMIT_BURST = 1 } skink_limit;
+#define SKINK_LIMITS 2 /* as many */
+
+/* "strays", "burst". Static text. */
+SKINK_API const char *skink_limit_name(skink_limit limit) SKINK_ANY_THREAD;
+
 /* Zero in any field means its default; an unknown flag is -EINVAL. */
 typedef struct skink_recovery_options {
     size_t size;                  /* set by SKINK_RECOVERY_OPTIONS_INIT                                     */
@@ -44,6 +59,14 @@ typedef struct skink_recovery_options {
      * for the whole process, reserved at the first skink_recovery_create() and never given back. Default: the highest
      * real-time signal that has no handler then. The host must leave it alone from then on. */
     int capture_signal;
+
+    skink_on_limit on_limit;
+    uint32_t burst;           /* default 0, no such limit; at most 1000 */
+    uint64_t burst_window_ns; /* default 60 s                           */
+    /* A limit was reached, or is over (in_force: false); on the same thread as incident, after the incident that it was
+     * reached with. With SKINK_ON_LIMIT_DRAIN this is where a host begins its stop; recovery never ends a process
+     * by itself, but for SKINK_ON_LIMIT_ABORT. NULL: nobody is told (the log hook still is). */
+    void (*limit_reached)(skink_limit limit, bool in_force, void *arg);
 } skink_recovery_options;
 #define SKINK_RECOVERY_OPTIONS_INIT                                                                                    \
     {                                                                                                                  \
@@ -109,11 +132,21 @@ typedef struct skink_recovery_stats {
     uint64_t captures[16];          /* stacks of stuck threads asked for, by skink_capture                */
     uint64_t incident_files;        /* written, for an incident's end once more                           */
     uint64_t incident_files_failed; /* that could not be written                                          */
+
+    uint64_t limit_reached[SKINK_LIMITS];  /* times that this skink_limit was reached */
+    uint64_t limit_in_force[SKINK_LIMITS]; /* 1 while it is                           */
 } skink_recovery_stats;
 #define SKINK_RECOVERY_STATS_INIT                                                                                      \
     {                                                                                                                  \
         .size = sizeof(skink_recovery_stats)                                                                           \
     }
+
+/*
+ * A human has looked at it, and wants to go on: new requests are admitted again, loops that are held run their tasks
+ * again, and the limits are not in force before another slice is declared stuck. Held threads count as strays then,
+ * beyond the limit if need be.
+ */
+SKINK_API int skink_recovery_resume(skink_recovery *recovery) SKINK_ANY_THREAD;
 
 /* Read the counters. stats->size must be set; -EINVAL if it is zero. */
 SKINK_NODISCARD SKINK_API int skink_recovery_stats_read(skink_recovery *recovery,
@@ -124,7 +157,8 @@ typedef enum skink_health {
     SKINK_HEALTH_OK = 0,
     SKINK_HEALTH_STRAY_LIMIT = 1, /* max_strays living strays                                        */
     SKINK_HEALTH_NO_STANDBY = 2,  /* no thread is parked and none can be created                     */
-    SKINK_HEALTH_STALLED = 3      /* a runtime section is stuck: recovery cannot help                */
+    SKINK_HEALTH_STALLED = 3,     /* a runtime section is stuck: recovery cannot help                */
+    SKINK_HEALTH_BURST = 4        /* too many slices were declared stuck in a short time             */
 } skink_health;
 
 /* The worst that holds now. */

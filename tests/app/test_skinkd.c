@@ -446,7 +446,7 @@ static void a_log_that_nobody_reads_stops_nothing(void **state)
 {
     (void)state;
     struct skinkd *server = START("--set", "loop.deadlock_timeout=20ms", "--set", "quarantine.strikes=0", "--set",
-                                  "recovery.late_window=10s");
+                                  "recovery.burst=0", "--set", "recovery.late_window=10s");
     assert_true(fcntl(server->err_fd, F_SETPIPE_SZ, 4096) >= 0);
     for (int i = 0; i < 40; i++) /* each writes a line or more; nothing is read from the pipe meanwhile */
         check_get(server, "/stick?ms=60", 200, NULL);

@@ -77,10 +77,10 @@ static void get_stuck(void *arg)
     atomic_store(&s->finished, true);
 }
 
-static void note_abandoned(void *arg, const char *incident_id)
+static void note_abandoned(void *arg, const struct skink__abandonment *why)
 {
     struct stuck *s = arg;
-    snprintf(s->incident, sizeof s->incident, "%s", incident_id);
+    snprintf(s->incident, sizeof s->incident, "%s", why->incident_id);
     atomic_fetch_add(&s->abandoned, 1);
 }
 
@@ -127,7 +127,7 @@ static void take_over(struct fixture *f, bool hold)
     assert_null(skink__thread_on_ended(stray, &f->when_ended));
     assert_true(skink__lease_abandon(lease, skink__lease_slice(word)));
     assert_string_equal(skink__takeover_task_name(f->scheduler), "stuck");
-    skink__takeover_begin(f->scheduler, fresh, "incident-7", hold);
+    skink__takeover_begin(f->scheduler, fresh, &(struct skink__abandonment){ .incident_id = "incident-7" }, hold);
     pthread_t id;
     assert_int_equal(pthread_create(&id, NULL, run_fresh, fresh), 0);
     pthread_detach(id);
