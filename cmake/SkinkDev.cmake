@@ -5,6 +5,7 @@ set(SKINK_SANITIZE "" CACHE STRING "Sanitizers of the build: empty, address (wit
 set_property(CACHE SKINK_SANITIZE PROPERTY STRINGS "" address thread)
 option(SKINK_WERROR "Warnings are errors" OFF)
 option(SKINK_HARDEN "Stack protector, full RELRO, PIE, and FORTIFY in optimised builds" ON)
+option(SKINK_VALGRIND "Tell Valgrind where stacks are, and let it see each allocation (wants valgrind/valgrind.h)" OFF)
 option(SKINK_FUZZ "Instrument for libFuzzer and build the fuzz targets (clang)" OFF)
 option(SKINK_COVERAGE "Instrument for source coverage (clang)" OFF)
 
@@ -52,6 +53,10 @@ endif()
 if(SKINK_SANITIZE)
     target_compile_options(skink_dev INTERFACE ${skink_sanitizers} -fno-omit-frame-pointer)
     target_link_options(skink_dev INTERFACE ${skink_sanitizers})
+endif()
+
+if(SKINK_VALGRIND)
+    target_compile_definitions(skink_dev INTERFACE SKINK_VALGRIND)
 endif()
 
 if(SKINK_FUZZ OR SKINK_COVERAGE)

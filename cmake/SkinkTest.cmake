@@ -14,6 +14,16 @@ if(SKINK_SANITIZE STREQUAL "address" OR SKINK_COVERAGE)
     set(skink_test_slower 3)
 elseif(SKINK_SANITIZE STREQUAL "thread")
     set(skink_test_slower 6)
+elseif(SKINK_VALGRIND)
+    set(skink_test_slower 10)
+endif()
+
+# What each test is started by. "Possibly lost" is what hangs on a thread that has not ended: strays are meant to live on.
+set(skink_test_launcher "")
+if(SKINK_VALGRIND)
+    find_program(SKINK_VALGRIND_PROGRAM valgrind REQUIRED)
+    set(skink_test_launcher "${SKINK_VALGRIND_PROGRAM}" --quiet --error-exitcode=99 --leak-check=full
+                            --errors-for-leak-kinds=definite --show-leak-kinds=definite --max-stackframe=8000000)
 endif()
 
 set(skink_test_environment
@@ -94,7 +104,7 @@ function(skink_add_tests)
             endif()
             skink_test_time_limit(${seconds} limit)
             set(test ${arg_LAYER}/${arg_NAME}/${case})
-            add_test(NAME ${test} COMMAND ${target} ${case})
+            add_test(NAME ${test} COMMAND ${skink_test_launcher} $<TARGET_FILE:${target}> ${case})
             set_tests_properties(${test} PROPERTIES TIMEOUT ${limit} SKIP_RETURN_CODE 77
                                                     ENVIRONMENT "${skink_test_environment}"
                                                     LABELS "${arg_LAYER};${arg_LABELS}")

@@ -5,7 +5,8 @@
  * Sanitizers keep an account of the running stack. AddressSanitizer must be told its bounds before the switch, and on
  * arrival that the switch is over; the first arrival on a stack is in coroutine_main. ThreadSanitizer keeps a "fiber"
  * for each stack, with a call stack of its own in it, and takes a switch for an order of events between the two.
- * A plain build has none of this: there skink__switch is a jump into the backend.
+ * Valgrind is told once where each stack is, and sees switches by itself. A plain build has none of this: there
+ * skink__switch is a jump into the backend.
  */
 #include "loop/coroutine.h"
 #include "loop/sanitizer.h"
@@ -20,6 +21,9 @@
 #include <sanitizer/tsan_interface.h>
 #include <setjmp.h>
 #include <stdatomic.h>
+#endif
+#if SKINK__VALGRIND
+#include <valgrind/valgrind.h>
 #endif
 
 /* All that a switch is, to the sanitizers and to the machine. Inlined, so that a plain build is a tail call. */
@@ -133,6 +137,9 @@ bool skink__coroutine_init(struct skink__coroutine *co, void *stack_bottom)
                      .stack_bytes = (size_t)((char *)co - (char *)stack_bottom),
                      .tsan_fiber = fiber },
     };
+#if SKINK__VALGRIND
+    co->valgrind_stack = VALGRIND_STACK_REGISTER(stack_bottom, co);
+#endif
     return true;
 }
 
@@ -140,6 +147,9 @@ void skink__coroutine_fini(struct skink__coroutine *co)
 {
 #if SKINK__TSAN
     fiber_destroy(co->context.tsan_fiber);
+#endif
+#if SKINK__VALGRIND
+    VALGRIND_STACK_DEREGISTER(co->valgrind_stack);
 #endif
     (void)co;
 }

@@ -29,6 +29,9 @@ struct skink__coroutine {
 #if SKINK__TSAN
     void *tsan_way_out; /* coroutine.c */
 #endif
+#if SKINK__VALGRIND
+    unsigned valgrind_stack; /* Valgrind's name for it */
+#endif
 };
 
 /* Fill in the context of the calling OS thread. */

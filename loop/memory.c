@@ -10,7 +10,7 @@
 #include <uv.h>
 
 /* Sanitizers know libc's heap, and find in it what they would not find in an arena. */
-#if SKINK__ASAN || SKINK__TSAN
+#if SKINK__ASAN || SKINK__TSAN || SKINK__VALGRIND
 #define DEFAULT_ALLOCATE malloc
 #define DEFAULT_REALLOCATE realloc
 #define DEFAULT_RELEASE free

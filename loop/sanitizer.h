@@ -2,7 +2,7 @@
 /*
  * loop/sanitizer.h - which sanitizer this file is being compiled for, whatever the compiler calls it.
  *
- * Both macros are always defined, as 0 or 1, so that a misspelt one is a warning (-Wundef) and not a quiet "no".
+ * The macros are always defined, as 0 or 1, so that a misspelt one is a warning (-Wundef) and not a quiet "no".
  */
 #ifndef SKINK_LOOP_SANITIZER_H
 #define SKINK_LOOP_SANITIZER_H
@@ -23,6 +23,13 @@
 #define SKINK__TSAN 1
 #else
 #define SKINK__TSAN 0
+#endif
+
+/* The build for Valgrind (preset `valgrind`), which has to be told where stacks are. */
+#ifdef SKINK_VALGRIND
+#define SKINK__VALGRIND 1
+#else
+#define SKINK__VALGRIND 0
 #endif
 
 /* On a function whose entries and exits TSan must not count, as it does not leave where it has entered. clang's

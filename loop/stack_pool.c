@@ -304,7 +304,7 @@ void skink__stack_pool_trim(struct skink__stack_pool *pool, size_t keep)
 /* TSan's fibers are the only thing of a coroutine outside its stack; without them the headers are left untouched. */
 static void slab_fini_coroutines(const struct skink__stack_pool *pool, const struct skink__stack_slab *slab)
 {
-    for (size_t i = 0; SKINK__TSAN && i < slab->carved_count; i++)
+    for (size_t i = 0; (SKINK__TSAN || SKINK__VALGRIND) && i < slab->carved_count; i++)
         if (!stack_is_cold(slab, i)) skink__coroutine_fini(&stack_header(pool, slab, i)->co);
 }
 
