@@ -7,6 +7,7 @@
 #include "app/module_loader.h"
 #include "app/signals.h"
 #include "app/suggest.h"
+#include "app/token.h"
 #include "skink/error.h"
 #include "skink/http_server.h"
 #include "skink/recovery.h"
@@ -253,6 +254,17 @@ static const char *inherited_stats_address(const struct assembly *a)
     return NULL;
 }
 
+/* Anybody who reaches it can read it: that is for the operator to want, and for the log to say. */
+static void warn_of_exposure(const char *address, bool has_token)
+{
+    bool is_near =
+        strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 || strncmp(address, "unix:", 5) == 0;
+    if (!is_near && !has_token)
+        skink__log_line(SKINK_LOG_WARNING,
+                        "event=stats_exposed address=%s advice=\"set stats.token_file, or listen on 127.0.0.1\"",
+                        address);
+}
+
 static enum exit_status open_stats(struct assembly *a)
 {
     const struct config_value *address = &a->config->values[CONFIG_STATS_LISTEN];
@@ -261,6 +273,14 @@ static enum exit_status open_stats(struct assembly *a)
     sources.scheduler = a->scheduler;
     sources.recovery = a->recovery;
     sources.http_server = a->http;
+    sources.max_connections = (uint32_t)number(a, CONFIG_STATS_MAX_CONNECTIONS);
+    sources.max_rss_bytes = number(a, CONFIG_HEALTH_MAX_RSS);
+    sources.max_queue_ns = number(a, CONFIG_HEALTH_MAX_QUEUE_TIME);
+    char token[TOKEN_BYTES], complaint[TOKEN_COMPLAINT_BYTES];
+    const struct config_value *token_file = &a->config->values[CONFIG_STATS_TOKEN_FILE];
+    if (!skink__token_read(token_file->text, token, complaint)) return cannot_start("stats.token_file: %s", complaint);
+    sources.token = *token ? token : NULL;
+    if (!inherited) warn_of_exposure(address->text, *token);
     int port = 0;
     int error = skink_stats_server_start(&sources, inherited ? inherited : address->text, &port, &a->stats);
     if (error && inherited) return cannot_inherit(inherited, error);

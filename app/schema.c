@@ -9,6 +9,7 @@ const struct config_section skink__config_sections[CONFIG_SECTION_COUNT] = {
     { "http", "The HTTP server." },
     { "concurrency", "How many requests are worked on at once." },
     { "stats", "Metrics and health, served by a thread of their own." },
+    { "health", "When a server that goes on nevertheless calls itself unhealthy." },
     { "shutdown", "The way down after SIGTERM." },
     { "recovery", "What happens when a task is stuck." },
     { "quarantine", "What happens to a route whose requests keep getting stuck." },
@@ -160,6 +161,44 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_ADDRESS,
         .fallback = "127.0.0.1:9464",
         .sentence = "Where `/metrics` and `/health` are served.",
+    },
+    [CONFIG_STATS_TOKEN_FILE] = {
+        .name = "stats.token_file",
+        .environment = "SKINK_STATS_TOKEN_FILE",
+        .type = CONFIG_TEXT,
+        .fallback = "",
+        .takes = "a file's path, or nothing",
+        .sentence = "A file with a token in its first line. If there is one, only those get `/metrics` and `/incidents` who send "
+                    "`Authorization: Bearer` with it; `/health` and what is below it is for everybody.",
+    },
+    [CONFIG_STATS_MAX_CONNECTIONS] = {
+        .name = "stats.max_connections",
+        .environment = "SKINK_STATS_MAX_CONNECTIONS",
+        .type = CONFIG_COUNT,
+        .fallback = "64",
+        .least = "1",
+        .most = "10000",
+        .sentence = "Open connections to the stats endpoint past which a new one is answered with 503 and closed.",
+    },
+    [CONFIG_HEALTH_MAX_RSS] = {
+        .name = "health.max_rss",
+        .environment = "SKINK_HEALTH_MAX_RSS",
+        .type = CONFIG_SIZE,
+        .fallback = "0kb",
+        .least = "0kb",
+        .most = "16384gb",
+        .sentence = "Resident memory above which `/health/live` and `/health/ready` turn bad, so that an orchestrator starts the "
+                    "process anew. 0kb: never.",
+    },
+    [CONFIG_HEALTH_MAX_QUEUE_TIME] = {
+        .name = "health.max_queue_time",
+        .environment = "SKINK_HEALTH_MAX_QUEUE_TIME",
+        .type = CONFIG_DURATION,
+        .fallback = "10s",
+        .least = "0s",
+        .most = "24h",
+        .sentence = "How long the queue of `concurrency.max_queue` may be full before `/health/ready` turns bad, so that a balancer "
+                    "sends requests elsewhere. 0s: never.",
     },
     [CONFIG_SHUTDOWN_DELAY] = {
         .name = "shutdown.delay",

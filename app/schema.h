@@ -41,6 +41,10 @@ enum config_id {
     CONFIG_CONCURRENCY_MAX_REQUESTS,
     CONFIG_CONCURRENCY_MAX_QUEUE,
     CONFIG_STATS_LISTEN,
+    CONFIG_STATS_TOKEN_FILE,
+    CONFIG_STATS_MAX_CONNECTIONS,
+    CONFIG_HEALTH_MAX_RSS,
+    CONFIG_HEALTH_MAX_QUEUE_TIME,
     CONFIG_SHUTDOWN_DELAY,
     CONFIG_SHUTDOWN_GRACE,
     CONFIG_RECOVERY_LATE_WINDOW,
@@ -84,7 +88,7 @@ struct config_section {
     const char *sentence;
 };
 
-#define CONFIG_SECTION_COUNT 8
+#define CONFIG_SECTION_COUNT 9
 #define CONFIG_LIST_NAME "routes" /* the one key that is a list; it can be set in the file only */
 
 extern const struct config_key skink__config_keys[CONFIG_ID_COUNT];

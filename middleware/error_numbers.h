@@ -47,7 +47,8 @@
     X(1122, VERSION_NOT_SUPPORTED, 505, "only HTTP/1.0 and HTTP/1.1 are supported")                                    \
     X(1123, BAD_FORM, 400, "malformed form")                                                                           \
     X(1201, NOT_FOUND, 404, "no such path")                                                                            \
-    X(1202, METHOD_NOT_ALLOWED, 405, "this path does not have this method")
+    X(1202, METHOD_NOT_ALLOWED, 405, "this path does not have this method")                                            \
+    X(1203, UNAUTHORIZED, 401, "the bearer token is missing or wrong")
 
 enum skink__http_error {
 #define X(number, name, status, message) SKINK__HTTP_##name = number,

@@ -310,6 +310,8 @@ static void write_http(struct skink__prometheus *writer, const skink_http_server
 void skink__metrics_init(struct skink__metrics *metrics, const skink_stats_sources *sources)
 {
     metrics->sources = *sources;
+    atomic_init(&metrics->limits.max_rss_bytes, sources->max_rss_bytes);
+    atomic_init(&metrics->limits.max_queue_ns, sources->max_queue_ns);
     metrics->created_ns = skink_now();
     metrics->start_unix_ns = skink__process_start_unix_ns();
 }
@@ -321,9 +323,9 @@ void skink__metrics_write(const struct skink__metrics *metrics, struct skink__pr
     skink__prometheus_count(writer, (const struct skink__label[]){ { "version", skink_version() }, { 0 } }, 1);
     skink__prometheus_family(writer, SKINK__GAUGE, "skink_uptime_seconds", "Since the stats server was started.");
     skink__prometheus_seconds(writer, NULL, skink_now() - metrics->created_ns);
-    struct skink__health_facts facts = skink__health_read(sources);
+    struct skink__health_facts facts = skink__health_read(sources, &metrics->limits);
     write_gauge(writer, "skink_healthy", "1 while /health answers 200, and 0 while it answers 503.",
-                skink__health_judge(&facts).healthy);
+                skink__health_judge(&facts, SKINK__PROBE_READY).healthy);
     write_scheduler(writer, sources->scheduler);
     write_recovery(writer, sources->recovery);
     write_http(writer, sources->http_server);

@@ -6,11 +6,13 @@
  */
 #ifndef SKINK_MIDDLEWARE_METRICS_H
 #define SKINK_MIDDLEWARE_METRICS_H
+#include "middleware/health.h"
 #include "middleware/prometheus.h"
 #include "skink/stats_server.h"
 
 struct skink__metrics {
     skink_stats_sources sources;
+    struct skink__health_limits limits;
     uint64_t created_ns;    /* uptime counts from here */
     uint64_t start_unix_ns; /* of the process; 0: not known */
 };

@@ -40,6 +40,12 @@ static bool read_stat(struct skink__process_stat *ret_stat)
     return skink__process_stat_parse(text, ret_stat);
 }
 
+uint64_t skink__process_resident_bytes(void)
+{
+    struct skink__process_stat stat;
+    return read_stat(&stat) ? stat.resident_pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec now;

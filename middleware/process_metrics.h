@@ -25,6 +25,9 @@ bool skink__process_stat_parse(const char *text, struct skink__process_stat *ret
  * correction of the wall clock. */
 uint64_t skink__process_start_unix_ns(void);
 
+/* Memory in RAM now; 0 if it cannot be known. */
+uint64_t skink__process_resident_bytes(void);
+
 /* start_unix_ns is the answer of the function above. */
 void skink__process_metrics_write(struct skink__prometheus *writer, uint64_t start_unix_ns);
 #endif

@@ -13,16 +13,17 @@
 #include "loop/memory.h"
 #include "loop/options.h"
 #include "loop/runtime.h"
+#include "middleware/builtin/builtin.h"
 #include "middleware/health.h"
 #include "middleware/incidents_endpoint.h"
 #include "middleware/metrics.h"
 #include "skink/clock.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
-    CONNECTIONS_MAX = 64,
-    TASKS_MAX = 2 * CONNECTIONS_MAX, /* one request a connection is worked on at a time; the rest is slack */
+    CONNECTIONS_MAX = 64, /* unless the host says another number */
     STACK_BYTES = 32 * 1024,
     HEADER_BYTES_MAX = 8 * 1024,
     BODY_BYTES_MAX = 1024,
@@ -35,7 +36,9 @@ enum {
 struct skink_stats_server {
     skink_scheduler *scheduler;
     skink_http_server *http_server;
-    struct skink__metrics metrics; /* constant */
+    struct skink__metrics metrics; /* constant, but for the limits of health */
+    char *token;                   /* NULL: everybody may ask */
+    uint32_t max_connections;
     /* The page, while a handler writes it and hands it on. Between these two nothing suspends, for the loop thread
      * of this scheduler is never abandoned: so one is enough for all requests. */
     struct skink__prometheus page;
@@ -58,11 +61,10 @@ static void handle_metrics(skink_request *request, void *arg)
     skink__prometheus_clear(&server->page, PAGE_KEEP_BYTES);
 }
 
-static void handle_health(skink_request *request, void *arg)
+static void answer_probe(skink_request *request, const skink_stats_server *server, enum skink__probe probe)
 {
-    const skink_stats_server *server = arg;
-    struct skink__health_facts facts = skink__health_read(&server->metrics.sources);
-    struct skink__health_verdict verdict = skink__health_judge(&facts);
+    struct skink__health_facts facts = skink__health_read(&server->metrics.sources, &server->metrics.limits);
+    struct skink__health_verdict verdict = skink__health_judge(&facts, probe);
     char body[512];
     int length = snprintf(body, sizeof body,
                           "{\"status\":\"%s\",\"reason\":\"%s\",\"message\":\"%s\",\"routes_quarantined\":%llu}\n",
@@ -71,11 +73,32 @@ static void handle_health(skink_request *request, void *arg)
     answer(request, verdict.healthy ? 200 : 503, "application/json", body, (size_t)length);
 }
 
+static void handle_ready(skink_request *request, void *arg)
+{
+    answer_probe(request, arg, SKINK__PROBE_READY);
+}
+
+static void handle_live(skink_request *request, void *arg)
+{
+    answer_probe(request, arg, SKINK__PROBE_LIVE);
+}
+
+/* Balancers and orchestrators cannot send a token, as a rule, and health tells nothing that is worth one. */
+static void ask_for_token(skink_request *request, skink_next *next, void *arg)
+{
+    const char *path = skink_request_path(request);
+    if (strcmp(path, "/health") == 0 || strncmp(path, "/health/", 8) == 0)
+        skink_next_run(next, request);
+    else
+        skink__bearer(request, next, arg);
+}
+
 static int create_scheduler(skink_stats_server *server)
 {
     skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
     options.name = "stats";
-    options.task_max = TASKS_MAX;
+    /* One request a connection is worked on at a time; the rest is slack. */
+    options.task_max = 2 * server->max_connections;
     options.stack_size_bytes = STACK_BYTES;
     int err = skink_scheduler_create(&options, &server->scheduler);
     if (!err) skink__scheduler_set_role(server->scheduler, "stats");
@@ -85,14 +108,17 @@ static int create_scheduler(skink_stats_server *server)
 static int create_http_server(skink_stats_server *server)
 {
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
-    options.max_connections = CONNECTIONS_MAX;
+    options.max_connections = server->max_connections;
     options.max_header_bytes = HEADER_BYTES_MAX;
     options.max_body_bytes = BODY_BYTES_MAX;
     options.header_timeout_ns = HEADER_TIMEOUT_NS;
     options.idle_timeout_ns = IDLE_TIMEOUT_NS;
     int err = skink_http_server_create(server->scheduler, &options, &server->http_server);
     if (!err) err = skink_http_route(server->http_server, "GET", "/metrics", NULL, handle_metrics, server);
-    if (!err) err = skink_http_route(server->http_server, "GET", "/health", NULL, handle_health, server);
+    if (!err) err = skink_http_route(server->http_server, "GET", "/health", NULL, handle_ready, server);
+    if (!err) err = skink_http_route(server->http_server, "GET", "/health/ready", NULL, handle_ready, server);
+    if (!err) err = skink_http_route(server->http_server, "GET", "/health/live", NULL, handle_live, server);
+    if (!err && server->token) err = skink_http_use(server->http_server, ask_for_token, server->token);
     if (!err) err = skink__incidents_endpoint_add(server->http_server, server->metrics.sources.recovery);
     return err;
 }
@@ -104,12 +130,16 @@ int skink_stats_server_start(const skink_stats_sources *sources, const char *add
     skink_stats_sources known;
     int err = SKINK__OPTIONS_READ(&known, sources);
     if (err) return err;
+    if (known.token && !*known.token) return -EINVAL; /* a token that everybody has */
     skink_stats_server *server = skink__zalloc(sizeof *server);
     if (!server) return -ENOMEM;
     skink__metrics_init(&server->metrics, &known);
     skink__prometheus_init(&server->page);
+    server->max_connections = known.max_connections ? known.max_connections : CONNECTIONS_MAX;
     int port = 0;
-    err = create_scheduler(server);
+    if (known.token && !(server->token = skink__strdup(known.token))) err = -ENOMEM;
+    server->metrics.sources.token = NULL; /* it was only borrowed */
+    if (!err) err = create_scheduler(server);
     if (!err) err = create_http_server(server);
     if (!err) err = skink_http_listen(server->http_server, address, &port);
     if (!err) err = skink_scheduler_start(server->scheduler);
@@ -122,6 +152,12 @@ int skink_stats_server_start(const skink_stats_sources *sources, const char *add
     return 0;
 }
 
+void skink_stats_server_set_health(skink_stats_server *server, uint64_t max_rss_bytes, uint64_t max_queue_ns)
+{
+    atomic_store_explicit(&server->metrics.limits.max_rss_bytes, max_rss_bytes, memory_order_relaxed);
+    atomic_store_explicit(&server->metrics.limits.max_queue_ns, max_queue_ns, memory_order_relaxed);
+}
+
 void skink_stats_server_destroy(skink_stats_server *server)
 {
     if (!server) return;
@@ -130,5 +166,6 @@ void skink_stats_server_destroy(skink_stats_server *server)
     skink_http_server_destroy(server->http_server);
     skink_scheduler_destroy(server->scheduler);
     skink__prometheus_fini(&server->page);
+    skink__free(server->token);
     skink__free(server);
 }

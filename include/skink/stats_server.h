@@ -19,12 +19,21 @@ extern "C" {
 
 typedef struct skink_stats_server skink_stats_server; /* opaque */
 
-/* What it reports on. Borrowed: each must live for longer than the stats server. NULL where there is none. */
+/* What it reports on, and how. Borrowed: each must live for longer than the stats server. NULL where there is none. */
 typedef struct skink_stats_sources {
     size_t size; /* set by SKINK_STATS_SOURCES_INIT */
     skink_scheduler *scheduler;
     skink_recovery *recovery;
     skink_http_server *http_server;
+
+    /* How it is served. Zero means the default. */
+    const char *token;        /* default none; else only those get in who send it as a bearer token, but to the pages
+                               * below /health. Copied                                                            */
+    uint32_t max_connections; /* default 64; one more is answered 503                                             */
+
+    /* What makes readiness bad, see skink_stats_server_set_health(). */
+    uint64_t max_rss_bytes;
+    uint64_t max_queue_ns;
 } skink_stats_sources;
 #define SKINK_STATS_SOURCES_INIT                                                                                       \
     {                                                                                                                  \
@@ -32,13 +41,19 @@ typedef struct skink_stats_sources {
     }
 
 /*
- * Start it: GET /metrics (Prometheus text), GET /health (200 or 503 with a JSON reason), GET /incidents (a JSON list of
+ * Start it: GET /metrics (Prometheus text), GET /health/live (should the process go on?), GET /health/ready
+ * (may requests be sent here?) and GET /health (the same), each 200 or 503 with a JSON reason, GET /incidents (a JSON list of
  * those in memory, newest first) and GET /incidents/ID (one of them). `address` as for
  * skink_http_listen(); *ret_port (may be NULL) says which port. On 0 the caller owns it.
- * Errors: those of skink_scheduler_create, skink_scheduler_start and skink_http_listen.
+ * Errors: those of skink_scheduler_create, skink_scheduler_start and skink_http_listen; -EINVAL for an empty token.
  */
 SKINK_NODISCARD SKINK_API int skink_stats_server_start(const skink_stats_sources *sources, const char *address,
                                                        int *ret_port, skink_stats_server **ret_server) SKINK_ANY_THREAD;
+
+/* Call the watched server unhealthy while the process has more than max_rss_bytes in memory, or its queue of requests has been
+ * full for longer than max_queue_ns. 0 in either: never for that reason. At once. */
+SKINK_API void skink_stats_server_set_health(skink_stats_server *server, uint64_t max_rss_bytes,
+                                             uint64_t max_queue_ns) SKINK_ANY_THREAD;
 
 /* Stop it and free it. NULL is fine. */
 SKINK_API void skink_stats_server_destroy(skink_stats_server *server) SKINK_ANY_THREAD SKINK_BLOCKS;

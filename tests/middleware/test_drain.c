@@ -85,8 +85,9 @@ static bool is_draining(const struct way_down *way)
     skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
     sources.scheduler = way->fixture.scheduler;
     sources.http_server = way->fixture.server;
-    struct skink__health_facts facts = skink__health_read(&sources);
-    return strcmp(skink__health_judge(&facts).reason, "draining") == 0;
+    static const struct skink__health_limits none;
+    struct skink__health_facts facts = skink__health_read(&sources, &none);
+    return strcmp(skink__health_judge(&facts, SKINK__PROBE_READY).reason, "draining") == 0;
 }
 
 static bool can_connect(int port)

@@ -668,11 +668,15 @@ static void worst_reason_is_told_first(void **state)
         { { .recovery = SKINK_HEALTH_NO_STANDBY, .stopping = true }, "stopping" },
         { { .recovery = SKINK_HEALTH_STRAY_LIMIT, .held = true, .stopping = true }, "held" },
         { { .recovery = SKINK_HEALTH_STALLED, .held = true }, "stalled" },
+        { { .queue_full = true }, "queue_full" },
+        { { .queue_full = true, .draining = true }, "draining" },
+        { { .memory = true, .draining = true }, "memory" },
+        { { .memory = true, .watchdog_late = true }, "watchdog_late" },
         { { .recovery = SKINK_HEALTH_STALLED, .held = true, .stopped = true }, "stopped" },
         { { .recovery = (skink_health)77 }, "unknown" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct skink__health_verdict verdict = skink__health_judge(&rows[i].facts);
+        struct skink__health_verdict verdict = skink__health_judge(&rows[i].facts, SKINK__PROBE_READY);
         assert_string_equal(verdict.reason, rows[i].reason);
         assert_int_equal(verdict.healthy, i == 0);
         assert_null(strpbrk(verdict.message, "\"\\\n")); /* it stands in JSON as it is */
