@@ -7,6 +7,8 @@
  */
 #ifndef SKINK_LOOP_SWITCH_H
 #define SKINK_LOOP_SWITCH_H
+#include <stdbool.h>
+#include <stdint.h>
 
 #ifndef __has_attribute
 #define __has_attribute(attribute) 0
@@ -36,4 +38,15 @@ void *skink__switch_prepare(void *stack_bottom, void *stack_top, void (*enter)(v
 /* Suspend the running stack, leaving in *save_sp what brings it back, and go on where to_sp was suspended.
  * Kept across it: what the ABI says a call keeps, control words included; the signal mask stays the thread's. */
 void skink__switch_stack(void **save_sp, void *to_sp) SKINK__RETURNS_BY_JUMP;
+
+/* Where a suspended stack goes on, in the function that called skink__switch_stack(). */
+struct skink__switch_place {
+    uintptr_t pc; /* 0: it has not been entered yet */
+    uintptr_t sp;
+    uintptr_t fp; /* the frame pointer's register */
+};
+
+/* Read that from a suspended stack's sp, through `word`. False when it cannot be read, or the stack has not been entered. */
+bool skink__switch_where(uintptr_t sp, bool (*word)(void *arg, uintptr_t address, uintptr_t *ret_word), void *arg,
+                         struct skink__switch_place *ret_place);
 #endif

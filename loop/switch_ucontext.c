@@ -16,6 +16,7 @@
 #include "loop/switch.h"
 #include <setjmp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <ucontext.h>
 #if !defined(__x86_64__) && !defined(__aarch64__)
@@ -81,7 +82,8 @@ static inline void control_words_restore(const struct control_words *words)
 
 /* What a stack's sp points to: into the frame of the switch that left it, or to what skink__switch_prepare built. */
 struct place {
-    ucontext_t *first; /* not NULL: to be entered with this */
+    struct skink__switch_place where; /* for who looks at the stack; jmp_buf hides what it holds */
+    ucontext_t *first;                /* not NULL: to be entered with this */
     jmp_buf again;
     struct control_words words;
 };
@@ -93,6 +95,13 @@ struct beginning {
     void (*enter)(void *arg);
     void *arg;
 };
+
+/* The frame that skink__switch_stack() will return to, told by itself. */
+#define WHERE_WE_RETURN_TO()                                                                                           \
+    {                                                                                                                  \
+        .pc = (uintptr_t)__builtin_return_address(0), .sp = (uintptr_t)__builtin_dwarf_cfa(),                          \
+        .fp = *(uintptr_t *)__builtin_frame_address(0)                                                                 \
+    }
 
 /* makecontext() hands over ints, of which a pointer takes two. */
 SKINK__UNSEEN_BY_TSAN static void begin(unsigned high, unsigned low)
@@ -106,6 +115,7 @@ void *skink__switch_prepare(void *stack_bottom, void *stack_top, void (*enter)(v
 {
     uintptr_t address = ((uintptr_t)stack_top - sizeof(struct beginning)) & ~(uintptr_t)63;
     struct beginning *beginning = (struct beginning *)address;
+    beginning->place.where.pc = 0;
     beginning->place.first = &beginning->context;
     beginning->enter = enter;
     beginning->arg = arg;
@@ -121,7 +131,7 @@ void *skink__switch_prepare(void *stack_bottom, void *stack_top, void (*enter)(v
 SKINK__UNSEEN_BY_TSAN void skink__switch_stack(void **save_sp, void *to_sp)
 {
     ucontext_t here;
-    struct place place = { .first = &here };
+    struct place place = { .where = WHERE_WE_RETURN_TO(), .first = &here };
     ucontext_t *there = ((struct place *)to_sp)->first;
     *save_sp = &place;
     sigprocmask(SIG_SETMASK, NULL, &there->uc_sigmask);
@@ -143,6 +153,7 @@ static _Noreturn void leave_for(struct place *to)
 __attribute__((no_sanitize("address"))) void skink__switch_stack(void **save_sp, void *to_sp)
 {
     struct place here;
+    here.where = (struct skink__switch_place)WHERE_WE_RETURN_TO();
     here.first = NULL;
     control_words_save(&here.words);
     /* cppcheck-suppress autoVariables ; who switches back here finds this frame, for it has not returned */
@@ -151,3 +162,16 @@ __attribute__((no_sanitize("address"))) void skink__switch_stack(void **save_sp,
     control_words_restore(&here.words);
 }
 #endif
+
+bool skink__switch_where(uintptr_t sp, bool (*word)(void *arg, uintptr_t address, uintptr_t *ret_word), void *arg,
+                         struct skink__switch_place *ret_place)
+{
+    const uintptr_t where = sp + offsetof(struct place, where);
+    struct skink__switch_place place;
+    if (!word(arg, where + offsetof(struct skink__switch_place, pc), &place.pc) || place.pc == 0 ||
+        !word(arg, where + offsetof(struct skink__switch_place, sp), &place.sp) ||
+        !word(arg, where + offsetof(struct skink__switch_place, fp), &place.fp))
+        return false;
+    *ret_place = place;
+    return true;
+}

@@ -48,6 +48,9 @@ uint64_t skink__thread_generation(const struct skink__thread *thread);
  * not. Any thread. */
 uintptr_t skink__thread_blocks_on(const struct skink__thread *thread);
 
+/* Whose loop thread it is or was; NULL if never. A pointer to compare with; only a thread that has not ended keeps it alive. */
+const skink_scheduler *skink__thread_scheduler(const struct skink__thread *thread);
+
 /* Whom to tell that a stray has come back. */
 struct skink__ended {
     void (*fn)(struct skink__thread *thread, void *arg);

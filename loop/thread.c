@@ -86,6 +86,11 @@ uintptr_t skink__thread_blocks_on(const struct skink__thread *thread)
     return atomic_load_explicit(&thread->blocks_on, memory_order_relaxed);
 }
 
+const skink_scheduler *skink__thread_scheduler(const struct skink__thread *thread)
+{
+    return thread->scheduler;
+}
+
 struct skink__ended *skink__thread_on_ended(struct skink__thread *thread, struct skink__ended *ended)
 {
     return atomic_exchange(&thread->ended, ended);

@@ -43,7 +43,8 @@ static void add_loop_thread(struct filler *filler, skink_scheduler *scheduler)
     if (!thread) return;
     struct skink__roster_entry entry = { .tid = skink__thread_tid(thread),
                                          .role = SKINK__ROLE_LOOP,
-                                         .generation = skink__thread_generation(thread) };
+                                         .generation = skink__thread_generation(thread),
+                                         .of = scheduler };
     set_name(&entry, scheduler);
     add(filler, entry);
     skink__thread_unref(thread);
@@ -53,7 +54,8 @@ static void add_stray(struct filler *filler, const struct skink__subject *subjec
 {
     struct skink__roster_entry entry = { .tid = skink__thread_tid(subject->thread),
                                          .role = SKINK__ROLE_STRAY,
-                                         .generation = skink__thread_generation(subject->thread) };
+                                         .generation = skink__thread_generation(subject->thread),
+                                         .of = skink__thread_scheduler(subject->thread) };
     memcpy(entry.incident_id, subject->incident_id, sizeof entry.incident_id);
     if (scheduler) set_name(&entry, scheduler);
     add(filler, entry);

@@ -31,6 +31,7 @@ struct skink__roster_entry {
     pid_t tid; /* 0: of a thread that is not listed */
     enum skink__thread_role role;
     uint64_t generation;                       /* LOOP, STRAY */
+    const skink_scheduler *of;                 /* LOOP, STRAY: to be compared only */
     char scheduler[16];                        /* LOOP, and STRAY of a scheduler that is still watched */
     char incident_id[SKINK_INCIDENT_ID_BYTES]; /* STRAY */
 };

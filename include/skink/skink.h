@@ -5,6 +5,7 @@
 #include "skink/annot.h"
 #include "skink/clock.h"
 #include "skink/detection.h"
+#include "skink/dump.h"
 #include "skink/error.h"
 #include "skink/future.h"
 #include "skink/hooks.h"
