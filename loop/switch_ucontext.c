@@ -103,9 +103,19 @@ struct beginning {
         .fp = *(uintptr_t *)__builtin_frame_address(0)                                                                 \
     }
 
+/* To unwinders: this function has no caller. What makecontext() puts there as one is not a place that was called from. */
+#if defined(__x86_64__)
+#define END_OF_STACK() __asm__ volatile(".cfi_undefined rip")
+#elif defined(__aarch64__)
+#define END_OF_STACK() __asm__ volatile(".cfi_undefined x30")
+#else
+#define END_OF_STACK() ((void)0)
+#endif
+
 /* makecontext() hands over ints, of which a pointer takes two. */
 SKINK__UNSEEN_BY_TSAN static void begin(unsigned high, unsigned low)
 {
+    END_OF_STACK();
     struct beginning *beginning = (struct beginning *)((uintptr_t)high << 16 << 16 | low);
     beginning->enter(beginning->arg);
     __builtin_trap(); /* enter has returned, and there is nowhere to go */

@@ -107,7 +107,7 @@ SKINK__UNSEEN_BY_TSAN static struct skink__sight sight_of(const skink_task *task
 }
 
 /* Where the task's stack stands; sight->word is set. Nothing when it cannot be told. */
-static void find_stack(const skink_task *task, struct skink__sight *sight)
+SKINK__UNSEEN_BY_TSAN static void find_stack(const skink_task *task, struct skink__sight *sight)
 {
     if (sight->state != SKINK__SIGHT_READY && sight->state != SKINK__SIGHT_SUSPENDED) return;
     struct skink__coroutine *co = *(struct skink__coroutine *const volatile *)&task->co;

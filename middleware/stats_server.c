@@ -14,6 +14,7 @@
 #include "loop/options.h"
 #include "loop/runtime.h"
 #include "middleware/builtin/builtin.h"
+#include "middleware/dump_endpoint.h"
 #include "middleware/health.h"
 #include "middleware/incidents_endpoint.h"
 #include "middleware/metrics.h"
@@ -42,6 +43,7 @@ struct skink_stats_server {
     /* The page, while a handler writes it and hands it on. Between these two nothing suspends, for the loop thread
      * of this scheduler is never abandoned: so one is enough for all requests. */
     struct skink__prometheus page;
+    struct skink__dump_endpoint *dumps;
 };
 
 /* What cannot be sent is the client's loss alone: it has gone, or there is no memory and it gets a 500. */
@@ -120,6 +122,7 @@ static int create_http_server(skink_stats_server *server)
     if (!err) err = skink_http_route(server->http_server, "GET", "/health/live", NULL, handle_live, server);
     if (!err && server->token) err = skink_http_use(server->http_server, ask_for_token, server->token);
     if (!err) err = skink__incidents_endpoint_add(server->http_server, server->metrics.sources.recovery);
+    if (!err) err = skink__dump_endpoint_add(server->http_server, &server->metrics.sources, &server->dumps);
     return err;
 }
 
@@ -163,6 +166,7 @@ void skink_stats_server_destroy(skink_stats_server *server)
     if (!server) return;
     if (server->http_server) skink_http_server_stop(server->http_server);
     if (server->scheduler) (void)!skink_scheduler_stop(server->scheduler, skink_after(STOP_PATIENCE_NS));
+    skink__dump_endpoint_destroy(server->dumps);
     skink_http_server_destroy(server->http_server);
     skink_scheduler_destroy(server->scheduler);
     skink__prometheus_fini(&server->page);

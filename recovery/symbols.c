@@ -228,11 +228,10 @@ static Dwarf_Die *unit_at(Dwfl_Module *module, uintptr_t pc, Dwarf_Addr *ret_bia
     return NULL;
 }
 
-static int number_attribute(Dwarf_Die *die, unsigned name)
+static bool number_attribute(Dwarf_Die *die, unsigned name, Dwarf_Word *ret_value)
 {
     Dwarf_Attribute attribute;
-    Dwarf_Word value;
-    return dwarf_formudata(dwarf_attr(die, name, &attribute), &value) == 0 ? (int)value : 0;
+    return dwarf_formudata(dwarf_attr(die, name, &attribute), ret_value) == 0;
 }
 
 /* The chain of blocks and functions around pc as the code has them, innermost first; the caller frees it. What
@@ -271,9 +270,10 @@ static bool collect_from_dwarf(struct collector *collector, Dwfl_Module *module,
         const char *name = dwarf_diename(&scopes[i]);
         collect(collector, name || !found ? name : symbol, file, line, !found);
         if (found) break;
-        int file_index = number_attribute(&scopes[i], DW_AT_call_file);
-        file = files && file_index ? dwarf_filesrc(files, (size_t)file_index, NULL, NULL) : NULL;
-        line = number_attribute(&scopes[i], DW_AT_call_line);
+        Dwarf_Word file_index, call_line; /* from DWARF 5 on, the first file has the number 0 */
+        bool has_file = files && number_attribute(&scopes[i], DW_AT_call_file, &file_index);
+        file = has_file ? dwarf_filesrc(files, file_index, NULL, NULL) : NULL;
+        line = number_attribute(&scopes[i], DW_AT_call_line, &call_line) ? (int)call_line : 0;
     }
     free(scopes);
     if (!found && symbol) collect(collector, symbol, file, line, false); /* assembly: lines, but no functions */

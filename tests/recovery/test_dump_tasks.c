@@ -126,11 +126,9 @@ static void start(struct fixture *f, uint64_t timeout_ns, uint32_t task_max)
 /* Complete the future that tasks wait for, and stop; sleepers are cancelled. */
 static void finish(struct fixture *f, skink_future *future)
 {
-    if (future) {
-        assert_int_equal(skink_future_complete(future, NULL), 0);
-        skink_future_unref(future);
-    }
+    if (future) assert_int_equal(skink_future_complete(future, NULL), 0);
     (void)!skink_scheduler_stop(f->scheduler, skink_after(200 * SKINK_MS));
+    skink_future_unref(future); /* not before: its waiters read it when they go on */
     skink_scheduler_destroy(f->scheduler);
     skink_recovery_destroy(f->recovery);
 }

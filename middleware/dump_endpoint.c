@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* middleware/dump_endpoint.c - see dump_endpoint.h. */
+#include "middleware/dump_endpoint.h"
+#include "loop/memory.h"
+#include "skink/clock.h"
+#include "skink/dump.h"
+#include "skink/future.h"
+#include "skink/request.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+enum { THREADS_MAX = 4 }; /* they work one after the other; more than these are told to come again */
+#define DUMP_TIMEOUT_NS (5 * SKINK_S)
+#define ANSWER_TIMEOUT_NS (THREADS_MAX * DUMP_TIMEOUT_NS + 5 * SKINK_S)
+
+typedef int dump_function(const skink_dump_options *options, char **ret_text, size_t *ret_length);
+
+struct skink__dump_endpoint {
+    skink_stats_sources sources;
+    pthread_mutex_t mutex;
+    pthread_cond_t ended;
+    unsigned threads; /* guarded by mutex */
+};
+
+/* One dump. The request's task and the dump's thread each have a reference: the task may be cancelled meanwhile. */
+struct job {
+    _Atomic unsigned refs;
+    struct skink__dump_endpoint *endpoint;
+    dump_function *dump;
+    skink_dump_format format;
+    skink_future *done; /* a reference for each */
+    char *text;         /* the dump's thread writes, before `done` */
+    size_t length;
+};
+
+static void job_unref(struct job *job)
+{
+    if (atomic_fetch_sub_explicit(&job->refs, 1, memory_order_acq_rel) != 1) return;
+    skink_future_unref(job->done);
+    skink_dump_free(job->text);
+    skink__free(job);
+}
+
+/* ---- on the dump's thread ---- */
+
+static void *dump_main(void *arg)
+{
+    struct job *job = arg;
+    struct skink__dump_endpoint *endpoint = job->endpoint;
+    prctl(PR_SET_NAME, "skink-dump", 0, 0, 0);
+    skink_dump_options options = SKINK_DUMP_OPTIONS_INIT;
+    options.format = job->format;
+    options.scheduler = endpoint->sources.scheduler;
+    options.recovery = endpoint->sources.recovery;
+    options.timeout_ns = DUMP_TIMEOUT_NS;
+    int err = job->dump(&options, &job->text, &job->length);
+    err = err ? skink_future_fail(job->done, err) : skink_future_complete(job->done, NULL);
+    (void)err; /* nobody else completes it */
+    job_unref(job);
+    pthread_mutex_lock(&endpoint->mutex);
+    endpoint->threads--;
+    pthread_cond_signal(&endpoint->ended);
+    pthread_mutex_unlock(&endpoint->mutex);
+    return NULL;
+}
+
+/* ---- on the stats scheduler ---- */
+
+static bool take_place(struct skink__dump_endpoint *endpoint)
+{
+    pthread_mutex_lock(&endpoint->mutex);
+    bool free = endpoint->threads < THREADS_MAX;
+    endpoint->threads += free;
+    pthread_mutex_unlock(&endpoint->mutex);
+    return free;
+}
+
+static void leave_place(struct skink__dump_endpoint *endpoint)
+{
+    pthread_mutex_lock(&endpoint->mutex);
+    endpoint->threads--;
+    pthread_mutex_unlock(&endpoint->mutex);
+}
+
+static int start_thread(struct job *job)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&thread, &attributes, dump_main, job);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return -err;
+}
+
+/* On 0 a thread works on it, and *ret_job is a reference. */
+static int job_start(struct skink__dump_endpoint *endpoint, dump_function *dump, skink_dump_format format,
+                     struct job **ret_job)
+{
+    struct job *job = skink__zalloc(sizeof *job);
+    if (!job) return -ENOMEM;
+    *job = (struct job){ .refs = 1, .endpoint = endpoint, .dump = dump, .format = format };
+    int err = skink_future_create(&job->done);
+    if (err) goto fail;
+    err = -EAGAIN;
+    if (!take_place(endpoint)) goto fail;
+    atomic_store(&job->refs, 2);
+    err = start_thread(job);
+    if (!err) {
+        *ret_job = job;
+        return 0;
+    }
+    atomic_store(&job->refs, 1);
+    leave_place(endpoint);
+fail:
+    job_unref(job);
+    return err;
+}
+
+static void refuse(skink_request *request, int err)
+{
+    if (err == -EAGAIN) {
+        if (skink_response_header(request, "Retry-After", "1")) return;
+        skink_respond_error(request, 503, 503, "too many dumps at once, or no thread to make one; try again");
+    } else if (err == -ENOMEM) {
+        skink_respond_error(request, 503, 503, "no memory for a dump");
+    } else {
+        skink_respond_error(request, 503, 503, "the dump did not come to an end in time");
+    }
+}
+
+static void serve(skink_request *request, struct skink__dump_endpoint *endpoint, dump_function *dump)
+{
+    const char *wanted = skink_request_query(request, "format");
+    bool json = wanted && strcmp(wanted, "json") == 0;
+    if (wanted && !json && strcmp(wanted, "text") != 0) {
+        skink_respond_error(request, 400, 400, "format is json or text");
+        return;
+    }
+    struct job *job;
+    int err = job_start(endpoint, dump, json ? SKINK_DUMP_JSON : SKINK_DUMP_TEXT, &job);
+    if (!err) {
+        err = skink_await(job->done, skink_after(ANSWER_TIMEOUT_NS), NULL);
+        if (!err && skink_response_header(request, "Cache-Control", "no-store") == 0)
+            skink_respond(request, 200, json ? "application/json" : "text/plain; charset=utf-8", job->text,
+                          job->length);
+        job_unref(job);
+    }
+    if (err) refuse(request, err);
+}
+
+static void handle_tasks(skink_request *request, void *arg)
+{
+    struct skink__dump_endpoint *endpoint = arg;
+    if (endpoint->sources.scheduler)
+        serve(request, endpoint, skink_dump_tasks);
+    else
+        skink_respond_error(request, 404, 404, "this process has told the stats endpoint of no scheduler");
+}
+
+static void handle_threads(skink_request *request, void *arg)
+{
+    serve(request, arg, skink_dump_threads);
+}
+
+int skink__dump_endpoint_add(skink_http_server *http_server, const skink_stats_sources *sources,
+                             struct skink__dump_endpoint **ret_endpoint)
+{
+    struct skink__dump_endpoint *endpoint = skink__zalloc(sizeof *endpoint);
+    if (!endpoint) return -ENOMEM;
+    endpoint->sources = *sources;
+    pthread_mutex_init(&endpoint->mutex, NULL);
+    pthread_cond_init(&endpoint->ended, NULL);
+    int err = skink_http_route(http_server, "GET", "/tasks", NULL, handle_tasks, endpoint);
+    if (!err) err = skink_http_route(http_server, "GET", "/threads", NULL, handle_threads, endpoint);
+    if (err) {
+        skink__dump_endpoint_destroy(endpoint);
+        return err;
+    }
+    *ret_endpoint = endpoint;
+    return 0;
+}
+
+void skink__dump_endpoint_destroy(struct skink__dump_endpoint *endpoint)
+{
+    if (!endpoint) return;
+    pthread_mutex_lock(&endpoint->mutex);
+    while (endpoint->threads)
+        pthread_cond_wait(&endpoint->ended, &endpoint->mutex);
+    pthread_mutex_unlock(&endpoint->mutex);
+    pthread_cond_destroy(&endpoint->ended);
+    pthread_mutex_destroy(&endpoint->mutex);
+    skink__free(endpoint);
+}
