@@ -92,8 +92,10 @@ function(skink_add_tests)
         # A case that is added to the file must become a CTest entry without anybody thinking of it.
         set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${source}")
         file(STRINGS "${source}" lines REGEX "^[ \t]*CASE(_TIMEOUT|_SERIAL)?\\(")
-        foreach(line IN LISTS lines)
-            if(NOT line MATCHES "CASE(_TIMEOUT|_SERIAL)?\\(([a-zA-Z0-9_]+)(,[ ]*([0-9]+))?\\)")
+        # clang-format may put several into one line.
+        string(REGEX MATCHALL "CASE(_TIMEOUT|_SERIAL)?\\([^)]*\\)?" entries "${lines}")
+        foreach(line IN LISTS entries)
+            if(NOT line MATCHES "^CASE(_TIMEOUT|_SERIAL)?\\(([a-zA-Z0-9_]+)(,[ ]*([0-9]+))?\\)")
                 message(FATAL_ERROR "${source}: cannot read the case in '${line}'")
             endif()
             set(kind "${CMAKE_MATCH_1}")
