@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * middleware/http_connection.c - a client's socket: reading, pipelining, deadlines, writing, closing.
- *
- * The socket is watched with uv_poll and read and written here, not with a uv stream: so that a client's leaving is seen
- * while nothing is read, a write to one that has left raises no SIGPIPE, and what waits to be written is one buffer.
+ * middleware/http_connection.c - one client: reading, pipelining, deadlines, writing, closing, over its transport.
  *
  * Every callback does what its event asks for and ends in settle(), the one place that decides what the connection
  * waits for next.
@@ -19,7 +16,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -32,7 +28,7 @@ enum {
 enum waiting { WAITING_FOR_NOTHING, WAITING_IDLE, WAITING_HEADER, WAITING_BODY, WAITING_STALLED, WAITING_LINGER };
 
 struct skink__connection {
-    uv_poll_t poll; /* its data is this connection */
+    struct skink__transport transport; /* first: its callbacks know where the connection is */
     skink_http_server *server;
     struct skink__connection *previous; /* skink_http_server.connections */
     struct skink__connection *next;     /* or .free_connections */
@@ -47,9 +43,7 @@ struct skink__connection {
     size_t output_at, output_length, output_capacity;
     size_t stalled_at; /* output_at when the stalled deadline was set */
     size_t discarded;  /* bytes thrown away while lingering */
-    int fd;
     struct skink__peer peer;
-    int events; /* that poll asks for */
     enum waiting waiting : 8;
     bool refused : 1;       /* beyond max_connections */
     bool fresh : 1;         /* accepted while the server drains, and has had no request yet */
@@ -181,9 +175,14 @@ static void drop_output(struct skink__connection *connection)
     connection->output_at = connection->output_length = connection->output_capacity = 0;
 }
 
-static void on_closed(uv_handle_t *handle)
+static struct skink__connection *of_transport(struct skink__transport *transport)
 {
-    struct skink__connection *connection = handle->data;
+    return (struct skink__connection *)transport;
+}
+
+static void on_closed(struct skink__transport *transport)
+{
+    struct skink__connection *connection = of_transport(transport);
     skink_http_server *server = connection->server;
     release(server, connection);
     skink__http_server_unref(server);
@@ -194,8 +193,7 @@ void skink__connection_close(struct skink__connection *connection)
     if (connection->closing) return;
     connection->closing = true;
     skink__deadline_clear(&connection->deadline);
-    uv_close((uv_handle_t *)&connection->poll, on_closed);
-    close(connection->fd); /* allowed right after uv_close() */
+    skink__transport_close(&connection->transport);
     unlink_from(connection);
     drop_backlog(connection);
     drop_output(connection);
@@ -228,8 +226,6 @@ static void wait_for(struct skink__connection *connection, enum waiting waiting)
         skink__deadline_clear(&connection->deadline);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events);
-
 /* Ask poll for what is wanted now. Reading stops at the backlog's limit; then the client's leaving is asked for alone. */
 static void watch(struct skink__connection *connection)
 {
@@ -242,17 +238,14 @@ static void watch(struct skink__connection *connection)
             events |= POLL_DISCONNECT;
     }
     if (connection->output) events |= UV_WRITABLE;
-    if (events == connection->events) return;
-    connection->events = events;
-    int err = events ? uv_poll_start(&connection->poll, events, on_poll) : uv_poll_stop(&connection->poll);
-    SKINK_ASSERT(err == 0); /* they fail on a closing handle only */
+    skink__transport_watch(&connection->transport, events);
 }
 
 /* The answer that ends this connection is out. */
 static void end(struct skink__connection *connection)
 {
     bool linger = connection->linger_after && !connection->eof;
-    if (!linger || shutdown(connection->fd, SHUT_WR) != 0) {
+    if (!linger || !skink__transport_shut_down(&connection->transport)) {
         skink__connection_close(connection);
         return;
     }
@@ -612,8 +605,7 @@ bool skink__connection_body_wanted(struct skink__connection *connection)
 void skink__connection_cut_short(struct skink__connection *connection)
 {
     /* What ends with the connection must end with a reset; anything else lacks its last bytes. */
-    struct linger reset = { .l_onoff = 1 };
-    (void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    skink__transport_spoil(&connection->transport);
     skink__connection_close(connection);
 }
 
@@ -673,8 +665,8 @@ static void read_some(struct skink__connection *connection)
     for (int round = 0; round < READ_ROUNDS && !connection->closing && !connection->eof; round++) {
         size_t room = read_room(connection);
         if (room == 0) return;
-        ssize_t n = recv(connection->fd, server->read_buffer, room, 0);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        ssize_t n = skink__transport_read(&connection->transport, server->read_buffer, room);
+        if (n == -EAGAIN) return;
         if (n < 0) {
             skink__connection_close(connection);
         } else if (n == 0) {
@@ -689,20 +681,6 @@ static void read_some(struct skink__connection *connection)
 }
 
 /* --- writing --- */
-
-/* As much as the kernel takes at once; -EPIPE when the client is gone. */
-static ssize_t write_now(struct skink__connection *connection, struct iovec *parts, int count)
-{
-    struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
-    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    ssize_t n;
-    do
-        n = count == 1 ? send(connection->fd, parts->iov_base, parts->iov_len, flags)
-                       : sendmsg(connection->fd, &message, flags);
-    while (n < 0 && errno == EINTR);
-    if (n >= 0) return n;
-    return errno == EAGAIN || errno == ENOBUFS ? 0 : -EPIPE;
-}
 
 /* Room for so much more output; what has been sent of it makes room first. False without memory. */
 static bool make_room(struct skink__connection *connection, size_t more)
@@ -745,7 +723,7 @@ static bool keep_output(struct skink__connection *connection, const struct iovec
 int skink__connection_send(struct skink__connection *connection, struct iovec *parts, int count)
 {
     if (connection->closing) return -EPIPE;
-    ssize_t sent = connection->output ? 0 : write_now(connection, parts, count);
+    ssize_t sent = connection->output ? 0 : skink__transport_write(&connection->transport, parts, count);
     if (sent >= 0 && keep_output(connection, parts, count, (size_t)sent)) {
         if (connection->output && connection->current)
             settle(connection); /* a streamed answer has nobody else to do so */
@@ -760,7 +738,7 @@ static void write_some(struct skink__connection *connection)
 {
     struct iovec part = { connection->output + connection->output_at,
                           connection->output_length - connection->output_at };
-    ssize_t n = write_now(connection, &part, 1);
+    ssize_t n = skink__transport_write(&connection->transport, &part, 1);
     if (n < 0) {
         skink__connection_close(connection);
         return;
@@ -780,9 +758,9 @@ size_t skink__connection_room(const struct skink__connection *connection)
     return waiting < most ? most - waiting : 0;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_ready(struct skink__transport *transport, int status, int events)
 {
-    struct skink__connection *connection = poll->data;
+    struct skink__connection *connection = of_transport(transport);
     skink__assert_runtime(connection->server->scheduler);
     connection->server->now_ns = skink_now();
     if (status < 0) { /* the socket is in error: a reset */
@@ -859,23 +837,54 @@ static void turn_away(struct skink__connection *connection)
     connection->close_after = connection->linger_after = true;
 }
 
-void skink__connection_open(skink_http_server *server, int fd, const struct skink__ip *peer, bool refused)
+static struct skink__connection *make(skink_http_server *server)
 {
     struct skink__connection *connection = acquire(server);
-    if (!connection || uv_poll_init(skink__scheduler_loop(server->scheduler), &connection->poll, fd) != 0) {
+    if (!connection) return NULL;
+    connection->transport.on_ready = on_ready;
+    connection->transport.on_closed = on_closed;
+    return connection;
+}
+
+/* Its transport is open. */
+static void begin(skink_http_server *server, struct skink__connection *connection, const struct skink__ip *peer)
+{
+    connection->server = skink__http_server_ref(server);
+    skink__peer_init(&connection->peer, peer, &server->trusted_proxies);
+    connection->fresh = skink__drain_is_announced(server) && !connection->refused;
+    skink__http_parser_init(&connection->parser, &server->limits);
+    link_in(connection);
+    server->now_ns = skink_now();
+    if (connection->refused) turn_away(connection);
+    settle(connection);
+}
+
+void skink__connection_open(skink_http_server *server, int fd, const struct skink__ip *peer, bool refused)
+{
+    struct skink__connection *connection = make(server);
+    if (!connection ||
+        skink__transport_open_socket(&connection->transport, skink__scheduler_loop(server->scheduler), fd)) {
         if (connection) release(server, connection); /* uv has not seen the handle */
         close(fd);
         return;
     }
-    connection->poll.data = connection;
-    connection->server = skink__http_server_ref(server);
-    connection->fd = fd;
-    skink__peer_init(&connection->peer, peer, &server->trusted_proxies);
     connection->refused = refused;
-    connection->fresh = skink__drain_is_announced(server) && !refused;
-    skink__http_parser_init(&connection->parser, &server->limits);
-    link_in(connection);
-    server->now_ns = skink_now();
-    if (refused) turn_away(connection);
-    settle(connection);
+    begin(server, connection, peer);
+}
+
+int skink__connection_open_loopback(skink_http_server *server, skink_loopback *loopback, const struct skink__ip *peer)
+{
+    struct skink__connection *connection = make(server);
+    if (!connection) return -ENOMEM;
+    int err =
+        skink__transport_open_loopback(&connection->transport, skink__scheduler_loop(server->scheduler), loopback);
+    if (err) {
+        release(server, connection);
+        return err;
+    }
+    skink__counter_add(&server->counters.connections_total, 1);
+    connection->refused = server->connection_count >= server->max_connections;
+    if (connection->refused) skink__counter_add(&server->counters.connections_refused, 1);
+    begin(server, connection, peer);
+    return 0;
 }

@@ -8,12 +8,16 @@
 #ifndef SKINK_MIDDLEWARE_HTTP_CONNECTION_H
 #define SKINK_MIDDLEWARE_HTTP_CONNECTION_H
 #include "middleware/request.h"
+#include "middleware/transport.h"
 #include <sys/uio.h>
 
 struct skink__connection;
 
 /* Take over an accepted descriptor, closed on failure. refused: answer 503 and let go. */
 void skink__connection_open(skink_http_server *server, int fd, const struct skink__ip *peer, bool refused);
+
+/* The same for a client in this process, within max_connections. -ENOMEM, or a libuv error. */
+int skink__connection_open_loopback(skink_http_server *server, skink_loopback *loopback, const struct skink__ip *peer);
 
 /* Send bytes, at once as far as the kernel takes them, the rest when it can. -EPIPE: the client is gone, and the
  * connection is closed. */

@@ -310,18 +310,29 @@ struct attach {
 };
 
 /* Runtime section. */
-static void attach(uv_loop_t *loop, void *arg)
+void skink__http_server_fix(skink_http_server *server)
 {
-    struct attach *call = arg;
-    skink_http_server *server = call->listener->server;
+    pthread_mutex_lock(&server->admin);
+    atomic_store(&server->listened, true);
+    pthread_mutex_unlock(&server->admin);
+}
+
+int skink__http_server_attach(skink_http_server *server, uv_loop_t *loop)
+{
     if (!server->ready) {
-        call->err = skink__deadlines_init(&server->deadlines, loop, server);
-        if (call->err) return;
+        int err = skink__deadlines_init(&server->deadlines, loop, server);
+        if (err) return err;
         skink__http_server_ref(server); /* the timer's */
         server->ready = true;
     }
-    bool ending = server->stopping || server->drain.refusing_since_ns;
-    call->err = ending ? -ECANCELED : skink__listener_start(call->listener);
+    return server->stopping || server->drain.refusing_since_ns ? -ECANCELED : 0;
+}
+
+static void attach(uv_loop_t *loop, void *arg)
+{
+    struct attach *call = arg;
+    call->err = skink__http_server_attach(call->listener->server, loop);
+    if (!call->err) call->err = skink__listener_start(call->listener);
 }
 
 int skink_http_listen(skink_http_server *server, const char *address, int *ret_port)

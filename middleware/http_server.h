@@ -130,6 +130,12 @@ void skink__http_server_review_limits(skink_http_server *server);
 /* All of them, for good. Runtime section. */
 void skink__http_server_close_listeners(skink_http_server *server);
 
+/* Routes and middlewares are what they are from now on. Any thread but a loop thread in its runtime section. */
+void skink__http_server_fix(skink_http_server *server);
+
+/* Runtime section: what every connection needs is there; -ECANCELED once the server takes no more, or a libuv error. */
+int skink__http_server_attach(skink_http_server *server, struct uv_loop_s *loop);
+
 /* Any thread; the last one frees. */
 void skink__http_server_unref(skink_http_server *server);
 #endif

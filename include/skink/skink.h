@@ -12,6 +12,7 @@
 #include "skink/http_server.h"
 #include "skink/incident.h"
 #include "skink/io.h"
+#include "skink/loopback.h"
 #include "skink/middleware.h"
 #include "skink/recovery.h"
 #include "skink/request.h"

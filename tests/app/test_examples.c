@@ -41,6 +41,16 @@ static void deadlines_end_the_slow_one(void **state)
     free(ended);
 }
 
+static void middleware_keeps_strangers_out(void **state)
+{
+    (void)state;
+    struct ended *ended = program_run(EXAMPLES "middleware", (const char *const[]){ NULL }, NULL);
+    assert_int_equal(ended->status, 0);
+    assert_string_equal(ended->out, "401 Bearer\n200 hello, key-1\n");
+    assert_non_null(strstr(ended->err, "/private/hello took "));
+    free(ended);
+}
+
 static void embed_serves_two_routes(void **state)
 {
     (void)state;
@@ -92,8 +102,7 @@ static void udp_echo_answers_in_capitals(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(core_ends_by_itself),          CASE(deadlines_end_the_slow_one),
-    CASE(embed_serves_two_routes),      CASE(embed_says_why_it_cannot_start),
-    CASE(udp_echo_answers_in_capitals),
+    CASE(core_ends_by_itself),     CASE(deadlines_end_the_slow_one),     CASE(middleware_keeps_strangers_out),
+    CASE(embed_serves_two_routes), CASE(embed_says_why_it_cannot_start), CASE(udp_echo_answers_in_capitals),
 };
 TEST_MAIN(cases, NULL, NULL)
