@@ -165,7 +165,7 @@ void skink__loop_note_stuck(skink_scheduler *scheduler)
     if (!stuck) return;
     skink__task_set_state(stuck, SKINK__TASK_ABANDONED);
     skink__count(&scheduler->tasks_abandoned, 1);
-    if (stuck->kind->abandoned) stuck->kind->abandoned(stuck->arg, &scheduler->abandonment);
+    if (stuck->arg && stuck->kind->abandoned) stuck->kind->abandoned(stuck->arg, &scheduler->abandonment);
 }
 
 /* A stray, on its own stack: nobody stands on the task's stack any more, so it may be handed over. From here on this

@@ -14,6 +14,7 @@
 #ifndef SKINK_LOOP_RUNTIME_H
 #define SKINK_LOOP_RUNTIME_H
 #include "loop/inbox.h"
+#include "skink/future.h"
 #include "skink/scheduler.h"
 #include "skink/task.h"
 #include <stdbool.h>
@@ -66,7 +67,8 @@ struct skink__task_label {
     uint64_t request_id; /* counts what comes in, from 1 */
 };
 
-/* What all tasks of one kind have in common; constant, and valid for ever. Each may be NULL: nobody cares. */
+/* What all tasks of one kind have in common; constant, and valid for ever. Each may be NULL: nobody cares. None is
+ * called for a task whose arg is NULL. */
 struct skink__task_kind {
     /* In the runtime section of the fresh loop thread, right after a takeover, when this task's slice was declared
      * stuck. The task still runs, on its stray. */
@@ -98,10 +100,11 @@ struct skink__task_spec {
  * caller's. -ECANCELED, -EAGAIN, -ENOMEM. */
 int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
 
-/* Where one task waits until the runtime section of its own scheduler wakes it. All zero: nobody waits. It must stay where
+/* Where one task waits until the runtime section of the slot's scheduler wakes it. All zero: nobody waits. It must stay where
  * it is for as long as somebody does. */
 struct skink__wait_slot {
-    skink_task *task;
+    skink_task *task;        /* of this scheduler */
+    skink_future *elsewhere; /* or what a task of another one awaits (skink__runtime_step()); a reference */
 };
 
 /* In the runtime section, entered by the calling task, and out of it afterwards whatever comes back: suspend until
@@ -110,6 +113,38 @@ int skink__wait_in(struct skink__wait_slot *slot);
 
 /* In the runtime section: wake who waits in it, if anybody does. */
 void skink__wait_end(struct skink__wait_slot *slot, int result);
+
+/* On any thread, when its memory is about to go: a task that was dropped may have left something in it. */
+void skink__wait_slot_fini(struct skink__wait_slot *slot);
+
+/* The same from any thread that is in the runtime section of any scheduler, or of no scheduler at all. */
+int skink__scheduler_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
+
+/* In the runtime section, by the calling task: it needs its arg no longer. The callbacks of its kind, which would be given
+ * that, are not called any more, should it still be abandoned or dropped on its last few steps. */
+void skink__runtime_disown(void);
+
+/*
+ * Call fn(arg) in the runtime section of `scheduler` and return what it returns: at once when the caller is on that
+ * scheduler, else handed over, and the calling task, which must be one of another scheduler, is suspended until it is
+ * done, whatever cancels it meanwhile. fn must be short and may not suspend.
+ *   -EPERM      the caller is no task
+ *   -ECANCELED  the scheduler has stopped; fn was not called
+ *   -ENOMEM
+ */
+int skink__runtime_call(skink_scheduler *scheduler, int (*fn)(void *arg), void *arg);
+
+/* What fn returns below when it can do nothing before somebody wakes its caller. */
+enum { SKINK__MUST_WAIT = 1 };
+
+/*
+ * The same with an fn that may have to wait: when it returns SKINK__MUST_WAIT, the calling task is suspended in the slot,
+ * which belongs to `scheduler`, and the result is what it is woken with (0: try again), or why it was not.
+ *   -ECANCELED, -ETIMEDOUT  the calling task was cancelled
+ *   -EBUSY                  another task waits in this slot
+ *   else as skink__runtime_call()
+ */
+int skink__runtime_step(skink_scheduler *scheduler, struct skink__wait_slot *slot, int (*fn)(void *arg), void *arg);
 
 /* A token that has not fired, with one reference for the caller. -ENOMEM. Any thread. */
 int skink__token_create(skink_token **ret_token);

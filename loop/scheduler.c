@@ -179,7 +179,7 @@ void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_l
 {
     const skink_task *task = scheduler->thread->current;
     *ret_label = (struct skink__task_label){ 0 };
-    if (task->kind->label) task->kind->label(task->arg, ret_label);
+    if (task->arg && task->kind->label) task->kind->label(task->arg, ret_label);
 }
 
 void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh,

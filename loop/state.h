@@ -115,9 +115,9 @@ struct skink_task {
     const char *name;
     const struct skink__task_kind *kind; /* never NULL once it was spawned */
     _Atomic int cancel_reason;           /* 0, or the errno its awaits return; runtime writes */
-    _Atomic bool cancel_posted;
-    struct skink__scope *scopes; /* its own slices, and runtime at its end: innermost first (scope.c) */
-    bool pins_scheduler;         /* has handles, and so a reference on the scheduler's memory */
+    _Atomic int cancel_asked;            /* by others: the reason, or 0; any, the first one stays */
+    struct skink__scope *scopes;         /* its own slices, and runtime at its end: innermost first (scope.c) */
+    bool pins_scheduler;                 /* has handles, and so a reference on the scheduler's memory */
 
     /* The wait it is in. `waiting` is exchanged to false by whoever ends the wait; only the winner wakes the task. */
     _Atomic bool waiting;
@@ -206,6 +206,8 @@ bool skink__task_submit(skink_task *task, bool here);
 void skink__task_end(skink_task *task, bool dropped);
 /* Runtime: make its awaits return `reason`, now and from now on. */
 void skink__task_cancel_here(skink_task *task, int reason);
+/* The same from any thread, as skink_task_cancel(). */
+int skink__task_cancel_for(skink_task *task, int reason);
 /* Runtime: it will never run again. */
 void skink__task_drop(skink_task *task);
 /* A stray whose scheduler has stopped: it will not run again either. */
@@ -217,6 +219,8 @@ void skink__task_lose(skink_task *task);
  * may not (it is cancelled); then nothing was done. */
 int skink__wait_begin(skink_task *task, uint64_t deadline_ns, int timeout_result, bool (*abort)(skink_task *task),
                       void *object);
+/* The same for a wait that neither a deadline nor a cancellation ends, not even one from before. */
+void skink__wait_begin_for_certain(skink_task *task, bool (*abort)(skink_task *task), void *object);
 /* It will not wait after all. */
 void skink__wait_undo(skink_task *task);
 /* Suspend, and return what the wait ended with. The caller is out of the runtime section afterwards. */
@@ -551,6 +555,9 @@ void skink__deadlines_arm(skink_scheduler *scheduler);
 /* Runtime: wake the loop again at deadline_ns, for the next step of a stop; or soon, to try again for a stack. */
 void skink__stop_wake_at(skink_scheduler *scheduler, uint64_t deadline_ns);
 void skink__stack_retry(skink_scheduler *scheduler);
+
+/* Runtime: is this task suspended in skink__runtime_call()? (call.c) */
+bool skink__task_is_calling(const skink_task *task);
 
 /* await_fd.c, runtime */
 void skink__fd_watches_fini(skink_scheduler *scheduler);

@@ -22,8 +22,8 @@ static void init_what_differs(skink_task *task, const struct skink__task_spec *s
         atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
     if (atomic_load_explicit(&task->cancel_reason, memory_order_relaxed))
         atomic_store_explicit(&task->cancel_reason, 0, memory_order_relaxed);
-    if (atomic_load_explicit(&task->cancel_posted, memory_order_relaxed))
-        atomic_store_explicit(&task->cancel_posted, false, memory_order_relaxed);
+    if (atomic_load_explicit(&task->cancel_asked, memory_order_relaxed))
+        atomic_store_explicit(&task->cancel_asked, 0, memory_order_relaxed);
     SKINK_ASSERT(task->heap_index == SKINK__NOT_IN_HEAP); /* since it was made */
     SKINK_ASSERT(!task->scopes);
 }
@@ -147,6 +147,18 @@ static int spawn_from_anywhere(skink_scheduler *scheduler, const struct skink__t
     return err;
 }
 
+int skink__scheduler_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task)
+{
+    return spawn_from_anywhere(scheduler, spec, ret_task);
+}
+
+void skink__runtime_disown(void)
+{
+    struct skink__thread *thread = skink__thread_self();
+    SKINK_ASSERT(thread && skink__thread_in_runtime(thread) && thread->current);
+    thread->current->arg = NULL;
+}
+
 int skink_spawn(skink_scheduler *scheduler, const skink_task_options *options, skink_task **ret_task,
                 void (*fn)(void *arg), void *arg)
 {
@@ -256,13 +268,14 @@ static void deliver_cancel(skink_scheduler *scheduler, struct skink__message *me
 {
     (void)scheduler;
     skink_task *task = (skink_task *)((char *)message - offsetof(skink_task, cancel_message));
-    if (!closed) skink__task_cancel_here(task, -ECANCELED);
+    if (!closed) skink__task_cancel_here(task, atomic_load(&task->cancel_asked));
     task_unref(task, true);
 }
 
-static int cancel_from_elsewhere(skink_task *task)
+static int cancel_from_elsewhere(skink_task *task, int reason)
 {
-    if (atomic_exchange(&task->cancel_posted, true)) return 0; /* asked for already */
+    int none = 0;
+    if (!atomic_compare_exchange_strong(&task->cancel_asked, &none, reason)) return 0; /* asked for already */
     skink_task_ref(task);
     task->cancel_message.deliver = deliver_cancel;
     if (skink__inbox_post(&task->scheduler->inbox, &task->cancel_message)) return 0;
@@ -272,14 +285,18 @@ static int cancel_from_elsewhere(skink_task *task)
 
 int skink_task_cancel(skink_task *task)
 {
-    if (!task) return -EINVAL;
+    return task ? skink__task_cancel_for(task, -ECANCELED) : -EINVAL;
+}
+
+int skink__task_cancel_for(skink_task *task, int reason)
+{
     if (skink__task_state(task) == SKINK__TASK_ENDED) return -ESRCH;
     skink_scheduler *here = skink__runtime_enter();
     int err = 0;
     if (here == task->scheduler)
-        skink__task_cancel_here(task, -ECANCELED);
+        skink__task_cancel_here(task, reason);
     else
-        err = cancel_from_elsewhere(task);
+        err = cancel_from_elsewhere(task, reason);
     skink__runtime_leave(here);
     return err;
 }
@@ -328,7 +345,7 @@ void skink__task_drop(skink_task *task)
         skink__count(&scheduler->tasks_suspended, -1);
     }
     if (task->heap_index != SKINK__NOT_IN_HEAP) skink__deadline_remove(&scheduler->deadlines, task);
-    if (task->kind->dropped) task->kind->dropped(task->arg);
+    if (task->arg && task->kind->dropped) task->kind->dropped(task->arg);
     /* Its stack is not unwound and not used again: work on the thread pool may still write to it. It goes with the
      * scheduler's memory. */
     skink__task_end(task, true);
@@ -340,6 +357,6 @@ void skink__task_lose(skink_task *task)
     atomic_fetch_add_explicit(&task->scheduler->tasks_lost, 1, memory_order_relaxed);
     skink__task_set_state(task, SKINK__TASK_ENDED);
     if (task->scopes) skink__scopes_end_all(task);
-    if (task->kind->lost) task->kind->lost(task->arg);
+    if (task->arg && task->kind->lost) task->kind->lost(task->arg);
     task_unref(task, false);
 }

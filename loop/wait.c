@@ -38,6 +38,14 @@ int skink__wait_begin(skink_task *task, uint64_t deadline_ns, int timeout_result
     return 0;
 }
 
+void skink__wait_begin_for_certain(skink_task *task, bool (*abort)(skink_task *task), void *object)
+{
+    task->deadline_ns = SKINK_FOREVER;
+    task->wait_abort = abort;
+    task->wait_object = object;
+    atomic_store_explicit(&task->waiting, true, memory_order_relaxed); /* published by the inbox */
+}
+
 void skink__wait_undo(skink_task *task)
 {
     atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
@@ -104,7 +112,7 @@ static bool abort_slot(skink_task *task)
 int skink__wait_in(struct skink__wait_slot *slot)
 {
     struct skink__thread *thread = skink__thread_self();
-    int err = !skink__in_task() ? -EPERM : slot->task ? -EBUSY : 0;
+    int err = !skink__in_task() ? -EPERM : slot->task || slot->elsewhere ? -EBUSY : 0;
     if (!err) err = skink__wait_begin(thread->current, SKINK_FOREVER, 0, abort_slot, slot);
     if (!err) {
         slot->task = thread->current;
@@ -117,9 +125,21 @@ int skink__wait_in(struct skink__wait_slot *slot)
 void skink__wait_end(struct skink__wait_slot *slot, int result)
 {
     skink_task *task = slot->task;
+    skink_future *elsewhere = slot->elsewhere;
     slot->task = NULL;
+    slot->elsewhere = NULL;
+    if (elsewhere) {
+        (void)!(result ? skink_future_fail(elsewhere, result) : skink_future_complete(elsewhere, NULL));
+        skink_future_unref(elsewhere);
+    }
     /* Deadlines, cancellations and drops happen in the runtime section as well, and empty the slot: nobody was first. */
     if (task && skink__wait_claim(task)) skink__wait_wake(task, result, true);
+}
+
+void skink__wait_slot_fini(struct skink__wait_slot *slot)
+{
+    skink_future_unref(slot->elsewhere);
+    slot->elsewhere = NULL;
 }
 
 /* The calling task, in the runtime section; NULL with the section left again when there is none. */

@@ -37,24 +37,34 @@ static int take(skink_request *request, void *buffer, size_t size, size_t *ret_l
     return request->connection && skink__connection_body_may_come(request->connection) ? -EAGAIN : -ECANCELED;
 }
 
+struct reading {
+    skink_request *request;
+    void *buffer;
+    size_t size;
+    size_t length;
+    bool has_read, at_end;
+};
+
+static int read_here(void *arg)
+{
+    struct reading *reading = arg;
+    skink_request *request = reading->request;
+    int err;
+    /* It may turn out to be there, or never to come, while the connection is asked for it. */
+    do
+        err = take(request, reading->buffer, reading->size, &reading->length, &reading->at_end);
+    while (err == -EAGAIN && !skink__connection_body_wanted(request->connection));
+    reading->has_read = err == 0;
+    return err == -EAGAIN ? SKINK__MUST_WAIT : err;
+}
+
 int skink_request_read(skink_request *request, void *buffer, size_t size_bytes, size_t *ret_length)
 {
     if (!request || !buffer || !size_bytes || !ret_length) return -EINVAL;
-    for (;;) {
-        skink_scheduler *here = skink__runtime_enter();
-        bool at_home = here && here == request->server->scheduler, at_end = false;
-        int err = at_home ? take(request, buffer, size_bytes, ret_length, &at_end) : -EPERM;
-        if (err != -EAGAIN) {
-            skink__runtime_leave(here);
-            if (at_end) *ret_length = 0;
-            return err;
-        }
-        /* It may turn out to be there, or never to come, while the connection is asked for it. */
-        if (!skink__connection_body_wanted(request->connection)) {
-            skink__runtime_leave(here);
-            continue;
-        }
-        err = skink__wait_in(&request->reader);
-        if (err) return err;
-    }
+    struct reading reading = { .request = request, .buffer = buffer, .size = size_bytes };
+    int err = 0;
+    while (!err && !reading.has_read)
+        err = skink__runtime_step(request->server->scheduler, &request->reader, read_here, &reading);
+    if (!err) *ret_length = reading.at_end ? 0 : reading.length;
+    return err;
 }

@@ -176,6 +176,27 @@ static bool is_of_several(const struct plan *plan, size_t i)
     return false;
 }
 
+static bool has_workers_of_another(const struct plan *plan, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (plan->servers[j]->workers == plan->servers[i]->workers) return true;
+    return false;
+}
+
+/* Before the loops, which have to send what the workers still say. */
+static int stop_workers(const struct plan *plan, uint64_t deadline_ns)
+{
+    int worst = 0;
+    for (size_t i = 0; i < plan->server_count; i++) {
+        skink_workers *workers = plan->servers[i]->workers;
+        if (!workers || has_workers_of_another(plan, i)) continue;
+        int err = skink_workers_stop(workers, deadline_ns);
+        if (err == -EALREADY) err = 0;
+        if (worst == 0 || err == -ETIMEDOUT) worst = err;
+    }
+    return worst;
+}
+
 /* The worst of all. */
 static int stop_schedulers(const struct plan *plan, uint64_t deadline_ns)
 {
@@ -222,7 +243,9 @@ static int run(const struct plan *plan)
     uint64_t begun_ns = skink_now(), deadline_ns = skink_after(plan->grace_ns);
     ask_all(plan, SKINK__DRAIN_REFUSING);
     wait_quiet(plan, begun_ns, deadline_ns);
+    int workers_err = stop_workers(plan, deadline_ns);
     int err = stop_schedulers(plan, deadline_ns);
+    if (!err || workers_err == -ETIMEDOUT) err = workers_err;
     for (size_t i = 0; i < plan->server_count && !err; i++)
         if (atomic_load(&plan->servers[i]->drain.busy)) err = -ECANCELED;
     return err;

@@ -23,6 +23,7 @@
     X(1009, QUEUE_FULL, 429, "too many requests are being worked on, and too many wait")                               \
     X(1010, REQUEST_EXPIRED, 504, "the request was not answered in the time that it had")                              \
     X(1011, BURST, 503, "too many requests got stuck in a short time; nothing new is started for a while")             \
+    X(1012, WORKER_TIMEOUT, 504, "the request took too long, and its worker went on without it")                       \
     X(1101, BAD_REQUEST_LINE, 400, "malformed request line")                                                           \
     X(1102, BAD_TARGET, 400, "malformed request target")                                                               \
     X(1103, BAD_ENCODING, 400, "bad percent-encoding in the request target")                                           \

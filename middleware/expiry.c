@@ -3,6 +3,7 @@
 #include "middleware/expiry.h"
 #include "loop/runtime.h"
 #include "middleware/response.h"
+#include "middleware/worker_middleware.h"
 #include <errno.h>
 #include <stddef.h>
 
@@ -36,5 +37,6 @@ void skink__expiry_end(struct skink__deadline *entry, void *server)
         skink__answer_instead(request, SKINK__HTTP_REQUEST_EXPIRED, false);
     }
     if (request->task) skink__runtime_cancel(request->task, -ETIMEDOUT);
+    skink__worker_middleware_cancel(request, -ETIMEDOUT);
     skink__request_unref(request);
 }

@@ -12,6 +12,7 @@
 #include "middleware/admission.h"
 #include "middleware/loop_middleware.h"
 #include "middleware/response.h"
+#include "middleware/worker_middleware.h"
 #include "skink/clock.h"
 #include <errno.h>
 #include <stddef.h>
@@ -308,7 +309,7 @@ static void client_left(struct skink__connection *connection)
 {
     skink_request *current = connection->current;
     if (!current) return;
-    if (skink__admission_waits(current))
+    if (skink__admission_waits(current) || skink__worker_middleware_withdraw(current))
         skink__connection_close(connection);
     else
         skink__request_client_left(current, false);

@@ -9,6 +9,7 @@
 #include "loop/memory.h"
 #include "loop/options.h"
 #include "loop/runtime.h"
+#include "loop/worker_pool.h"
 #include "middleware/admission.h"
 #include "middleware/http_connection.h"
 #include "middleware/late_window.h"
@@ -53,6 +54,7 @@ void skink__http_server_unref(skink_http_server *server)
     skink__free(server->middlewares);
     skink__free(server->server_line);
     skink__proxies_fini(&server->trusted_proxies);
+    skink__workers_unref(server->workers);
     skink__free(server->read_buffer);
     skink__free(server->scratch);
     pthread_mutex_destroy(&server->admin);
@@ -75,6 +77,12 @@ static char *make_server_line(const char *text)
     char *line = skink__alloc(strlen(text) + sizeof "Server: \r\n");
     if (line) stpcpy(stpcpy(stpcpy(line, "Server: "), text), "\r\n");
     return line;
+}
+
+/* What does not run on the loop needs workers. */
+static bool can_execute(skink_execution execution, const skink_workers *workers)
+{
+    return execution <= SKINK_EXECUTE_LOOP || (execution <= SKINK_EXECUTE_SERIAL && workers);
 }
 
 static uint64_t or_default(uint64_t value, uint64_t fallback)
@@ -112,6 +120,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     if (given.flags & ~SKINK_HTTP_REUSE_PORT || given.quarantine_strikes > SKINK__STRIKES_MAX) return -EINVAL;
     const char *server_header = given.server_header ? given.server_header : "skink";
     if (!scheduler || !ret_server || !server_header_is_valid(server_header)) return -EINVAL;
+    if (!can_execute(given.execution, given.workers)) return -EINVAL;
     skink_http_server *server = skink__zalloc(sizeof *server);
     if (!server) return -ENOMEM;
     server->scheduler = scheduler;
@@ -127,6 +136,8 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
         .period_ns = or_default(given.quarantine_period_ns, 30 * SKINK_S),
     };
     atomic_init(&server->request_timeout_ns, given.request_timeout_ns);
+    server->execution = given.execution ? given.execution : SKINK_EXECUTE_LOOP;
+    server->workers = given.workers ? skink__workers_ref(given.workers) : NULL;
     atomic_init(&server->limit.max_requests, given.max_requests);
     atomic_init(&server->limit.max_queue, given.max_queue);
     server->reuse_port = given.flags & SKINK_HTTP_REUSE_PORT;
@@ -207,6 +218,7 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
     int err = SKINK__OPTIONS_READ(&given, options);
     if (err) return err;
     if (given.deadlock_timeout_ns && given.deadlock_timeout_ns < slice_timeout_min_ns) return -EINVAL;
+    if (!can_execute(given.execution, server->workers)) return -EINVAL;
     pthread_mutex_lock(&server->admin);
     struct skink__route *route;
     err = atomic_load(&server->listened) ? -EBUSY
@@ -218,6 +230,7 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
         route->limits = server->limits;
         if (given.max_body_bytes) route->limits.max_body_bytes = given.max_body_bytes;
     }
+    if (!err) route->execution = given.execution;
     if (!err && given.max_requests) set_limits(route->limit, given.max_requests, given.max_queue);
     pthread_mutex_unlock(&server->admin);
     return err;
@@ -288,6 +301,16 @@ void skink_http_quarantine_lift(skink_http_server *server)
     struct skink__route *route = atomic_load_explicit(&server->routes.first, memory_order_acquire);
     for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire))
         skink__quarantine_lift(&route->quarantine);
+}
+
+int skink_http_route_set_execution(skink_http_server *server, const char *pattern, skink_execution execution)
+{
+    if (!server || !pattern || !can_execute(execution, server->workers)) return -EINVAL;
+    pthread_mutex_lock(&server->admin);
+    int err =
+        atomic_load(&server->listened) ? -EBUSY : skink__routes_set_execution(&server->routes, pattern, execution);
+    pthread_mutex_unlock(&server->admin);
+    return err;
 }
 
 bool skink_http_route_at(const skink_http_server *server, size_t i, const char **ret_method, const char **ret_pattern)

@@ -76,6 +76,10 @@ struct skink_http_server {
     _Atomic bool listened;
     pthread_mutex_t admin; /* route, use, listen, stop from outside; never taken in the runtime section */
 
+    /* Fixed when the first listener opens. */
+    skink_execution execution; /* of routes that say nothing else */
+    skink_workers *workers;    /* with a reference on their memory; NULL: none */
+
     struct skink__limit limit; /* of all requests together */
 
     _Atomic uint64_t request_timeout_ns; /* any thread writes; 0: none */

@@ -7,6 +7,7 @@
 #include "middleware/late_window.h"
 #include "middleware/pipeline.h"
 #include "middleware/response.h"
+#include "middleware/worker_middleware.h"
 #include "skink/clock.h"
 #include <errno.h>
 #include <stdio.h>
@@ -67,8 +68,7 @@ void skink__loop_middleware_refuse(skink_request *request, int number)
 
 /* ---- the task ---- */
 
-/* The task has come to its end, or never will: its reference goes. */
-static void let_go(skink_request *request, bool ran)
+void skink__request_let_go(skink_request *request, bool ran)
 {
     note_end(request, ran);
     request->task = NULL; /* it was only borrowed */
@@ -76,8 +76,13 @@ static void let_go(skink_request *request, bool ran)
     skink__request_unref(request);
 }
 
-/* Runtime section, after the handler. */
-static void finish(skink_request *request)
+void skink__request_note_stuck(skink_request *request, const struct skink__abandonment *why)
+{
+    note_strike(request, why);
+    skink__admission_leave(request); /* a thread is lost, not a permit */
+}
+
+void skink__request_finish(skink_request *request)
 {
     if (request->state == SKINK__REQUEST_OPEN) {
         skink__request_note_missing(request);
@@ -85,39 +90,38 @@ static void finish(skink_request *request)
     } else if (request->state == SKINK__REQUEST_STREAMED) {
         skink__answer_cut(request, SKINK__REQUEST_ANSWERED, "returned");
     }
-    let_go(request, true);
+    skink__request_let_go(request, true);
 }
 
-/* Its route came into quarantine while it waited for its turn; so many may wait that each would cost a thread. */
-static bool came_too_late(const skink_request *request)
+/* So many may wait that each would cost a thread. */
+bool skink__request_came_too_late(const skink_request *request)
 {
     return request->route && skink__quarantine_is_on(&request->route->quarantine) && !request->on_trial;
 }
 
-/* Runtime section. */
-static void refuse_late(skink_request *request)
+void skink__request_refuse_late(skink_request *request)
 {
     skink__counter_add(&request->route->quarantine.refused, 1);
     if (request->state == SKINK__REQUEST_OPEN) skink__loop_middleware_refuse(request, SKINK__HTTP_QUARANTINED);
 }
 
-/* The task. What it still says after finish() it says to nobody. */
+/* The task. What it still says at its end it says to nobody. */
 static void run(void *arg)
 {
     skink_request *request = arg;
-    bool refused = came_too_late(request);
+    bool refused = skink__request_came_too_late(request);
     if (!refused) skink__pipeline_run(request);
     skink_scheduler *here = skink__runtime_enter();
-    if (refused) refuse_late(request);
-    finish(request);
+    if (refused) skink__request_refuse_late(request);
+    skink__request_finish(request);
+    skink__runtime_disown();
     skink__runtime_leave(here);
 }
 
 /* Runtime section of the fresh loop thread: this request's slice was declared stuck. */
 static void abandoned(void *arg, const struct skink__abandonment *why)
 {
-    note_strike(arg, why);
-    skink__admission_leave(arg); /* a thread is lost, not a permit */
+    skink__request_note_stuck(arg, why);
     skink__late_window_open(arg, why->incident_id);
 }
 
@@ -129,34 +133,41 @@ static void dropped(void *arg)
         (void)skink__answer_error(request, SKINK__HTTP_STOPPING, NULL, true);
     else if (request->state == SKINK__REQUEST_STREAMED)
         skink__answer_cut(request, SKINK__REQUEST_ANSWERED, "stopping");
-    let_go(request, false);
+    skink__request_let_go(request, false);
 }
 
-/* On a stray that comes back after the scheduler has stopped. */
-static void lost(void *arg)
+void skink__request_lose(skink_request *request)
 {
-    skink_request *request = arg;
     if (request->stuck) atomic_fetch_sub_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
     request->stuck = false;
     skink__request_unref_lost(request);
 }
 
-/* On the watchdog: what was written before the task started. */
-static void label(const void *arg, struct skink__task_label *ret_label)
+static void lost(void *arg)
 {
-    const skink_request *request = arg;
+    skink__request_lose(arg);
+}
+
+void skink__request_label(const skink_request *request, struct skink__task_label *ret_label)
+{
     ret_label->method = skink_request_method(request);
     ret_label->route = request->route ? request->route->pattern : "";
     ret_label->request_id = request->index;
+}
+
+static void label(const void *arg, struct skink__task_label *ret_label)
+{
+    skink__request_label(arg, ret_label);
 }
 
 static const struct skink__task_kind kind = {
     .abandoned = abandoned, .dropped = dropped, .lost = lost, .label = label
 };
 
-static int refused_by_recovery(const skink_http_server *server)
+/* A loop that is held runs no task; workers are no part of it. */
+static int refused_by_recovery(const skink_http_server *server, bool on_loop)
 {
-    if (skink__scheduler_is_held(server->scheduler)) return SKINK__HTTP_HELD;
+    if (on_loop && skink__scheduler_is_held(server->scheduler)) return SKINK__HTTP_HELD;
     switch (skink__scheduler_admittance(server->scheduler)) {
     case SKINK__ADMITS:
         return 0;
@@ -172,32 +183,41 @@ int skink__loop_middleware_refusal(skink_request *request)
 {
     skink_http_server *server = request->server;
     struct skink__route *route = request->route;
-    int refusal = refused_by_recovery(server);
+    int refusal = refused_by_recovery(server, skink__execution_of(request) == SKINK_EXECUTE_LOOP);
     if (refusal || !route || !skink__quarantine_is_on(&route->quarantine)) return refusal;
     uint32_t stuck = atomic_load_explicit(&server->stuck_requests, memory_order_relaxed);
     bool refuses = skink__quarantine_refuses(&route->quarantine, &server->quarantine, stuck, skink_now());
     return refuses ? SKINK__HTTP_QUARANTINED : 0;
 }
 
-int skink__loop_middleware_start(skink_request *request)
+static int start_task(skink_request *request)
 {
     skink_http_server *server = request->server;
     struct skink__route *route = request->route;
-    int refusal = refused_by_recovery(server);
-    if (refusal) return refusal;
-    if (!is_admitted(request)) return SKINK__HTTP_QUARANTINED;
     struct skink__task_spec spec = {
         .name = route ? route->name : "(no route)", .kind = &kind, .fn = run, .arg = request, .borrow = true
     };
     if (route) spec.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
     int err = skink__runtime_spawn(server->scheduler, &spec, &request->task);
-    if (err) {
+    if (!err) skink__request_ref(request);
+    return err == 0            ? 0
+           : err == -EAGAIN    ? SKINK__HTTP_TASK_LIMIT
+           : err == -ECANCELED ? SKINK__HTTP_STOPPING
+                               : SKINK__HTTP_NO_MEMORY;
+}
+
+int skink__loop_middleware_start(skink_request *request)
+{
+    skink_http_server *server = request->server;
+    bool on_loop = skink__execution_of(request) == SKINK_EXECUTE_LOOP;
+    int refusal = refused_by_recovery(server, on_loop);
+    if (refusal) return refusal;
+    if (!is_admitted(request)) return SKINK__HTTP_QUARANTINED;
+    int error = on_loop ? start_task(request) : skink__worker_middleware_start(request);
+    if (error) {
         note_end(request, false); /* if it was on trial, somebody else may be */
-        return err == -EAGAIN      ? SKINK__HTTP_TASK_LIMIT
-               : err == -ECANCELED ? SKINK__HTTP_STOPPING
-                                   : SKINK__HTTP_NO_MEMORY;
+        return error;
     }
-    skink__request_ref(request);
     request->in_flight = true;
     skink__counter_add(&server->counters.in_flight, 1);
     return 0;

@@ -6,6 +6,7 @@
 #include "loop/runtime.h"
 #include "middleware/characters.h"
 #include "middleware/response.h"
+#include "middleware/worker_middleware.h"
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -52,6 +53,8 @@ static bool let_go(skink_request *request)
     skink__pairs_fini(&request->form_pairs);
     skink__pairs_fini(&request->cookies);
     skink__free(request->reply_headers);
+    skink__wait_slot_fini(&request->writer);
+    skink__wait_slot_fini(&request->reader);
     return true;
 }
 
@@ -90,7 +93,9 @@ void skink__request_client_left(skink_request *request, bool gone)
         skink__deadline_clear(&request->expiry);
     }
     /* A server that is cut after its scheduler has stopped has no tasks to tell. */
-    if (request->task && skink_scheduler_current() == request->server->scheduler) skink_task_cancel(request->task);
+    if (skink_scheduler_current() != request->server->scheduler) return;
+    if (request->task) skink_task_cancel(request->task);
+    skink__worker_middleware_cancel(request, -ECANCELED);
 }
 
 /* --- the target --- */
@@ -273,7 +278,9 @@ int skink_request_status(const skink_request *request)
 skink_token *skink_request_token(const skink_request *request)
 {
     /* The task's own token: only its own task may ask for it. */
-    if (!request->task || skink_task_current() != request->task) return NULL;
+    bool own = request->on_worker ? skink__worker_middleware_is_current(request)
+                                  : request->task && skink_task_current() == request->task;
+    if (!own) return NULL;
     skink_token *token = skink_task_token();
     /* Who polls it on another thread sees the deadline pass, be the loop stuck or not. */
     if (token && request->expiry.at_ns) skink__token_limit(token, request->expiry.at_ns);

@@ -30,6 +30,8 @@ enum skink__request_state {
 /* Limits of concurrency, in the order in which a request passes them. */
 enum { SKINK__STAGE_ROUTE, SKINK__STAGE_SERVER, SKINK__STAGES };
 
+struct skink__on_worker; /* worker_middleware.c */
+
 struct skink_request {
     /* Written before the task starts, only read by it. */
     skink_http_server *server; /* a reference */
@@ -49,6 +51,7 @@ struct skink_request {
     bool missing_counted;                 /* that its handler gave no answer has been counted */
     bool drop_counted;                    /* an answer that was dropped has been counted */
     struct skink__connection *connection; /* NULL: nobody waits for the answer */
+    struct skink__on_worker *on_worker;   /* until its job has ended; NULL on the loop */
     skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
     bool in_flight;                       /* counted as such */
     bool on_trial;                        /* admitted to find out whether its route is well again */

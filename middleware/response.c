@@ -379,8 +379,9 @@ int skink__answer_error(skink_request *request, int number, const char *lines, b
                                     .lines = lines,
                                     .close = close };
     const char *incident = request->incident[0] ? request->incident : NULL;
-    answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), request->id,
-                                      number == SKINK__HTTP_DEADLOCK ? incident : NULL);
+    answer.length =
+        skink__error_body(body, answer.status, number, skink__http_error_message(number), request->id,
+                          number == SKINK__HTTP_DEADLOCK || number == SKINK__HTTP_WORKER_TIMEOUT ? incident : NULL);
     int err = skink__answer(request, &answer);
     if (err == -ENOMEM) skink__connection_close(request->connection); /* the next best way to say it */
     return err;
@@ -393,6 +394,7 @@ void skink__answer_instead(skink_request *request, int number, bool close)
         skink__answer_cut(request, SKINK__REQUEST_TOLD,
                           number == SKINK__HTTP_DEADLOCK          ? "deadlock"
                           : number == SKINK__HTTP_REQUEST_EXPIRED ? "timeout"
+                          : number == SKINK__HTTP_WORKER_TIMEOUT  ? "timeout"
                                                                   : "stopping");
         skink__request_unref(request);
         return;
@@ -456,33 +458,52 @@ static int append_line(skink_request *request, const char *name, const char *val
     return 0;
 }
 
+static int add_line(skink_request *request, const char *name, const char *value)
+{
+    int err = append_line(request, name, value);
+    if (!err && strcasecmp(name, "server") == 0) request->has_server_header = true;
+    return err;
+}
+
 int skink_response_header(skink_request *request, const char *name, const char *value)
 {
     if (!request || !name || !value || !name_is_valid(name) || !skink__header_value_is_valid(value) ||
         is_the_servers(name))
         return -EINVAL;
+    if (request->on_worker) {
+        /* Its lines are the task's alone until it answers, so there is no need to ask the loop. */
+        int status = skink_request_status(request);
+        return status == 0 || status == SKINK__CLIENT_CLOSED_REQUEST ? add_line(request, name, value) : -EALREADY;
+    }
     skink_scheduler *here = skink__runtime_enter();
-    int err = request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_GONE
-                  ? append_line(request, name, value)
-                  : -EALREADY;
-    if (!err && strcasecmp(name, "server") == 0) request->has_server_header = true;
+    bool open = request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_GONE;
+    int err = open ? add_line(request, name, value) : -EALREADY;
     skink__runtime_leave(here);
+    return err;
+}
+
+/* A handler's answer, on its way to the runtime section of its server. */
+struct response {
+    skink_request *request;
+    const struct skink__answer *answer;
+};
+
+static int respond_here(void *arg)
+{
+    const struct response *response = arg;
+    skink_request *request = response->request;
+    int err = request->state == SKINK__REQUEST_STREAMED ? -EALREADY : skink__request_refusal(request);
+    if (!err) err = skink__answer(request, response->answer);
+    /* The connection broke under this very answer: that is a client that had gone. */
+    if (err == -ECANCELED && request->state == SKINK__REQUEST_GONE && !request->drop_counted)
+        (void)skink__request_refusal(request);
     return err;
 }
 
 static int respond(skink_request *request, const struct skink__answer *answer)
 {
-    skink_scheduler *here = skink__runtime_enter();
-    int err = -EPERM;
-    if (here && here == request->server->scheduler) {
-        err = request->state == SKINK__REQUEST_STREAMED ? -EALREADY : skink__request_refusal(request);
-        if (!err) err = skink__answer(request, answer);
-        /* The connection broke under this very answer: that is a client that had gone. */
-        if (err == -ECANCELED && request->state == SKINK__REQUEST_GONE && !request->drop_counted)
-            (void)skink__request_refusal(request);
-    }
-    skink__runtime_leave(here);
-    return err;
+    struct response response = { request, answer };
+    return skink__runtime_call(request->server->scheduler, respond_here, &response);
 }
 
 int skink_respond(skink_request *request, int status, const char *content_type, const void *body, size_t length_bytes)
@@ -518,13 +539,17 @@ int skink_respond_error(skink_request *request, int status, int number, const ch
     return respond(request, &answer);
 }
 
+static int note_missing_here(void *arg)
+{
+    skink_request *request = arg;
+    if (request->state == SKINK__REQUEST_OPEN) skink__request_note_missing(request);
+    return 0;
+}
+
 int skink_respond_number(skink_request *request, int number)
 {
     if (!skink__http_error_exists(number)) return -ENOENT;
-    if (number == SKINK__HTTP_NO_ANSWER) { /* before the answer: a client that has it finds it in the metrics */
-        skink_scheduler *here = skink__runtime_enter();
-        if (request->state == SKINK__REQUEST_OPEN) skink__request_note_missing(request);
-        skink__runtime_leave(here);
-    }
+    if (number == SKINK__HTTP_NO_ANSWER) /* before the answer: a client that has it finds it in the metrics */
+        (void)skink__runtime_call(request->server->scheduler, note_missing_here, request);
     return skink_respond_error(request, skink__http_error_status(number), number, skink__http_error_message(number));
 }

@@ -252,6 +252,18 @@ int skink__routes_set_request_timeout(struct skink__routes *routes, const char *
     return err;
 }
 
+int skink__routes_set_execution(struct skink__routes *routes, const char *pattern, skink_execution execution)
+{
+    int err = -ENOENT;
+    struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);
+    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire)) {
+        if (strcmp(route->pattern, pattern) != 0) continue;
+        route->execution = execution;
+        err = 0;
+    }
+    return err;
+}
+
 struct skink__limit *skink__routes_limit(struct skink__routes *routes, const char *pattern)
 {
     struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);

@@ -12,6 +12,7 @@
 #include "middleware/http_framing.h"
 #include "middleware/http_stats.h"
 #include "middleware/quarantine.h"
+#include "skink/http_server.h"
 #include "skink/middleware.h"
 #include <llhttp.h>
 #include <stdatomic.h>
@@ -33,6 +34,7 @@ struct skink__route {
     bool owns_limit;                      /* the first of them */
     struct skink__http_limits limits;     /* the server's, but for what the route has of its own */
     bool stream_body;                     /* its handlers read the body themselves */
+    skink_execution execution;            /* 0: the server's; fixed when the first listener opens */
     skink_handler handler;
     void *arg;
     unsigned param_count;
@@ -63,6 +65,9 @@ int skink__routes_add(struct skink__routes *routes, const char *method, const ch
 /* All routes with this pattern; -ENOENT without one. */
 int skink__routes_set_timeout(struct skink__routes *routes, const char *pattern, uint64_t deadlock_timeout_ns);
 int skink__routes_set_request_timeout(struct skink__routes *routes, const char *pattern, uint64_t request_timeout_ns);
+
+/* All routes with this pattern; -ENOENT without one. Nobody may be matching meanwhile. */
+int skink__routes_set_execution(struct skink__routes *routes, const char *pattern, skink_execution execution);
 
 /* The limit of this pattern; NULL without such a route. */
 struct skink__limit *skink__routes_limit(struct skink__routes *routes, const char *pattern);

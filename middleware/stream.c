@@ -15,20 +15,18 @@
 /* A client that takes everything at once must not keep the others waiting: so much, and they have their turn. */
 enum { TURN_BYTES = 1024 * 1024, CHUNK_LINE_BYTES = 24 };
 
-/* In the runtime section of the request's scheduler; NULL (out of it again) when the caller is elsewhere. */
-static skink_scheduler *enter(const skink_request *request)
-{
-    skink_scheduler *here = skink__runtime_enter();
-    if (here && here == request->server->scheduler) return here;
-    skink__runtime_leave(here);
-    return NULL;
-}
+struct beginning {
+    skink_request *request;
+    const struct skink__answer *answer;
+};
 
-static int begin(skink_request *request, const struct skink__answer *answer)
+static int begin(void *arg)
 {
+    const struct beginning *beginning = arg;
+    skink_request *request = beginning->request;
     if (request->state == SKINK__REQUEST_STREAMED) return -EALREADY;
     int err = skink__request_refusal(request);
-    if (!err) err = skink__answer_begin(request, answer);
+    if (!err) err = skink__answer_begin(request, beginning->answer);
     /* The connection broke under it: that is a client that had gone. */
     if (err == -ECANCELED && request->state == SKINK__REQUEST_GONE) (void)skink__request_refusal(request);
     return err;
@@ -45,11 +43,8 @@ int skink_response_begin(skink_request *request, int status, const char *content
     } else {
         answer.form = request->message.version_1_1 ? SKINK__BODY_CHUNKED : SKINK__BODY_TO_THE_END;
     }
-    skink_scheduler *here = enter(request);
-    if (!here) return -EPERM;
-    int err = begin(request, &answer);
-    skink__runtime_leave(here);
-    return err;
+    struct beginning beginning = { request, &answer };
+    return skink__runtime_call(request->server->scheduler, begin, &beginning);
 }
 
 /* Why nothing can be written now. */
@@ -81,57 +76,59 @@ static int send_piece(skink_request *request, const char *bytes, size_t length)
     return 0;
 }
 
-/* One step: send what there is room for, or wait for room. *taken grows by what was sent. */
-static int write_some(skink_request *request, const char *bytes, size_t length, size_t *taken)
+struct writing {
+    skink_request *request;
+    const char *bytes;
+    size_t length;
+    size_t taken;
+};
+
+/* One step: send what there is room for. */
+static int write_some(void *arg)
 {
-    skink_scheduler *here = enter(request);
-    if (!here) return -EPERM;
+    struct writing *writing = arg;
+    skink_request *request = writing->request;
+    const char *bytes = writing->bytes + writing->taken;
+    size_t length = writing->length - writing->taken;
     int err = write_refusal(request);
-    if (!err) {
-        skink__deadline_clear(&request->late); /* it was stuck, and goes on writing in time */
-        if (length > request->stream_left)
-            err = -EMSGSIZE;
-        else if (request->stream_no_body)
-            *taken += length;
+    /* An empty piece would be the end of a chunked body; it only asks whether the client is still there. */
+    if (err || writing->length == 0) return err;
+    skink__deadline_clear(&request->late); /* it was stuck, and goes on writing in time */
+    if (length > request->stream_left) return -EMSGSIZE;
+    if (request->stream_no_body) {
+        writing->taken += length;
+        return 0;
     }
-    if (!err && !request->stream_no_body) {
-        size_t room = skink__connection_room(request->connection);
-        if (room == 0) {
-            request->stream_turn = 0;
-            return skink__wait_in(&request->writer); /* out of the section */
-        }
-        size_t n = length < room ? length : room;
-        err = send_piece(request, bytes, n);
-        if (!err) *taken += n;
+    size_t room = skink__connection_room(request->connection);
+    if (room == 0) {
+        request->stream_turn = 0;
+        return SKINK__MUST_WAIT;
     }
-    skink__runtime_leave(here);
+    size_t n = length < room ? length : room;
+    err = send_piece(request, bytes, n);
+    if (!err) writing->taken += n;
     return err;
 }
 
 int skink_response_write(skink_request *request, const void *bytes, size_t length_bytes)
 {
     if (!request || (!bytes && length_bytes)) return -EINVAL;
-    const char *at = bytes;
-    size_t taken = 0;
-    int err = 0;
-    /* An empty piece would be the end of a chunked body; it only asks whether the client is still there. */
-    if (length_bytes == 0) {
-        skink_scheduler *here = enter(request);
-        if (!here) return -EPERM;
-        err = write_refusal(request);
-        skink__runtime_leave(here);
-    }
-    while (!err && taken < length_bytes)
-        err = write_some(request, at + taken, length_bytes - taken, &taken);
-    if (!err && request->stream_turn >= TURN_BYTES) {
+    struct writing writing = { .request = request, .bytes = bytes, .length = length_bytes };
+    int err;
+    do
+        err = skink__runtime_step(request->server->scheduler, &request->writer, write_some, &writing);
+    while (!err && writing.taken < length_bytes);
+    /* On a worker it is nobody's turn but its own. */
+    if (!err && !request->on_worker && request->stream_turn >= TURN_BYTES) {
         request->stream_turn = 0;
         (void)!skink_yield();
     }
     return err;
 }
 
-static int end(skink_request *request)
+static int end(void *arg)
 {
+    skink_request *request = arg;
     int err = write_refusal(request);
     if (err) return err;
     if (request->stream_left != 0 && request->stream_left != UINT64_MAX && !request->stream_no_body) return -EMSGSIZE;
@@ -149,10 +146,5 @@ static int end(skink_request *request)
 
 int skink_response_end(skink_request *request)
 {
-    if (!request) return -EINVAL;
-    skink_scheduler *here = enter(request);
-    if (!here) return -EPERM;
-    int err = end(request);
-    skink__runtime_leave(here);
-    return err;
+    return request ? skink__runtime_call(request->server->scheduler, end, request) : -EINVAL;
 }

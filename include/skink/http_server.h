@@ -12,6 +12,7 @@
 #include "skink/annot.h"
 #include "skink/middleware.h"
 #include "skink/scheduler.h"
+#include "skink/workers.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,14 @@ typedef struct skink_http_server skink_http_server; /* opaque */
 /* Several servers, in one process or in several of the same user, may listen on the same TCP port; the kernel spreads the
  * connections over them (SO_REUSEPORT). All of them must have the flag. */
 #define SKINK_HTTP_REUSE_PORT 1u
+
+/* Where the requests of a route run: middlewares, handler and all. docs/concurrency.md compares them. */
+typedef enum skink_execution {
+    SKINK_EXECUTE_DEFAULT = 0, /* for a route: as its server; for a server: on the loop                         */
+    SKINK_EXECUTE_LOOP = 1,    /* on the loop thread, many at once, each between two waits; they may not block  */
+    SKINK_EXECUTE_THREADS = 2, /* on workers, one request on each at a time; they may block                     */
+    SKINK_EXECUTE_SERIAL = 3   /* on workers, one request at a time in all; they may block                      */
+} skink_execution;
 
 /* Zero in any field means its default; an unknown flag is -EINVAL. */
 typedef struct skink_http_options {
@@ -54,6 +63,10 @@ typedef struct skink_http_options {
     uint64_t request_timeout_ns;
     /* Of a streamed answer that its client has not taken; past it the writer waits. Default 64 KiB. */
     size_t max_unsent_bytes;
+
+    skink_execution execution; /* of routes that say nothing else; default: on the loop                           */
+    skink_workers *workers;    /* where the others run; they may be those of other servers too. To be destroyed
+                                  before the server. Default none: then nothing may run anywhere but on the loop  */
 } skink_http_options;
 #define SKINK_HTTP_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \
@@ -69,6 +82,7 @@ typedef struct skink_route_options {
     uint64_t request_timeout_ns; /* as skink_http_options; 0: the server's */
     bool stream_body;            /* the handler starts when the head is complete, and uses skink_request_read() */
     size_t max_body_bytes;       /* default: the server's                                                       */
+    skink_execution execution;   /* as skink_http_route_set_execution(), for this method alone */
 } skink_route_options;
 #define SKINK_ROUTE_OPTIONS_INIT                                                                                       \
     {                                                                                                                  \
@@ -137,6 +151,13 @@ SKINK_NODISCARD SKINK_API int skink_http_route_set_request_timeout(skink_http_se
 /* Let every route out of quarantine: a human has seen to it. A request that gets stuck all the same puts its route back.
  * NULL is fine. */
 SKINK_API void skink_http_quarantine_lift(skink_http_server *server) SKINK_ANY_THREAD;
+
+/* Where requests of this pattern run, all its methods. Before the first listen.
+ *   -EINVAL  no such way, or one that needs workers, and the server has none
+ *   -ENOENT  no route has this pattern
+ *   -EBUSY   the server listens already */
+SKINK_NODISCARD SKINK_API int skink_http_route_set_execution(skink_http_server *server, const char *pattern,
+                                                             skink_execution execution) SKINK_ANY_THREAD;
 
 /* The i-th route, from 0 in the order they were added; false past the last. The strings live as long as the server.
  * Before the first listen. */

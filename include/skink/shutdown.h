@@ -37,7 +37,7 @@ SKINK_API void skink_http_server_drain(skink_http_server *server) SKINK_ANY_THRE
 /*
  * End these servers and stop their schedulers: drain them; wait delay_ns; close the listeners, and from then on answer
  * each new request on an open connection with 503, number 1006, and Connection: close; wait until every request and
- * task has ended and every answer has been handed over, or grace_ns has passed; then stop the schedulers, which
+ * task has ended and every answer has been handed over, or grace_ns has passed; then stop their workers and the schedulers, which
  * cancels what is left (tokens fire) and drops one second later what has not ended then (skink_scheduler_stop()).
  *
  * What was accepted since the drain began, and waits for its first request, gets that one answered: up to one second.

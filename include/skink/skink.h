@@ -22,4 +22,5 @@
 #include "skink/task.h"
 #include "skink/token.h"
 #include "skink/version.h"
+#include "skink/workers.h"
 #endif

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker_pool.c - which job runs on which worker (worker_pool.h).
+ *
+ * One lock guards it all. It is held for a few instructions, always inside a runtime section or on a thread that is
+ * no loop thread: so nobody is ever abandoned with it. Host code never runs under it.
+ */
+#include "loop/worker_pool.h"
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "loop/options.h"
+#include "loop/state.h"
+#include "skink/clock.h"
+#include <errno.h>
+#include <stdio.h>
+
+enum { THREADS_DEFAULT = 16, THREADS_MAX = 1024, STACK_BYTES_DEFAULT = 1024 * 1024, RETRY_MS = 10 };
+#define TIME_LIMIT_DEFAULT_NS (30 * SKINK_S)
+
+struct skink__worker {
+    skink_workers *pool;
+    skink_scheduler *scheduler;
+    struct skink__worker *next; /* skink_workers.idle or .held */
+    struct skink__job *job;     /* the one that it is on; NULL while it is idle, or held */
+    uv_timer_t timer;           /* for the job's time; runtime section of the worker */
+    pthread_t stopper;
+    bool has_stopper;
+    int stop_result;
+};
+
+struct queue {
+    struct skink__job *first, *last; /* linked by next and previous */
+    uint64_t length;
+};
+
+struct skink_workers {
+    _Atomic uint32_t refs; /* on the memory; any */
+    pthread_mutex_t lock;
+    pthread_cond_t settled; /* nothing is queued and nobody busy */
+    uint32_t count;
+    uint64_t time_limit_ns;
+    uint64_t stop_deadline_ns;
+    bool running, stopping;
+    struct queue queues[SKINK__LANES];
+    bool serial_busy;
+    struct skink__worker *idle; /* the last one that ended a job is the first to get one: its memory is warm */
+    struct skink__worker *held;
+    uint32_t held_count;
+    uint32_t busy_count;
+    uint64_t jobs, started, stuck, overdue, waited_ns;
+    struct skink__worker workers[];
+};
+
+/* ---- queues; all of this under the lock ---- */
+
+static void queue_push(struct queue *queue, struct skink__job *job)
+{
+    job->previous = queue->last;
+    job->next = NULL;
+    *(queue->last ? &queue->last->next : &queue->first) = job;
+    queue->last = job;
+    queue->length++;
+    job->queued = true;
+}
+
+static void queue_remove(struct queue *queue, struct skink__job *job)
+{
+    *(job->previous ? &job->previous->next : &queue->first) = job->next;
+    *(job->next ? &job->next->previous : &queue->last) = job->previous;
+    job->previous = job->next = NULL;
+    queue->length--;
+    job->queued = false;
+}
+
+/* The oldest job that may run now. */
+static struct skink__job *next_job(const skink_workers *pool)
+{
+    struct skink__job *parallel = pool->queues[SKINK__LANE_PARALLEL].first;
+    struct skink__job *serial = pool->serial_busy ? NULL : pool->queues[SKINK__LANE_SERIAL].first;
+    if (!parallel || !serial) return parallel ? parallel : serial;
+    return parallel->number < serial->number ? parallel : serial;
+}
+
+/* ---- workers, under the lock as well ---- */
+
+static void announce_settled(skink_workers *pool)
+{
+    if (!pool->busy_count && !pool->queues[SKINK__LANE_PARALLEL].length && !pool->queues[SKINK__LANE_SERIAL].length)
+        pthread_cond_broadcast(&pool->settled);
+}
+
+/* A worker whose scheduler is held runs no task until a stray has returned. */
+static void put_back(struct skink__worker *worker)
+{
+    skink_workers *pool = worker->pool;
+    bool held = skink__scheduler_is_held(worker->scheduler);
+    struct skink__worker **list = held ? &pool->held : &pool->idle;
+    worker->next = *list;
+    *list = worker;
+    pool->held_count += held;
+}
+
+/* Nobody tells when a hold is over, so it is asked for whenever somebody looks for a worker. */
+static void review_held(skink_workers *pool)
+{
+    struct skink__worker *worker = pool->held;
+    pool->held = NULL;
+    pool->held_count = 0;
+    while (worker) {
+        struct skink__worker *next = worker->next;
+        put_back(worker);
+        worker = next;
+    }
+}
+
+/* The job no longer has its worker, which is free for the next. */
+static void detach(struct skink__job *job)
+{
+    struct skink__worker *worker = job->worker;
+    if (!worker) return;
+    skink_workers *pool = job->workers;
+    SKINK_ASSERT(worker->job == job && pool->busy_count > 0);
+    worker->job = NULL;
+    job->worker = NULL;
+    pool->busy_count--;
+    if (job->lane == SKINK__LANE_SERIAL) pool->serial_busy = false;
+    put_back(worker);
+}
+
+static void run_job(void *arg);
+static void on_stuck(void *arg, const struct skink__abandonment *why);
+static void on_dropped(void *arg);
+static void on_lost(void *arg);
+
+/* On the watchdog, which owns the scheduler: the type is constant while the job runs. */
+static void label(const void *arg, struct skink__task_label *ret_label)
+{
+    const struct skink__job *job = arg;
+    if (job->type->label) job->type->label(job, ret_label);
+}
+
+static const struct skink__task_kind kind = {
+    .abandoned = on_stuck, .dropped = on_dropped, .lost = on_lost, .label = label
+};
+
+static int start_job(struct skink__job *job, struct skink__worker *worker)
+{
+    skink_workers *pool = job->workers;
+    job->waited_ns = skink_now() - job->submitted_ns;
+    struct skink__task_spec spec = {
+        .name = job->name, .deadlock_timeout_ns = job->deadlock_timeout_ns, .kind = &kind, .fn = run_job, .arg = job
+    };
+    job->worker = worker; /* it may run before this function goes on */
+    int err = skink__scheduler_spawn(worker->scheduler, &spec, &job->task);
+    if (err) {
+        job->worker = NULL;
+        return err;
+    }
+    worker->job = job;
+    pool->busy_count++;
+    pool->started++;
+    pool->waited_ns += job->waited_ns;
+    if (job->lane == SKINK__LANE_SERIAL) pool->serial_busy = true;
+    return 0;
+}
+
+/* As long as there is a worker for a job. */
+static void start_jobs(skink_workers *pool)
+{
+    struct skink__job *job;
+    while ((job = next_job(pool)) != NULL) {
+        if (!pool->idle && pool->held) review_held(pool);
+        struct skink__worker *worker = pool->idle;
+        if (!worker) break;
+        queue_remove(&pool->queues[job->lane], job);
+        pool->idle = worker->next;
+        int err = start_job(job, worker);
+        if (!err) continue;
+        put_back(worker);
+        job->type->ended(job, err == -ECANCELED ? SKINK__JOB_STOPPED : SKINK__JOB_NO_MEMORY);
+    }
+    announce_settled(pool);
+}
+
+/* Nobody is left, or will be, to run what waits. */
+static void flush(skink_workers *pool, enum skink__job_end end)
+{
+    for (int lane = 0; lane < SKINK__LANES; lane++) {
+        struct skink__job *job;
+        while ((job = pool->queues[lane].first) != NULL) {
+            queue_remove(&pool->queues[lane], job);
+            job->type->ended(job, end);
+        }
+    }
+    announce_settled(pool);
+}
+
+/* ---- a job's way, on the worker's thread ---- */
+
+/* Runtime section of the worker: the time of its job is up, and it is suspended, or this would not run. */
+static void on_time_up(uv_timer_t *timer)
+{
+    struct skink__worker *worker = timer->data;
+    skink_workers *pool = worker->pool;
+    pthread_mutex_lock(&pool->lock);
+    struct skink__job *job = worker->job;
+    /* In a call to another loop: that one is slow, not this job. */
+    bool calling = job && skink__task_is_calling(job->task);
+    if (job && !calling) {
+        pool->overdue++;
+        detach(job);
+        start_jobs(pool);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (!job) return;
+    if (calling) {
+        (void)uv_timer_start(timer, on_time_up, RETRY_MS, 0);
+        return;
+    }
+    skink__task_cancel_here(job->task, -ETIMEDOUT);
+    job->type->overdue(job);
+}
+
+/* Runtime section of the worker. */
+static void start_clock(struct skink__job *job)
+{
+    uint64_t limit_ns = job->time_limit_ns ? job->time_limit_ns : job->workers->time_limit_ns;
+    if (!job->worker || limit_ns == SKINK_FOREVER) return; /* none: it was taken for stuck on its first step */
+    uv_update_time(&job->worker->scheduler->loop);
+    (void)uv_timer_start(&job->worker->timer, on_time_up, (limit_ns + SKINK_MS - 1) / SKINK_MS, 0);
+}
+
+/* Runtime section of the worker, or of whoever stops it. `go_on`: there may be other jobs for it. */
+static void let_go(struct skink__job *job, bool go_on)
+{
+    skink_workers *pool = job->workers;
+    pthread_mutex_lock(&pool->lock);
+    if (job->worker) {
+        uv_timer_stop(&job->worker->timer);
+        detach(job);
+    }
+    if (go_on) start_jobs(pool);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void end_job(struct skink__job *job, enum skink__job_end end)
+{
+    let_go(job, end == SKINK__JOB_DONE);
+    skink_task *task = job->task;
+    job->task = NULL;
+    job->type->ended(job, end);
+    skink_task_unref(task);
+}
+
+static void run_job(void *arg)
+{
+    struct skink__job *job = arg;
+    skink_scheduler *here = skink__runtime_enter();
+    start_clock(job);
+    skink__runtime_leave(here);
+    job->type->run(job);
+    here = skink__runtime_enter();
+    skink__runtime_disown();
+    end_job(job, SKINK__JOB_DONE);
+    skink__runtime_leave(here);
+}
+
+/* Runtime section of the fresh thread of the job's worker. */
+static void on_stuck(void *arg, const struct skink__abandonment *why)
+{
+    struct skink__job *job = arg;
+    skink_workers *pool = job->workers;
+    pthread_mutex_lock(&pool->lock);
+    pool->stuck++;
+    if (job->worker) {
+        uv_timer_stop(&job->worker->timer);
+        detach(job);
+    }
+    start_jobs(pool);
+    if (pool->held_count == pool->count) flush(pool, SKINK__JOB_HELD);
+    pthread_mutex_unlock(&pool->lock);
+    job->type->stuck(job, why);
+}
+
+static void on_dropped(void *arg)
+{
+    end_job(arg, SKINK__JOB_STOPPED);
+}
+
+static void on_lost(void *arg)
+{
+    struct skink__job *job = arg;
+    skink_task *task = job->task;
+    job->task = NULL;
+    job->type->ended(job, SKINK__JOB_LOST); /* the workers may be gone: no word to them */
+    skink_task_unref(task);
+}
+
+/* ---- what submitters call ---- */
+
+int skink__workers_submit(skink_workers *pool, struct skink__job *job, enum skink__lane lane)
+{
+    int err = 0;
+    pthread_mutex_lock(&pool->lock);
+    if (pool->held_count == pool->count) review_held(pool);
+    if (pool->stopping) {
+        err = -ECANCELED;
+    } else if (pool->held_count == pool->count) {
+        err = -EBUSY;
+    } else {
+        job->workers = pool;
+        job->lane = lane;
+        job->number = ++pool->jobs;
+        job->submitted_ns = skink_now();
+        job->worker = NULL;
+        job->task = NULL;
+        queue_push(&pool->queues[lane], job);
+        start_jobs(pool);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return err;
+}
+
+bool skink__workers_withdraw(struct skink__job *job)
+{
+    skink_workers *pool = job->workers;
+    pthread_mutex_lock(&pool->lock);
+    bool queued = job->queued;
+    if (queued) queue_remove(&pool->queues[job->lane], job);
+    announce_settled(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return queued;
+}
+
+bool skink__workers_is_current(const struct skink__job *job)
+{
+    const struct skink__thread *thread = skink__thread_self();
+    return thread && thread->current && thread->current->arg == job;
+}
+
+void skink__workers_cancel(struct skink__job *job, int reason)
+{
+    skink_workers *pool = job->workers;
+    pthread_mutex_lock(&pool->lock);
+    skink_task *task = job->worker ? skink_task_ref(job->task) : NULL;
+    pthread_mutex_unlock(&pool->lock);
+    if (task) (void)skink__task_cancel_for(task, reason);
+    skink_task_unref(task);
+}
+
+/* ---- life ---- */
+
+skink_workers *skink__workers_ref(skink_workers *workers)
+{
+    atomic_fetch_add_explicit(&workers->refs, 1, memory_order_relaxed);
+    return workers;
+}
+
+void skink__workers_unref(skink_workers *workers)
+{
+    if (!workers || atomic_fetch_sub_explicit(&workers->refs, 1, memory_order_acq_rel) != 1) return;
+    pthread_cond_destroy(&workers->settled);
+    pthread_mutex_destroy(&workers->lock);
+    skink__free(workers);
+}
+
+static int options_read(skink_workers_options *given, const skink_workers_options *options)
+{
+    int err = SKINK__OPTIONS_READ(given, options);
+    if (err) return err;
+    if (!given->threads) given->threads = THREADS_DEFAULT;
+    if (!given->stack_size_bytes) given->stack_size_bytes = STACK_BYTES_DEFAULT;
+    if (!given->time_limit_ns) given->time_limit_ns = TIME_LIMIT_DEFAULT_NS;
+    return given->flags || given->threads > THREADS_MAX ? -EINVAL : 0;
+}
+
+static void init_timer(uv_loop_t *loop, void *arg)
+{
+    struct skink__worker *worker = arg;
+    uv_timer_init(loop, &worker->timer);
+    worker->timer.data = worker;
+}
+
+static int create_worker(struct skink__worker *worker, unsigned number, const skink_workers_options *given)
+{
+    char name[16];
+    snprintf(name, sizeof name, "worker-%u", number);
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.name = name;
+    options.stack_size_bytes = given->stack_size_bytes;
+    int err = skink_scheduler_create(&options, &worker->scheduler);
+    if (err) return err;
+    skink__scheduler_set_role(worker->scheduler, "worker");
+    return skink_scheduler_uv(worker->scheduler, init_timer, worker);
+}
+
+int skink_workers_create(const skink_workers_options *options, skink_workers **ret_workers)
+{
+    skink_workers_options given;
+    int err = options_read(&given, options);
+    if (err) return err;
+    if (!ret_workers) return -EINVAL;
+    skink_workers *pool = skink__zalloc(sizeof *pool + given.threads * sizeof pool->workers[0]);
+    if (!pool) return -ENOMEM;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->settled, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&pool->lock, NULL);
+    atomic_init(&pool->refs, 1);
+    pool->time_limit_ns = given.time_limit_ns;
+    pool->count = given.threads;
+    for (unsigned i = given.threads; i-- > 0;) { /* so that the first is the first to be used */
+        pool->workers[i].pool = pool;
+        if (!err) err = create_worker(&pool->workers[i], i + 1, &given);
+        if (!err) put_back(&pool->workers[i]);
+    }
+    if (err) {
+        skink_workers_destroy(pool);
+        return err;
+    }
+    *ret_workers = pool;
+    return 0;
+}
+
+skink_scheduler *skink_workers_scheduler_at(skink_workers *workers, size_t i)
+{
+    return workers && i < workers->count ? workers->workers[i].scheduler : NULL;
+}
+
+int skink_workers_start(skink_workers *workers)
+{
+    if (!workers) return -EINVAL;
+    if (workers->running) return -EALREADY;
+    int err = 0;
+    uint32_t started = 0;
+    while (!err && started < workers->count)
+        err = skink_scheduler_start(workers->workers[started++].scheduler);
+    if (err)
+        while (started-- > 0)
+            (void)!skink_scheduler_stop(workers->workers[started].scheduler, skink_now());
+    workers->running = !err;
+    return err;
+}
+
+static void wait_until_settled(skink_workers *pool, uint64_t deadline_ns)
+{
+    struct timespec until = { .tv_sec = (time_t)(deadline_ns / SKINK_S), .tv_nsec = (long)(deadline_ns % SKINK_S) };
+    int err = 0;
+    while (!err && (pool->busy_count || pool->queues[0].length || pool->queues[1].length))
+        err = pthread_cond_timedwait(&pool->settled, &pool->lock, &until);
+}
+
+static void *stop_worker(void *arg)
+{
+    struct skink__worker *worker = arg;
+    worker->stop_result = skink_scheduler_stop(worker->scheduler, worker->pool->stop_deadline_ns);
+    return NULL;
+}
+
+/* Each on a thread of its own, for one that is stuck takes its time; without threads one after the other. */
+static int stop_all(skink_workers *pool)
+{
+    int worst = 0;
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct skink__worker *worker = &pool->workers[i];
+        worker->has_stopper = pthread_create(&worker->stopper, NULL, stop_worker, worker) == 0;
+        if (!worker->has_stopper) stop_worker(worker);
+    }
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct skink__worker *worker = &pool->workers[i];
+        if (worker->has_stopper) pthread_join(worker->stopper, NULL);
+        if (!worst || worker->stop_result == -ETIMEDOUT) worst = worker->stop_result;
+    }
+    return worst;
+}
+
+int skink_workers_stop(skink_workers *workers, uint64_t deadline_ns)
+{
+    if (!workers) return -EINVAL;
+    if (skink_scheduler_current()) return -EDEADLK; /* it may be what they wait for */
+    if (!workers->running) return -EALREADY;
+    pthread_mutex_lock(&workers->lock);
+    workers->stopping = true;
+    workers->stop_deadline_ns = deadline_ns;
+    wait_until_settled(workers, deadline_ns);
+    bool cut = workers->queues[SKINK__LANE_PARALLEL].length || workers->queues[SKINK__LANE_SERIAL].length;
+    flush(workers, SKINK__JOB_STOPPED);
+    pthread_mutex_unlock(&workers->lock);
+    int err = stop_all(workers);
+    workers->running = false;
+    return err ? err : cut ? -ECANCELED : 0;
+}
+
+void skink_workers_destroy(skink_workers *workers)
+{
+    if (!workers) return;
+    if (workers->running) (void)!skink_workers_stop(workers, skink_now());
+    pthread_mutex_lock(&workers->lock);
+    workers->stopping = true;
+    flush(workers, SKINK__JOB_STOPPED); /* of those who never ran */
+    pthread_mutex_unlock(&workers->lock);
+    for (uint32_t i = 0; i < workers->count; i++)
+        skink_scheduler_destroy(workers->workers[i].scheduler);
+    skink__workers_unref(workers);
+}
+
+int skink_workers_stats_read(skink_workers *workers, skink_workers_stats *stats)
+{
+    if (!workers || !stats) return -EINVAL;
+    pthread_mutex_lock(&workers->lock);
+    review_held(workers);
+    skink_workers_stats values = {
+        .threads = workers->count,
+        .busy = workers->busy_count,
+        .held = workers->held_count,
+        .queued = workers->queues[SKINK__LANE_PARALLEL].length + workers->queues[SKINK__LANE_SERIAL].length,
+        .started = workers->started,
+        .stuck = workers->stuck,
+        .overdue = workers->overdue,
+        .waited_ns = workers->waited_ns,
+    };
+    pthread_mutex_unlock(&workers->lock);
+    return skink__stats_write(stats, &values, sizeof values);
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* middleware/worker_middleware.c - one job per request: handed over, watched, ended (worker_middleware.h). */
+#include "middleware/worker_middleware.h"
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "loop/worker_pool.h"
+#include "middleware/admission.h"
+#include "middleware/loop_middleware.h"
+#include "middleware/pipeline.h"
+#include "middleware/response.h"
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct skink__on_worker {
+    struct skink__job job;
+    skink_request *request; /* a reference, until the loop has been told of the end */
+
+    /* To the loop: it is stuck, or its time is up. Once; with a reference on the request. */
+    struct skink__message trouble;
+    _Atomic bool trouble_posted;
+    struct skink__abandonment why; /* without an incident: not stuck; before the post */
+
+    struct skink__message end;
+    enum skink__job_end how;
+    bool refused; /* its route came into quarantine while it waited */
+};
+
+skink_execution skink__execution_of(const skink_request *request)
+{
+    const struct skink__route *route = request->route;
+    return route && route->execution ? route->execution : request->server->execution;
+}
+
+static struct skink__on_worker *of_job(struct skink__job *job)
+{
+    return (struct skink__on_worker *)((char *)job - offsetof(struct skink__on_worker, job));
+}
+
+/* ---- on the worker ---- */
+
+static void run(struct skink__job *job)
+{
+    struct skink__on_worker *on = of_job(job);
+    skink_request *request = on->request;
+    request->queue_ns += job->waited_ns;
+    on->refused = skink__request_came_too_late(request);
+    if (!on->refused) skink__pipeline_run(request);
+}
+
+static void deliver_trouble(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+static void deliver_end(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+
+static void post_trouble(struct skink__on_worker *on, const struct skink__abandonment *why)
+{
+    skink_request *request = on->request;
+    if (atomic_exchange(&on->trouble_posted, true)) return; /* its client knows, or is about to */
+    if (why) on->why = *why;
+    on->trouble.deliver = deliver_trouble;
+    skink__request_ref(request);
+    if (!skink__scheduler_post(request->server->scheduler, &on->trouble)) skink__request_unref_lost(request);
+}
+
+static void stuck(struct skink__job *job, const struct skink__abandonment *why)
+{
+    post_trouble(of_job(job), why);
+}
+
+static void overdue(struct skink__job *job)
+{
+    post_trouble(of_job(job), NULL);
+}
+
+static void free_lost(struct skink__on_worker *on)
+{
+    skink_request *request = on->request;
+    skink__free(on);
+    skink__request_lose(request);
+}
+
+static void ended(struct skink__job *job, enum skink__job_end how)
+{
+    struct skink__on_worker *on = of_job(job);
+    on->how = how;
+    on->end.deliver = deliver_end;
+    if (how == SKINK__JOB_LOST || !skink__scheduler_post(on->request->server->scheduler, &on->end)) free_lost(on);
+}
+
+static void label(const struct skink__job *job, struct skink__task_label *ret_label)
+{
+    skink__request_label(((const struct skink__on_worker *)job)->request, ret_label);
+}
+_Static_assert(offsetof(struct skink__on_worker, job) == 0, "label() casts");
+
+static const struct skink__job_type type = {
+    .run = run, .stuck = stuck, .overdue = overdue, .ended = ended, .label = label
+};
+
+/* ---- back on the loop ---- */
+
+/* There is no late window: a handler that may block had all the time that it gets. */
+static void deliver_trouble(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    (void)scheduler, (void)closed;
+    struct skink__on_worker *on =
+        (struct skink__on_worker *)((char *)message - offsetof(struct skink__on_worker, trouble));
+    skink_request *request = on->request;
+    if (on->why.incident_id[0])
+        skink__request_note_stuck(request, &on->why);
+    else
+        skink__admission_leave(request);
+    if (request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_STREAMED) {
+        snprintf(request->incident, sizeof request->incident, "%s", on->why.incident_id);
+        skink__answer_instead(request, SKINK__HTTP_WORKER_TIMEOUT, false);
+    }
+    skink__request_unref(request);
+}
+
+static void deliver_end(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    (void)scheduler, (void)closed;
+    struct skink__on_worker *on = (struct skink__on_worker *)((char *)message - offsetof(struct skink__on_worker, end));
+    skink_request *request = on->request;
+    enum skink__job_end how = on->how;
+    bool refused = on->refused;
+    request->on_worker = NULL;
+    skink__free(on);
+    if (refused) skink__request_refuse_late(request);
+    if (how == SKINK__JOB_DONE) {
+        skink__request_finish(request);
+        return;
+    }
+    if (request->state == SKINK__REQUEST_OPEN)
+        skink__loop_middleware_refuse(request, how == SKINK__JOB_HELD      ? SKINK__HTTP_HELD
+                                               : how == SKINK__JOB_STOPPED ? SKINK__HTTP_STOPPING
+                                                                           : SKINK__HTTP_NO_MEMORY);
+    else if (request->state == SKINK__REQUEST_STREAMED)
+        skink__answer_cut(request, SKINK__REQUEST_ANSWERED, "stopping");
+    skink__request_let_go(request, false);
+}
+
+int skink__worker_middleware_start(skink_request *request)
+{
+    skink_http_server *server = request->server;
+    const struct skink__route *route = request->route;
+    struct skink__on_worker *on = skink__zalloc(sizeof *on);
+    if (!on) return SKINK__HTTP_NO_MEMORY;
+    on->job.type = &type;
+    on->job.name = route ? route->name : "(no route)";
+    if (route) on->job.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
+    on->job.time_limit_ns = on->job.deadlock_timeout_ns;
+    on->request = request;
+    request->on_worker = on;
+    skink__request_ref(request);
+    bool serial = skink__execution_of(request) == SKINK_EXECUTE_SERIAL;
+    int err = skink__workers_submit(server->workers, &on->job, serial ? SKINK__LANE_SERIAL : SKINK__LANE_PARALLEL);
+    if (!err) return 0;
+    request->on_worker = NULL;
+    skink__request_unref(request);
+    skink__free(on);
+    return err == -EBUSY ? SKINK__HTTP_HELD : SKINK__HTTP_STOPPING;
+}
+
+bool skink__worker_middleware_withdraw(skink_request *request)
+{
+    struct skink__on_worker *on = request->on_worker;
+    if (!on || !skink__workers_withdraw(&on->job)) return false;
+    request->on_worker = NULL;
+    skink__free(on);
+    skink__request_let_go(request, false);
+    return true;
+}
+
+void skink__worker_middleware_cancel(skink_request *request, int reason)
+{
+    struct skink__on_worker *on = request->on_worker;
+    if (on && !skink__worker_middleware_withdraw(request)) skink__workers_cancel(&on->job, reason);
+}
+
+bool skink__worker_middleware_is_current(const skink_request *request)
+{
+    return request->on_worker && skink__workers_is_current(&request->on_worker->job);
+}
