@@ -81,6 +81,9 @@ static int create_recovery(struct assembly *a)
     options.on_limit = on_limit(a);
     options.limit_reached = limit_reached;
     options.arg = a;
+    options.blocking_grace_ns = number(a, CONFIG_RECOVERY_BLOCKING_GRACE);
+    options.max_blocking = (uint32_t)number(a, CONFIG_RECOVERY_MAX_BLOCKING);
+    options.extend_ceiling_ns = number(a, CONFIG_RECOVERY_EXTEND_CEILING);
     return skink_recovery_create(&options, &a->recovery);
 }
 

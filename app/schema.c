@@ -278,6 +278,35 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
                     "strays have returned, the window has passed, or SIGUSR2 says to go on. drain: the same, and the server "
                     "stops gracefully with exit status 70. abort: it ends with SIGABRT on the stuck thread, for a core file.",
     },
+    [CONFIG_RECOVERY_BLOCKING_GRACE] = {
+        .name = "recovery.blocking_grace",
+        .environment = "SKINK_RECOVERY_BLOCKING_GRACE",
+        .type = CONFIG_DURATION,
+        .fallback = "1ms",
+        .least = "100us",
+        .most = "1m",
+        .sentence = "How long a stretch of a task that is known to block (`skink_blocking_begin`) may hold the loop thread "
+                    "before another thread goes on with the loop.",
+    },
+    [CONFIG_RECOVERY_MAX_BLOCKING] = {
+        .name = "recovery.max_blocking",
+        .environment = "SKINK_RECOVERY_MAX_BLOCKING",
+        .type = CONFIG_COUNT,
+        .fallback = "64",
+        .least = "1",
+        .most = "4096",
+        .sentence = "Threads that may be off the loop in such stretches at once. One more holds the loop thread, and "
+                    "`loop.deadlock_timeout` is for it too.",
+    },
+    [CONFIG_RECOVERY_EXTEND_CEILING] = {
+        .name = "recovery.extend_ceiling",
+        .environment = "SKINK_RECOVERY_EXTEND_CEILING",
+        .type = CONFIG_DURATION,
+        .fallback = "5m",
+        .least = "1ms",
+        .most = "24h",
+        .sentence = "By how much a task may extend one slice beyond its timeout (`skink_slice_extend`).",
+    },
     [CONFIG_QUARANTINE_STRIKES] = {
         .name = "quarantine.strikes",
         .environment = "SKINK_QUARANTINE_STRIKES",

@@ -45,6 +45,7 @@ void skink__detection_set_work(struct skink__blocker *work)
 
 static skink_detection mode_of(const skink_task *task)
 {
+    if (task->blocking_depth) return SKINK_DETECTION_OFF; /* the loop goes on without this thread */
     uint64_t innermost = task->detection_scopes & SCOPE_MASK;
     if (innermost) return (skink_detection)innermost;
     return (skink_detection)atomic_load_explicit(&task->scheduler->detection, memory_order_relaxed);

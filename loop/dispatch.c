@@ -163,6 +163,11 @@ void skink__loop_note_stuck(skink_scheduler *scheduler)
     skink_task *stuck = scheduler->stuck;
     scheduler->stuck = NULL;
     if (!stuck) return;
+    if (scheduler->stuck_blocks) {
+        skink__task_set_state(stuck, SKINK__TASK_BLOCKING);
+        skink__count(&scheduler->tasks_blocking, 1);
+        return;
+    }
     skink__task_set_state(stuck, SKINK__TASK_ABANDONED);
     skink__count(&scheduler->tasks_abandoned, 1);
     if (stuck->arg && stuck->kind->abandoned) stuck->kind->abandoned(stuck->arg, &scheduler->abandonment);

@@ -60,6 +60,25 @@ static inline bool skink__doorbell_take_down(struct skink__doorbell *bell)
     return atomic_exchange(&bell->fd, 0) != 0;
 }
 
+/* Watchdog: was it taken since it hung it? */
+static inline bool skink__doorbell_was_rung(const struct skink__doorbell *bell)
+{
+    return atomic_load_explicit(&bell->fd, memory_order_relaxed) == 0;
+}
+
+/* A bell that is rung from host code, and not once per turn: the ringer has its own half of the fence. Before it: the
+ * stores that the watchdog is to find. After hanging, the watchdog passes a full fence and looks. */
+static inline void skink__doorbell_ring_at_once(struct skink__doorbell *bell)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&bell->fd, memory_order_relaxed) == 0) return;
+    int fd = atomic_exchange(&bell->fd, 0);
+    if (fd == 0) return;
+    uint64_t one = 1;
+    ssize_t written = write(fd, &one, sizeof one);
+    (void)written;
+}
+
 /* Loop thread: right after poll and the store of transition 4, before it runs a task. Also the thread that destroys the
  * scheduler, once that can be seen. Never blocks: the eventfd's counter cannot be full. */
 static inline void skink__doorbell_ring(struct skink__doorbell *bell)

@@ -355,7 +355,7 @@ static int thread_await(struct skink__thread *thread, skink_future *future, uint
         if (thread) skink__thread_leave(thread);
         return err;
     }
-    if (thread) skink__thread_leave_to_block(thread);
+    if (thread) skink__thread_leave_at_once(thread);
     return skink__future_block(future, deadline_ns, blocker, ret_value);
 }
 

@@ -28,16 +28,22 @@ enum skink__lease_state {
     SKINK__ENDED = 3      /* the thread has left: stopped, or a stray that came back      */
 };
 
+/* In a timeout: the slice is in a stretch that is known to block, and may be taken off the loop after a short grace. */
+#define SKINK__SLICE_BLOCKS (UINT64_C(1) << 63)
+
 struct skink__lease {
     /* n << 2 | state. Loop thread writes; watchdog reads and does transition 3. */
     _Alignas(64) _Atomic uint64_t word;
     /* The slice n that has used half of its timeout. Watchdog writes, loop thread reads after winning 2; relaxed:
      * a mark that is seen late only means that the slice goes on until its next call. */
     _Atomic uint64_t late_slice;
-    /* Timeout of the slice in `word`; 0: the watchdog's own. Loop thread writes before transition 1 (whose release
+    /* Timeout of the slice in `word`; 0: the watchdog's own; with SKINK__SLICE_BLOCKS. Loop thread writes before transition 1 (whose release
      * publishes it), only when it changes. A reader must find the same word before and after. */
     _Atomic uint64_t timeout_ns;
-    char padding[64 - 3 * sizeof(uint64_t)];
+    /* The slice that its task has extended, and by how much. Loop thread writes, the time first; watchdog reads. */
+    _Atomic uint64_t extended_slice;
+    _Atomic uint64_t extension_ns;
+    char padding[64 - 5 * sizeof(uint64_t)];
 };
 _Static_assert(sizeof(struct skink__lease) == 64, "the lease has a cache line of its own");
 

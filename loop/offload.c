@@ -180,7 +180,7 @@ static int start_and_block(struct skink__thread *thread, struct work *work, void
         return err;
     }
     deliver_work(thread->scheduler, &work->message, false);
-    skink__thread_leave_to_block(thread);
+    skink__thread_leave_at_once(thread);
     return skink__future_block(future, SKINK_FOREVER, blocker, ret_value);
 }
 

@@ -53,6 +53,7 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
     scheduler->stopped = true;
     atomic_init(&scheduler->refs, 1);
     atomic_init(&scheduler->shortest_timeout_ns, UINT64_MAX);
+    atomic_init(&scheduler->extend_ceiling_ns, UINT64_MAX);
     int err = options_read(scheduler, options);
     if (!err) err = locks_init(scheduler);
     if (!err) err = skink__thread_create(&scheduler->dismantler);
@@ -190,7 +191,8 @@ void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fre
     enum skink__lease_state state = skink__lease_state(atomic_load(&stray->lease.word));
     SKINK_ASSERT(state == SKINK__ABANDONED || state == SKINK__ENDED);
     scheduler->stuck = stray->current;
-    scheduler->abandonment = *why;
+    scheduler->stuck_blocks = why == NULL;
+    if (why) scheduler->abandonment = *why;
     if (hold) atomic_store_explicit(&scheduler->held, true, memory_order_release);
     install_thread(scheduler, fresh);
 }
@@ -226,6 +228,16 @@ const char *skink__scheduler_name(const skink_scheduler *scheduler)
 struct skink__doorbell *skink__scheduler_doorbell(skink_scheduler *scheduler)
 {
     return &scheduler->doorbell;
+}
+
+struct skink__doorbell *skink__scheduler_blocking_bell(skink_scheduler *scheduler)
+{
+    return &scheduler->blocking_bell;
+}
+
+void skink__scheduler_set_extend_ceiling(skink_scheduler *scheduler, uint64_t extend_ceiling_ns)
+{
+    atomic_store_explicit(&scheduler->extend_ceiling_ns, extend_ceiling_ns, memory_order_relaxed);
 }
 
 int skink__scheduler_backend_fd(const skink_scheduler *scheduler)
@@ -276,6 +288,8 @@ int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats
         .stacks_allocated = skink__counted(&scheduler->stacks_allocated),
         .running = atomic_load(&scheduler->running),
         .held = atomic_load(&scheduler->held),
+        .tasks_blocking = skink__counted(&scheduler->tasks_blocking),
+        .blocking_begun = skink__counted(&scheduler->blocking_stretches),
         .waits_refused = atomic_load_explicit(&scheduler->waits_refused, memory_order_relaxed),
         .waits_potential = atomic_load_explicit(&scheduler->waits_refused_potential, memory_order_relaxed),
     };

@@ -90,6 +90,7 @@ enum skink__task_state {
     SKINK__TASK_READY,     /* in the inbox or the ready queue, with a stack                         */
     SKINK__TASK_RUNNING,   /* a loop thread's current task                                          */
     SKINK__TASK_WAITING,   /* suspended; what will wake it knows it                                 */
+    SKINK__TASK_BLOCKING,  /* of a thread that blocks, as was announced, off the loop                 */
     SKINK__TASK_ABANDONED, /* a stray's current task                                                */
     SKINK__TASK_ENDED      /* fn has returned or was dropped; the object lives for its handles      */
 };
@@ -103,7 +104,7 @@ struct skink_task {
     struct skink__coroutine *co;                /* runtime; NULL when FRESH or ENDED, and of no meaning when FREE */
     void (*fn)(void *arg);
     void *arg;
-    uint64_t timeout_ns;   /* of a slice; 0: the watchdog's */
+    uint64_t timeout_ns;   /* of a slice; 0: the watchdog's; with SKINK__SLICE_BLOCKS */
     skink_token *token;    /* runtime; made when first asked for; holds a reference */
     _Atomic uint32_t refs; /* one while it lives, and one per handle */
     _Atomic uint8_t state; /* enum skink__task_state; runtime writes, or its spawner; relaxed */
@@ -130,6 +131,7 @@ struct skink_task {
     bool (*wait_abort)(skink_task *task);
     void *wait_object; /* wait_abort's */
 
+    uint8_t blocking_depth;    /* its own slices: stretches of skink_blocking_begin() that it is in */
     uint64_t detection_scopes; /* its own slices: modes of skink_detection_begin(), two bits each, innermost lowest */
 
     struct skink__message cancel_message; /* inbox, once in a task's life; holds a reference */
@@ -292,7 +294,7 @@ void skink__detection_set_work(struct skink__blocker *work);
  * This thread is about to block for the future: `thread`, its loop thread object, in the runtime section of its current
  * task; or NULL on any other thread. -EDEADLK: it must not; that is reported and counted. Else *ret_blocker, unless NULL, is
  * to be given to skink__detection_end() once it no longer blocks, before any other call; the runtime section must be left
- * by skink__thread_leave_to_block().
+ * by skink__thread_leave_at_once().
  */
 int skink__detection_begin(struct skink__thread *thread, skink_future *future, uint64_t deadline_ns,
                            struct skink__blocker **ret_blocker);
@@ -388,9 +390,9 @@ static inline void skink__thread_leave(struct skink__thread *thread)
         skink__lease_run(&thread->lease, thread->slice);
 }
 
-/* The same into a wait that blocks the thread. Even a late slice goes there straight away: who may have found this thread's
- * blocker must not find it suspended; and it touches nothing before its next call. */
-static inline void skink__thread_leave_to_block(struct skink__thread *thread)
+/* The same, and even a late slice goes on. Into a wait that blocks the thread: who may have found this thread's blocker must
+ * not find it suspended, and it touches nothing before its next call. Or when the slice has just been given more time. */
+static inline void skink__thread_leave_at_once(struct skink__thread *thread)
 {
     SKINK_ASSERT(skink__thread_in_runtime(thread) && thread->nesting == 0);
     skink__lease_run(&thread->lease, thread->slice);
@@ -463,7 +465,9 @@ struct skink_scheduler {
     skink__counter slices_resumed; /* those that were not a task's first */
     skink__counter tasks_suspended;
     skink__counter tasks_abandoned; /* with strays now */
-    skink__counter tasks_lost;      /* strays count: tasks that came back too late, still among the abandoned */
+    skink__counter tasks_blocking;  /* off the loop in a stretch that is known to block */
+    skink__counter blocking_stretches;
+    skink__counter tasks_lost; /* strays count: tasks that came back too late, still among the abandoned */
     skink__counter migrations;
     skink__counter generation;
     skink__counter stacks_allocated;
@@ -477,8 +481,10 @@ struct skink_scheduler {
     _Atomic bool destroyed;
     _Atomic uint64_t stop_deadline_ns;
     _Atomic uint64_t shortest_timeout_ns;
-    _Atomic bool leaked;        /* a runtime section is stuck: never free the memory */
-    _Atomic uint32_t detection; /* skink_detection, never the default's */
+    _Atomic bool leaked; /* a runtime section is stuck: never free the memory */
+    _Atomic uint64_t extend_ceiling_ns;
+    struct skink__doorbell blocking_bell; /* any, as its functions say */
+    _Atomic uint32_t detection;           /* skink_detection, never the default's */
     _Atomic uint64_t waits_refused;
     _Atomic uint64_t waits_refused_potential;
 
@@ -494,6 +500,7 @@ struct skink_scheduler {
 
     struct skink__abandonment abandonment; /* winner of transition 3 writes; the fresh thread reads */
     skink_task *stuck;                     /* same */
+    bool stuck_blocks;                     /* same: it is not stuck but known to block */
 
     uint32_t batch_max; /* constant */
     int backend_fd;     /* constant */

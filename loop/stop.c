@@ -44,7 +44,7 @@ static bool is_ours(const skink_task *task)
 
 static void cancel_one(skink_task *task)
 {
-    if (is_ours(task)) skink__task_cancel_here(task, -ECANCELED);
+    if (is_ours(task) || skink__task_state(task) == SKINK__TASK_BLOCKING) skink__task_cancel_here(task, -ECANCELED);
 }
 
 static void drop_one(skink_task *task)
@@ -56,6 +56,11 @@ static void drop_one(skink_task *task)
  * frees the task. */
 static void give_up_one(skink_task *task)
 {
+    if (skink__task_state(task) == SKINK__TASK_BLOCKING) { /* it was waited for; now it is as lost as a stray's */
+        skink__count(&task->scheduler->tasks_blocking, -1);
+        skink__count(&task->scheduler->tasks_abandoned, 1);
+        skink__task_set_state(task, SKINK__TASK_ABANDONED);
+    }
     if (skink__task_state(task) != SKINK__TASK_ABANDONED) return;
     skink__task_cancel_here(task, -ECANCELED);
     if (task->has_done) (void)!skink_future_fail(&task->done, -ECANCELED);

@@ -82,6 +82,12 @@ bool skink__scheduler_is_destroyed(const skink_scheduler *scheduler);
  * after the store of transition 4: a thread that has just started does so before its first task as well. */
 struct skink__doorbell *skink__scheduler_doorbell(skink_scheduler *scheduler);
 
+/* The bell that a stretch rings which is known to block (loop/blocking.c); valid as long as its memory. */
+struct skink__doorbell *skink__scheduler_blocking_bell(skink_scheduler *scheduler);
+
+/* By how much its tasks may extend a slice. Any thread. */
+void skink__scheduler_set_extend_ceiling(skink_scheduler *scheduler, uint64_t extend_ceiling_ns);
+
 /* The descriptor that its loop sleeps on in poll (uv_backend_fd(), as of its creation). By this the watchdog
  * tells a thread asleep in poll from one that is stuck in a runtime section. Any thread. */
 int skink__scheduler_backend_fd(const skink_scheduler *scheduler);
@@ -97,7 +103,8 @@ void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_l
 
 /*
  * For the winner of transition 3 only: makes `fresh` the scheduler's thread, with the next generation, and hands
- * the stuck task `why` (copied), which its abandoned hook is told on the fresh thread.
+ * the stuck task `why` (copied), which its abandoned hook is told on the fresh thread. NULL: it is not stuck but in a
+ * stretch that is known to block, and is told nothing.
  * hold: the fresh thread runs the event loop and the runtime section only, and starts or resumes no task,
  * until skink__scheduler_release_hold().
  */

@@ -18,6 +18,7 @@ static void init_what_differs(skink_task *task, const struct skink__task_spec *s
     if (task->kind != kind) task->kind = kind;
     if (task->pins_scheduler) task->pins_scheduler = false;
     if (task->detection_scopes) task->detection_scopes = 0;
+    if (task->blocking_depth) task->blocking_depth = 0;
     if (atomic_load_explicit(&task->waiting, memory_order_relaxed))
         atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
     if (atomic_load_explicit(&task->cancel_reason, memory_order_relaxed))
@@ -108,9 +109,13 @@ void skink__task_deliver_fresh(skink_scheduler *scheduler, struct skink__message
 void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__message *message, bool closed)
 {
     skink_task *task = (skink_task *)message;
-    SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_ABANDONED);
-    skink__count(&scheduler->tasks_abandoned, -1);
-    skink__count(&scheduler->migrations, 1);
+    if (skink__task_state(task) == SKINK__TASK_BLOCKING) {
+        skink__count(&scheduler->tasks_blocking, -1);
+    } else {
+        SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_ABANDONED);
+        skink__count(&scheduler->tasks_abandoned, -1);
+        skink__count(&scheduler->migrations, 1);
+    }
     skink__task_set_state(task, SKINK__TASK_READY);
     if (closed)
         skink__task_drop(task);

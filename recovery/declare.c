@@ -75,13 +75,10 @@ static void describe(const struct skink__watch *watch, struct skink__subject *st
     facts->tasks_suspended = tasks.tasks_suspended;
 }
 
-/* Wake the standby as the scheduler's next loop thread. Its record goes to the watch. */
-static void hand_over(skink_recovery *recovery, struct skink__watch *watch, struct skink__standby *standby,
-                      uint64_t declared_ns, skink_cause cause, bool hold)
+void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, struct skink__standby *standby,
+                      const struct skink__abandonment *why, uint64_t declared_ns, bool hold)
 {
-    struct skink__abandonment why = { .starved = cause == SKINK_CAUSE_STARVED };
-    memcpy(why.incident_id, watch->subject->incident_id, sizeof why.incident_id);
-    skink__takeover_begin(watch->scheduler, standby->thread, &why, hold);
+    skink__takeover_begin(watch->scheduler, standby->thread, why, hold);
     SKINK_ASSERT(standby->parked && standby->subject && !standby->scheduler);
     watch->subject = standby->subject;
     standby->subject = NULL;
@@ -142,7 +139,9 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
     pid_t stuck_tid = stuck->probe.tid; /* it may be freed as soon as it is counted */
     bool hold = recovery->stray_count >= recovery->max_strays;
     identify(recovery, watch);
-    hand_over(recovery, watch, standby, declared_ns, cause, hold);
+    struct skink__abandonment why = { .starved = cause == SKINK_CAUSE_STARVED };
+    memcpy(why.incident_id, stuck->incident_id, sizeof why.incident_id);
+    skink__hand_over(recovery, watch, standby, &why, declared_ns, hold);
     describe(watch, stuck, cause, &recovery->declared); /* the loop does not wait for this */
     account(recovery, watch, stuck, hold);
 

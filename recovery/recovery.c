@@ -60,13 +60,16 @@ static int read_options(skink_recovery *recovery, const skink_recovery_options *
     recovery->timeout_ns = skink__timeout_or(options.deadlock_timeout_ns, DEFAULT_TIMEOUT_NS);
     recovery->threads_wanted = options.standby_threads ? options.standby_threads : 1;
     recovery->max_strays = options.max_strays ? options.max_strays : 8;
+    recovery->blocking_grace_ns = skink__timeout_or(options.blocking_grace_ns, SKINK_MS);
+    recovery->max_blocking = options.max_blocking ? options.max_blocking : 64;
+    recovery->extend_ceiling_ns = skink__timeout_or(options.extend_ceiling_ns, 300 * SKINK_S);
     recovery->ceiling_factor = options.ceiling_factor ? options.ceiling_factor : 4;
     recovery->incident = options.incident;
     recovery->arg = options.arg;
     if (options.capture_signal < 0 || options.capture_signal > SIGRTMAX) return -EINVAL;
     if ((options.flags & ~SKINK_RECOVERY_NO_SIGNAL) != 0 || recovery->timeout_ns < SHORTEST_TIMEOUT_NS ||
         recovery->threads_wanted > STANDBY_THREADS_MAX || recovery->max_strays > MAX_STRAYS_MAX ||
-        recovery->ceiling_factor > CEILING_FACTOR_MAX)
+        recovery->max_blocking > MAX_STRAYS_MAX || recovery->ceiling_factor > CEILING_FACTOR_MAX)
         return -EINVAL;
     if (!(options.flags & SKINK_RECOVERY_NO_SIGNAL)) {
         int reserved = skink__capture_reserve(options.capture_signal);
@@ -205,6 +208,7 @@ int skink_recovery_watch(skink_recovery *recovery, skink_scheduler *scheduler)
         return -EALREADY;
     }
     watch->scheduler = skink__scheduler_ref(scheduler);
+    skink__scheduler_set_extend_ceiling(scheduler, recovery->extend_ceiling_ns);
     pthread_mutex_lock(&recovery->mutex);
     watch->next = recovery->watches;
     recovery->watches = watch;
@@ -261,6 +265,7 @@ static void read_counters(skink_recovery *recovery, skink_recovery_stats *stats)
         stats->limit_reached[i] = recovery->limits.reached_count[i];
         stats->limit_in_force[i] = recovery->limits.in_force[i];
     }
+    stats->blocking_threads = recovery->blocking_count;
     stats->standby_threads = skink__standby_parked(recovery);
     for (const struct skink__subject *stray = recovery->strays; stray; stray = stray->next) {
         uint64_t age_ns = now_ns - stray->abandoned_ns;

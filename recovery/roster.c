@@ -11,9 +11,9 @@
 const char *skink__thread_role_name(enum skink__thread_role role)
 {
     static const char *const names[] = {
-        [SKINK__ROLE_OTHER] = "other",     [SKINK__ROLE_LOOP] = "loop",   [SKINK__ROLE_STRAY] = "stray",
-        [SKINK__ROLE_STANDBY] = "standby", [SKINK__ROLE_WORKER] = "pool", [SKINK__ROLE_WATCHDOG] = "watchdog",
-        [SKINK__ROLE_HELPER] = "helper",
+        [SKINK__ROLE_OTHER] = "other",       [SKINK__ROLE_LOOP] = "loop",     [SKINK__ROLE_STRAY] = "stray",
+        [SKINK__ROLE_STANDBY] = "standby",   [SKINK__ROLE_WORKER] = "pool",   [SKINK__ROLE_WATCHDOG] = "watchdog",
+        [SKINK__ROLE_BLOCKING] = "blocking", [SKINK__ROLE_HELPER] = "helper",
     };
     return names[role];
 }
@@ -70,6 +70,10 @@ static void add_all(struct filler *filler, const skink_recovery *recovery)
     }
     for (const struct skink__subject *stray = recovery->strays; stray; stray = stray->next)
         add_stray(filler, stray, NULL);
+    for (const struct skink__subject *blocking = recovery->blocking; blocking; blocking = blocking->next)
+        add(filler, (struct skink__roster_entry){ .tid = skink__thread_tid(blocking->thread),
+                                                  .role = SKINK__ROLE_BLOCKING,
+                                                  .generation = skink__thread_generation(blocking->thread) });
     for (const struct skink__standby *standby = recovery->standbys; standby; standby = standby->next)
         add(filler,
             (struct skink__roster_entry){ .tid = skink__thread_tid(standby->thread), .role = SKINK__ROLE_STANDBY });
@@ -154,6 +158,9 @@ const char *skink__roster_text(const struct skink__roster_entry *entry, char *re
         break;
     case SKINK__ROLE_STRAY:
         snprintf(ret_text, text_bytes, "stray of incident %s", entry->incident_id);
+        break;
+    case SKINK__ROLE_BLOCKING:
+        snprintf(ret_text, text_bytes, "known to block");
         break;
     case SKINK__ROLE_STANDBY:
         snprintf(ret_text, text_bytes, "standby thread");

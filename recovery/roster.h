@@ -21,16 +21,17 @@ enum skink__thread_role {
     SKINK__ROLE_STANDBY,   /* parked for a takeover                                   */
     SKINK__ROLE_WORKER,    /* of libuv's pool                                         */
     SKINK__ROLE_WATCHDOG,
-    SKINK__ROLE_HELPER /* another thread of skink's own: reports, statistics      */
+    SKINK__ROLE_BLOCKING, /* a loop thread no more, in a stretch that is known to block */
+    SKINK__ROLE_HELPER    /* another thread of skink's own: reports, statistics      */
 };
 
-/* "other", "loop", "stray", "standby", "pool", "watchdog", "helper". Static text. */
+/* "other", "loop", "stray", "standby", "pool", "watchdog", "blocking", "helper". Static text. */
 const char *skink__thread_role_name(enum skink__thread_role role);
 
 struct skink__roster_entry {
     pid_t tid; /* 0: of a thread that is not listed */
     enum skink__thread_role role;
-    uint64_t generation;                       /* LOOP, STRAY */
+    uint64_t generation;                       /* LOOP, STRAY, BLOCKING */
     const skink_scheduler *of;                 /* LOOP, STRAY: to be compared only */
     char scheduler[16];                        /* LOOP, and STRAY of a scheduler that is still watched */
     char incident_id[SKINK_INCIDENT_ID_BYTES]; /* STRAY */

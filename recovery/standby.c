@@ -110,7 +110,7 @@ static void *standby_main(void *arg)
     enum skink__standby_order order = wait_for_order(standby);
     if (order == SKINK__STANDBY_GO) {
         SKINK_ASSERT(standby->scheduler && !standby->subject); /* handed over whole */
-        note_recovery_time(standby);
+        if (standby->declared_ns) note_recovery_time(standby);
         skink__thread_run(standby->thread, standby->scheduler);
     }
     skink__thread_ending("standby");

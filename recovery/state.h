@@ -30,19 +30,23 @@
 /* ---- loop threads ---- */
 
 enum skink__subject_role {
-    SKINK__SUBJECT_WATCHED, /* a standby's, or a scheduler's loop thread                                      */
-    SKINK__SUBJECT_HELD,    /* abandoned at the stray limit; not counted as a stray before the hold is over   */
-    SKINK__SUBJECT_STRAY,   /* abandoned, living, counted                                                     */
-    SKINK__SUBJECT_ENDING   /* abandoned by a stop of its scheduler, which came a moment before our declaration */
+    SKINK__SUBJECT_WATCHED,  /* a standby's, or a scheduler's loop thread                                      */
+    SKINK__SUBJECT_HELD,     /* abandoned at the stray limit; not counted as a stray before the hold is over   */
+    SKINK__SUBJECT_BLOCKING, /* abandoned in a stretch that is known to block; counted by itself */
+    SKINK__SUBJECT_STRAY,    /* abandoned, living, counted                                                     */
+    SKINK__SUBJECT_ENDING    /* abandoned by a stop of its scheduler, which came a moment before our declaration */
 };
 
 struct skink__subject {
     struct skink__thread *thread; /* reference */
     struct skink__thread_probe probe;
     struct skink__slice_clock clock;
-    uint64_t slice_timeout_ns; /* of the slice on the clock; 0: the recovery's */
-    uint64_t glimpsed_slice;   /* the newest one when the last look saw the word move, and so timed none */
-    uint64_t glimpsed_ns;      /* when that was; 0: it did not move */
+    uint64_t slice_timeout_ns;   /* of the slice on the clock; 0: the recovery's */
+    uint64_t slice_extension_ns; /* and what its task has added to that */
+    uint64_t blocking_slice;     /* the slice that was in a stretch at the last look, and since when */
+    uint64_t blocking_since_ns;  /* 0: it was not */
+    uint64_t glimpsed_slice;     /* the newest one when the last look saw the word move, and so timed none */
+    uint64_t glimpsed_ns;        /* when that was; 0: it did not move */
     enum skink__subject_role role;
 
     /* From the declaration on. */
@@ -52,7 +56,7 @@ struct skink__subject {
     uint64_t abandoned_ns;
     uint64_t incident_number;
     char incident_id[SKINK_INCIDENT_ID_BYTES];
-    struct skink__subject *next; /* skink_recovery.strays */
+    struct skink__subject *next; /* skink_recovery.strays, or .blocking */
     struct skink__subject *previous;
 };
 
@@ -72,6 +76,8 @@ struct skink__watch {
     bool overdue;                   /* its slice is due, and no standby is there */
     bool stalled;                   /* its runtime section has taken longer than the timeout */
     bool bell_hung;
+    bool blocking_bell_hung;
+    unsigned blocking_looks; /* at intervals of the grace, before the bell is hung again */
 };
 
 /* ---- standby threads (standby.c) ---- */
@@ -119,6 +125,19 @@ void skink__stray_hold(struct skink__watch *watch, struct skink__subject *subjec
 void skink__holds_settle(skink_recovery *recovery);
 /* Whatever the limit says: nobody will be there to end it. */
 void skink__hold_end(skink_recovery *recovery, struct skink__watch *watch);
+
+/* The same for a thread that blocks as was announced. */
+void skink__blocking_add(skink_recovery *recovery, struct skink__subject *subject);
+
+/* ---- stretches that are known to block (hand_on.c) ---- */
+
+/* Before a look: has the bell been rung, or is it to be hung again? */
+void skink__blocking_listen(skink_recovery *recovery, struct skink__watch *watch);
+void skink__blocking_bell_take_down(skink_recovery *recovery, struct skink__watch *watch);
+/* Part of a look: is the slice in a stretch, and if so, is it time to hand the loop on? True: it needs no other timing.
+ * *ret_next_ns: when to look again. */
+bool skink__blocking_look(skink_recovery *recovery, struct skink__watch *watch, uint64_t slice, bool blocks,
+                          uint64_t *ret_next_ns);
 
 /* ---- reports (report.c) ---- */
 
@@ -247,6 +266,11 @@ struct skink_recovery {
     bool standby_failing;
     struct skink__subject *strays; /* oldest last */
     uint32_t stray_count;
+    struct skink__subject *blocking; /* threads off the loop as was announced */
+    uint32_t blocking_count;
+    uint32_t max_blocking;      /* constant */
+    uint64_t blocking_grace_ns; /* constant */
+    uint64_t extend_ceiling_ns; /* constant */
 
     /* The eventfd that ends the watchdog's sleep: kicks by API calls and strays, rings by loop threads. Each that was
      * promised is read before it is closed. */
@@ -275,6 +299,11 @@ struct skink_recovery {
 
 /* The slice that the watch's clock times is due. Nothing happens when it has moved on, or nobody is there to take over. */
 void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause);
+
+/* The winner of transition 3 wakes a standby as the scheduler's next loop thread; its record goes to the watch. why
+ * NULL and declared_ns 0: nothing was declared. */
+void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, struct skink__standby *standby,
+                      const struct skink__abandonment *why, uint64_t declared_ns, bool hold);
 
 /* ---- park.c ---- */
 

@@ -13,14 +13,23 @@
 
 /* ---- on the stray itself ---- */
 
-static void unlink_stray(skink_recovery *recovery, struct skink__subject *subject)
+static void unlink_from(struct skink__subject **list, uint32_t *count, struct skink__subject *subject)
 {
     if (subject->previous)
         subject->previous->next = subject->next;
     else
-        recovery->strays = subject->next;
+        *list = subject->next;
     if (subject->next) subject->next->previous = subject->previous;
-    recovery->stray_count--;
+    --*count;
+}
+
+static void link_to(struct skink__subject **list, uint32_t *count, struct skink__subject *subject)
+{
+    subject->previous = NULL;
+    subject->next = *list;
+    if (subject->next) subject->next->previous = subject;
+    *list = subject;
+    ++*count;
 }
 
 static void report_return(skink_recovery *recovery, const struct skink__subject *subject)
@@ -46,9 +55,11 @@ static void stray_ended(struct skink__thread *thread, void *arg)
         subject->watch->held = NULL; /* its scheduler goes on without counting a stray */
         recovery->stats.strays_total++;
     } else if (subject->role == SKINK__SUBJECT_STRAY) {
-        unlink_stray(recovery, subject);
+        unlink_from(&recovery->strays, &recovery->stray_count, subject);
+    } else if (subject->role == SKINK__SUBJECT_BLOCKING) {
+        unlink_from(&recovery->blocking, &recovery->blocking_count, subject);
     }
-    if (subject->role != SKINK__SUBJECT_ENDING) {
+    if (subject->role == SKINK__SUBJECT_HELD || subject->role == SKINK__SUBJECT_STRAY) {
         recovery->stats.strays_returned++;
         report_return(recovery, subject);
     }
@@ -84,12 +95,14 @@ void skink__stray_add(skink_recovery *recovery, struct skink__subject *subject)
 {
     subject->role = SKINK__SUBJECT_STRAY;
     subject->watch = NULL;
-    subject->previous = NULL;
-    subject->next = recovery->strays;
-    if (subject->next) subject->next->previous = subject;
-    recovery->strays = subject;
-    recovery->stray_count++;
+    link_to(&recovery->strays, &recovery->stray_count, subject);
     recovery->stats.strays_total++;
+}
+
+void skink__blocking_add(skink_recovery *recovery, struct skink__subject *subject)
+{
+    subject->role = SKINK__SUBJECT_BLOCKING;
+    link_to(&recovery->blocking, &recovery->blocking_count, subject);
 }
 
 void skink__stray_hold(struct skink__watch *watch, struct skink__subject *subject)

@@ -64,10 +64,13 @@ static bool read_lease(struct skink__subject *subject, uint64_t *ret_word)
     /* Acquire, both: the timeout is not read before the first look at the word, nor after the second. */
     uint64_t word = atomic_load_explicit(&lease->word, memory_order_acquire);
     uint64_t timeout_ns = atomic_load_explicit(&lease->timeout_ns, memory_order_acquire);
+    uint64_t extended_slice = atomic_load_explicit(&lease->extended_slice, memory_order_acquire);
+    uint64_t extension_ns = atomic_load_explicit(&lease->extension_ns, memory_order_acquire);
     *ret_word = word;
     if (skink__lease_state(word) != SKINK__RUNNING) return false;
     if (atomic_load_explicit(&lease->word, memory_order_relaxed) != word) return false;
     subject->slice_timeout_ns = timeout_ns;
+    subject->slice_extension_ns = extended_slice == skink__lease_slice(word) ? extension_ns : 0;
     return true;
 }
 
@@ -147,16 +150,10 @@ static bool was_glimpsed(struct skink__subject *subject, uint64_t slice)
 static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, const struct skink__interval *interval,
                       bool in_host_code);
 
-/* Returns when it wants to be looked at again, if that is before the period is over. */
-static uint64_t look(skink_recovery *recovery, struct skink__watch *watch)
+/* For how long has this slice been there? */
+static uint64_t look_at_slice(skink_recovery *recovery, struct skink__watch *watch, uint64_t word, bool in_host_code)
 {
-    struct skink__subject *subject = follow(watch);
-    watch->overdue = false;
-    if (!subject) return SKINK__NEVER;
-    watch->asleep = false;
-
-    uint64_t word;
-    bool in_host_code = read_lease(subject, &word);
+    struct skink__subject *subject = watch->subject;
     uint64_t slice = skink__lease_slice(word);
     if (!subject->clock.running || subject->clock.slice != slice) {
         if (!in_host_code) subject->slice_timeout_ns = 0;
@@ -181,6 +178,27 @@ static uint64_t look(skink_recovery *recovery, struct skink__watch *watch)
     return judge(recovery, watch, &interval, in_host_code);
 }
 
+/* Returns when it wants to be looked at again, if that is before the period is over. */
+static uint64_t look(skink_recovery *recovery, struct skink__watch *watch)
+{
+    struct skink__subject *subject = follow(watch);
+    watch->overdue = false;
+    if (!subject) return SKINK__NEVER;
+    watch->asleep = false;
+    skink__blocking_listen(recovery, watch);
+
+    uint64_t word;
+    bool in_host_code = read_lease(subject, &word);
+    uint64_t slice = skink__lease_slice(word);
+    bool blocks = in_host_code && (subject->slice_timeout_ns & SKINK__SLICE_BLOCKS);
+    subject->slice_timeout_ns &= ~SKINK__SLICE_BLOCKS;
+    if (blocks) end_stall(recovery, watch);
+    uint64_t blocking_next_ns;
+    if (skink__blocking_look(recovery, watch, slice, blocks, &blocking_next_ns)) return blocking_next_ns;
+    uint64_t next_ns = look_at_slice(recovery, watch, word, in_host_code);
+    return next_ns < blocking_next_ns ? next_ns : blocking_next_ns;
+}
+
 /* ---- judge ---- */
 
 static void note_stall(skink_recovery *recovery, struct skink__watch *watch)
@@ -201,6 +219,8 @@ static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, cons
     struct skink__subject *subject = watch->subject;
     const struct skink__slice_clock *clock = &subject->clock;
     uint64_t timeout_ns = skink__timeout_or(subject->slice_timeout_ns, recovery->timeout_ns);
+    timeout_ns =
+        timeout_ns < UINT64_MAX - subject->slice_extension_ns ? timeout_ns + subject->slice_extension_ns : UINT64_MAX;
 
     /* Relaxed: see the field. */
     if (skink__slice_clock_is_due(clock, timeout_ns / 2))
@@ -230,6 +250,7 @@ void skink__watch_drop(skink_recovery *recovery, struct skink__watch *watch)
 {
     struct skink__doorbell *bell = skink__scheduler_doorbell(watch->scheduler);
     skink__take_down_bell(recovery, watch);
+    skink__blocking_bell_take_down(recovery, watch);
     if (watch->holding) skink__hold_end(recovery, watch);
     skink__scheduler_set_admittance(watch->scheduler, SKINK__ADMITS);
     skink__subject_free(watch->subject);

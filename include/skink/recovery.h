@@ -67,6 +67,11 @@ typedef struct skink_recovery_options {
      * reached with. With SKINK_ON_LIMIT_DRAIN this is where a host begins its stop; recovery never ends a process
      * by itself, but for SKINK_ON_LIMIT_ABORT. NULL: nobody is told (the log hook still is). */
     void (*limit_reached)(skink_limit limit, bool in_force, void *arg);
+    /* A stretch of skink_blocking_begin() that lasts longer than this hands the loop on; default 1 ms. At most max_blocking
+     * (default 64, at most 4096) threads block like that; a stretch past it is a slice like any other. */
+    uint64_t blocking_grace_ns;
+    uint32_t max_blocking;
+    uint64_t extend_ceiling_ns; /* default 5 min; by how much skink_slice_extend() may extend one slice   */
 } skink_recovery_options;
 #define SKINK_RECOVERY_OPTIONS_INIT                                                                                    \
     {                                                                                                                  \
@@ -135,6 +140,8 @@ typedef struct skink_recovery_stats {
 
     uint64_t limit_reached[SKINK_LIMITS];  /* times that this skink_limit was reached */
     uint64_t limit_in_force[SKINK_LIMITS]; /* 1 while it is                           */
+    uint64_t blocking_threads;   /* block off the loop, as was announced (skink/blocking.h)                  */
+    uint64_t blocking_handed_on; /* loops handed on since a stretch that is known to block took longer       */
 } skink_recovery_stats;
 #define SKINK_RECOVERY_STATS_INIT                                                                                      \
     {                                                                                                                  \

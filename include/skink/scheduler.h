@@ -129,6 +129,8 @@ typedef struct skink_scheduler_stats {
     bool running;              /* between start and stop                                                  */
     bool held;                 /* the stray limit is reached: nothing but the event loop itself runs      */
     uint64_t waits_refused;    /* blocking waits that ended with -EDEADLK: certain deadlocks              */
+    uint64_t tasks_blocking;   /* off the loop, in a stretch that is known to block (skink/blocking.h)    */
+    uint64_t blocking_begun;   /* such stretches begun                                                  */
     uint64_t waits_potential;  /* and those refused only because the mode is `potential`           */
 } skink_scheduler_stats;
 #define SKINK_SCHEDULER_STATS_INIT                                                                                     \

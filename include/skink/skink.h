@@ -3,6 +3,7 @@
 #ifndef SKINK_SKINK_H
 #define SKINK_SKINK_H
 #include "skink/annot.h"
+#include "skink/blocking.h"
 #include "skink/clock.h"
 #include "skink/detection.h"
 #include "skink/dump.h"
