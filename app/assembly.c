@@ -5,9 +5,11 @@
 #include "app/inherited.h"
 #include "app/log.h"
 #include "app/module_loader.h"
+#include "app/reload.h"
 #include "app/signals.h"
 #include "app/suggest.h"
 #include "app/token.h"
+#include "skink/detection.h"
 #include "skink/error.h"
 #include "skink/http_server.h"
 #include "skink/recovery.h"
@@ -87,13 +89,17 @@ static int create_recovery(struct assembly *a)
     return skink_recovery_create(&options, &a->recovery);
 }
 
+static skink_detection detection_mode(const struct assembly *a)
+{
+    return SKINK_DETECTION_OFF + (skink_detection)number(a, CONFIG_DETECTION_MODE); /* the words are in its order */
+}
+
 static int create_scheduler(struct assembly *a)
 {
     skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
     options.stack_size_bytes = number(a, CONFIG_LOOP_STACK_SIZE);
     options.task_max = (uint32_t)number(a, CONFIG_LOOP_MAX_TASKS);
-    options.detection =
-        SKINK_DETECTION_OFF + (uint32_t)number(a, CONFIG_DETECTION_MODE); /* the words are in its order */
+    options.detection = detection_mode(a);
     int error = skink_scheduler_create(&options, &a->scheduler);
     if (error) return error;
     error = skink_recovery_watch(a->recovery, a->scheduler);
@@ -166,29 +172,82 @@ static void report_unknown_route(const struct assembly *a, const struct config_v
 }
 
 /* The routes' settings, once the modules have said which routes there are. */
-static enum exit_status configure_routes(struct assembly *a)
+/* 0 in all of them: as the server has it. */
+static int set_route(struct assembly *a, const char *pattern, const struct config_value *values)
 {
-    struct problems problems = { 0 };
+    int error =
+        skink_http_route_set_timeout(a->http, pattern, values ? values[CONFIG_ROUTE_DEADLOCK_TIMEOUT].number : 0);
+    if (error) return error;
+    error = skink_http_route_set_request_timeout(a->http, pattern,
+                                                 values ? values[CONFIG_ROUTE_REQUEST_TIMEOUT].number : 0);
+    if (error) return error;
+    return skink_http_route_set_limits(a->http, pattern,
+                                       values ? (uint32_t)values[CONFIG_ROUTE_MAX_REQUESTS].number : 0,
+                                       values ? (uint32_t)values[CONFIG_ROUTE_MAX_QUEUE].number : 0);
+}
+
+static void set_routes(struct assembly *a, struct problems *problems)
+{
     for (size_t i = 0; i < a->config->route_count; i++) {
         const struct config_value *values = a->config->routes[i].values;
         const struct config_value *path = &values[CONFIG_ROUTE_PATH];
-        int error = skink_http_route_set_timeout(a->http, path->text, values[CONFIG_ROUTE_DEADLOCK_TIMEOUT].number);
-        if (!error)
-            error =
-                skink_http_route_set_request_timeout(a->http, path->text, values[CONFIG_ROUTE_REQUEST_TIMEOUT].number);
-        if (!error)
-            error = skink_http_route_set_limits(a->http, path->text, (uint32_t)values[CONFIG_ROUTE_MAX_REQUESTS].number,
-                                                (uint32_t)values[CONFIG_ROUTE_MAX_QUEUE].number);
+        int error = set_route(a, path->text, values);
         if (error == -ENOENT)
-            report_unknown_route(a, path, &problems);
+            report_unknown_route(a, path, problems);
         else if (error)
-            skink__problem_add(&problems, &path->origin, CONFIG_LIST_NAME ": %s: %s", path->text,
-                               skink_strerror(error));
+            skink__problem_add(problems, &path->origin, CONFIG_LIST_NAME ": %s: %s", path->text, skink_strerror(error));
     }
+}
+
+/* The routes' settings, once the modules have said which routes there are. */
+static enum exit_status configure_routes(struct assembly *a)
+{
+    struct problems problems = { 0 };
+    set_routes(a, &problems);
     skink__problems_print(&problems, stderr);
     enum exit_status status = problems.errors ? EXIT_STATUS_CONFIGURATION : EXIT_STATUS_OK;
     skink__problems_fini(&problems);
     return status;
+}
+
+/* --- changes while it runs --- */
+
+static bool has_route(const struct assembly *a, const char *path)
+{
+    const char *method, *pattern;
+    for (size_t i = 0; skink_http_route_at(a->http, i, &method, &pattern); i++)
+        if (strcmp(pattern, path) == 0) return true;
+    return false;
+}
+
+void skink__assembly_check(const struct assembly *assembly, const struct config *next, struct problems *problems)
+{
+    for (size_t i = 0; i < next->route_count; i++) {
+        const struct config_value *path = &next->routes[i].values[CONFIG_ROUTE_PATH];
+        if (!has_route(assembly, path->text)) report_unknown_route(assembly, path, problems);
+    }
+}
+
+void skink__assembly_forget_routes(struct assembly *assembly)
+{
+    for (size_t i = 0; i < assembly->config->route_count; i++)
+        (void)!set_route(assembly, assembly->config->routes[i].values[CONFIG_ROUTE_PATH].text, NULL);
+}
+
+/* What was checked when it was read cannot be refused. */
+void skink__assembly_apply(struct assembly *a)
+{
+    struct problems none = { 0 };
+    (void)!skink_recovery_set_timeout(a->recovery, number(a, CONFIG_LOOP_DEADLOCK_TIMEOUT));
+    (void)!skink_scheduler_set_detection(a->scheduler, detection_mode(a));
+    (void)!skink_http_set_request_timeout(a->http, number(a, CONFIG_HTTP_REQUEST_TIMEOUT));
+    skink_http_set_timeouts(a->http, number(a, CONFIG_HTTP_HEADER_TIMEOUT), number(a, CONFIG_HTTP_IDLE_TIMEOUT),
+                            number(a, CONFIG_RECOVERY_LATE_WINDOW));
+    skink_http_set_limits(a->http, (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_REQUESTS),
+                          (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_QUEUE));
+    skink_stats_server_set_health(a->stats, number(a, CONFIG_HEALTH_MAX_RSS), number(a, CONFIG_HEALTH_MAX_QUEUE_TIME));
+    set_routes(a, &none);
+    skink__problems_fini(&none);
 }
 
 /* What an operator can do about an address that cannot be had. */
@@ -279,6 +338,8 @@ static enum exit_status open_stats(struct assembly *a)
     sources.max_connections = (uint32_t)number(a, CONFIG_STATS_MAX_CONNECTIONS);
     sources.max_rss_bytes = number(a, CONFIG_HEALTH_MAX_RSS);
     sources.max_queue_ns = number(a, CONFIG_HEALTH_MAX_QUEUE_TIME);
+    sources.host_metrics = skink__reload_metrics;
+    sources.host_metric_count = SKINK__RELOAD_METRICS;
     char token[TOKEN_BYTES], complaint[TOKEN_COMPLAINT_BYTES];
     const struct config_value *token_file = &a->config->values[CONFIG_STATS_TOKEN_FILE];
     if (!skink__token_read(token_file->text, token, complaint)) return cannot_start("stats.token_file: %s", complaint);

@@ -5,6 +5,7 @@
 #include "app/config.h"
 #include "app/log.h"
 #include "app/notify.h"
+#include "app/reload.h"
 #include "app/signals.h"
 #include "skink/error.h"
 #include "skink/hooks.h"
@@ -39,7 +40,8 @@ static const char help_text[] =
     "  --help              print this and end\n"
     "\n"
     "A key can also be set in the environment: SKINK_LOOP_DEADLOCK_TIMEOUT=1s.\n"
-    "SIGTERM and SIGINT end the server gracefully, a second one at once. SIGUSR2: go on in spite of recovery's "
+    "SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP reads the configuration again. "
+    "SIGUSR2: go on in spite of recovery's "
     "limits.\n"
     "Exit status: 0 all well; 1 cannot start; 2 mistake in configuration or usage; 3 the stop cut something;\n"
     "70 recovery.on_limit says drain, and a limit was reached.\n"
@@ -93,7 +95,21 @@ static void announce(struct assembly *assembly)
     skink__notify("READY=1");
 }
 
-static int serve(const struct config *config, const struct options *options)
+/* Do what the signals say, until one of them says stop: its number, or 0 when the process itself wants it. */
+static int wait_for_stop(struct config *config, const struct config_sources *sources, struct assembly *assembly)
+{
+    for (;;) {
+        int signal_number = skink__signals_wait();
+        if (signal_number == SIGUSR2)
+            skink__assembly_resume(assembly);
+        else if (signal_number == SIGHUP)
+            skink__reload(config, sources, assembly);
+        else
+            return signal_number;
+    }
+}
+
+static int serve(struct config *config, const struct config_sources *sources, const struct options *options)
 {
     struct assembly *assembly = NULL;
     skink__signals_block();
@@ -105,9 +121,8 @@ static int serve(const struct config *config, const struct options *options)
     announce(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=started version=%s pid=%d", skink_version(), (int)getpid());
 
-    int signal_number;
-    while ((signal_number = skink__signals_wait()) == SIGUSR2)
-        skink__assembly_resume(assembly);
+    skink__reload_note_success();
+    int signal_number = wait_for_stop(config, sources, assembly);
     skink__log_line(SKINK_LOG_INFO, "event=stopping signal=%s", signal_number ? sigabbrev_np(signal_number) : "none");
     skink__notify("STOPPING=1");
     skink__signals_arm_second(EXIT_STATUS_CUT);
@@ -147,7 +162,7 @@ static int run(const struct options *options)
         skink__config_print(&config, stdout);
         status = EXIT_STATUS_OK;
     } else {
-        status = serve(&config, options);
+        status = serve(&config, &sources, options);
     }
     skink__problems_fini(&problems);
     skink__config_fini(&config);

@@ -79,7 +79,8 @@ static void write_markdown_key(FILE *stream, const struct config_key *key)
     fputs("  \n", stream);
     write_wrapped(stream, "", key->sentence);
     fprintf(stream, "Takes %s.%s", expected, key->required ? " Required.\n" : "\n");
-    if (key->environment) fprintf(stream, "Environment: `%s`.\n", key->environment);
+    if (key->environment)
+        fprintf(stream, "Environment: `%s`.%s\n", key->environment, key->reloadable ? " Read again at SIGHUP." : "");
 }
 
 static void write_markdown(FILE *stream)
@@ -111,7 +112,9 @@ static void write_man_key(FILE *stream, const struct config_key *key)
     write_man(stream, text);
     free(text);
     free(fallback);
-    if (key->environment) fprintf(stream, "Environment: \\fB%s\\fR.\n", key->environment);
+    if (key->environment)
+        fprintf(stream, "Environment: \\fB%s\\fR.%s\n", key->environment,
+                key->reloadable ? " Read again at SIGHUP." : "");
 }
 
 static void write_man_page(FILE *stream)

@@ -24,6 +24,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "30s",
         .least = "10ms",
         .most = "24h",
+        .reloadable = true,
         .sentence = "How long a task may hold the loop thread without suspending before it is declared stuck and "
                     "another thread goes on with the loop. It must be longer than the longest honest computation "
                     "between two waits.",
@@ -87,6 +88,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "10s",
         .least = "10ms",
         .most = "1h",
+        .reloadable = true,
         .sentence = "Time from the first byte of a request to its last, body included; a slower one is answered with "
                     "408.",
     },
@@ -97,6 +99,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "75s",
         .least = "10ms",
         .most = "24h",
+        .reloadable = true,
         .sentence = "How long an open connection may wait for its next request before it is closed.",
     },
     [CONFIG_HTTP_REQUEST_TIMEOUT] = {
@@ -106,6 +109,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "0s",
         .least = "0s",
         .most = "24h",
+        .reloadable = true,
         .sentence = "How long a request may take from being complete to its answer, its time in a queue included. Past it the "
                     "client gets 504, and what the handler waits for ends with ETIMEDOUT. 0s sets no limit.",
     },
@@ -125,6 +129,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "0",
         .least = "0",
         .most = "16777216",
+        .reloadable = true,
         .sentence = "Requests that are worked on at once; 0 is as many as come. One that is declared stuck does not count "
                     "any more.",
     },
@@ -135,6 +140,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "1000",
         .least = "0",
         .most = "16777216",
+        .reloadable = true,
         .sentence = "Requests past `concurrency.max_requests` that wait, in order of arrival; one more is answered with "
                     "429. One whose client leaves leaves the queue.",
     },
@@ -187,6 +193,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "0kb",
         .least = "0kb",
         .most = "16384gb",
+        .reloadable = true,
         .sentence = "Resident memory above which `/health/live` and `/health/ready` turn bad, so that an orchestrator starts the "
                     "process anew. 0kb: never.",
     },
@@ -197,6 +204,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "10s",
         .least = "0s",
         .most = "24h",
+        .reloadable = true,
         .sentence = "How long the queue of `concurrency.max_queue` may be full before `/health/ready` turns bad, so that a balancer "
                     "sends requests elsewhere. 0s: never.",
     },
@@ -207,6 +215,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "1s",
         .least = "0s",
         .most = "1h",
+        .reloadable = true,
         .sentence = "How long the server goes on after SIGTERM, with its readiness bad and `Connection: close` in every "
                     "answer, before it refuses what is new. Long enough for a balancer to notice: two of its checks. "
                     "SIGINT leaves it out.",
@@ -218,6 +227,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "10s",
         .least = "0s",
         .most = "24h",
+        .reloadable = true,
         .sentence = "How long requests in flight may go on after that, before they are cancelled.",
     },
     [CONFIG_RECOVERY_LATE_WINDOW] = {
@@ -227,6 +237,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "1s",
         .least = "1ms",
         .most = "1h",
+        .reloadable = true,
         .sentence = "How long a request that was declared stuck may still send its own answer. After it the client gets "
                     "503, and a later answer is dropped and counted.",
     },
@@ -342,6 +353,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_WORD,
         .fallback = "actual",
         .words = "off actual potential",
+        .reloadable = true,
         .sentence = "What happens when a task blocks the loop thread in a wait of skink's: `actual` refuses what could "
                     "never end, since only a task of the same loop could end it; `potential` refuses every such wait, "
                     "for development; `off` leaves all of it to the watchdog.",
@@ -350,13 +362,14 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
 
 const char skink__config_list_sentence[] =
     "Settings of single routes, by the pattern that a module added; a path that no module added is an error at start. "
-    "A list, to be set in the file only.";
+    "A list, to be set in the file only, and read again at SIGHUP.";
 
 const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
     [CONFIG_ROUTE_PATH] = {
         .name = "path",
         .type = CONFIG_PATH,
         .required = true,
+        .reloadable = true,
         .sentence = "The route's pattern, as the module wrote it.",
     },
     [CONFIG_ROUTE_DEADLOCK_TIMEOUT] = {
@@ -364,6 +377,7 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .type = CONFIG_DURATION,
         .least = "10ms",
         .most = "24h",
+        .reloadable = true,
         .sentence = "Instead of `loop.deadlock_timeout`, for requests on this route.",
     },
     [CONFIG_ROUTE_REQUEST_TIMEOUT] = {
@@ -371,6 +385,7 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .type = CONFIG_DURATION,
         .least = "1ms",
         .most = "24h",
+        .reloadable = true,
         .sentence = "Instead of `http.request_timeout`, for requests on this route.",
     },
     [CONFIG_ROUTE_MAX_REQUESTS] = {
@@ -378,6 +393,7 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .type = CONFIG_COUNT,
         .least = "0",
         .most = "16777216",
+        .reloadable = true,
         .sentence = "Requests on this route, all its methods together, that are worked on at once; 0, and nothing, is as "
                     "many as `concurrency.max_requests` lets in. A request passes this limit first.",
     },
@@ -386,6 +402,7 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .type = CONFIG_COUNT,
         .least = "0",
         .most = "16777216",
+        .reloadable = true,
         .sentence = "Requests past this route's `max_requests` that wait; one more is answered with 429. Without it none "
                     "waits.",
     },

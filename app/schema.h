@@ -82,6 +82,7 @@ struct config_key {
     const char *most;
     const char *words;    /* of CONFIG_WORD, with a blank between them: "loop threads serial"                 */
     const char *takes;    /* of CONFIG_TEXT, for messages and the reference: "a file's path, or nothing"      */
+    bool reloadable;      /* SIGHUP changes it while the server runs                                         */
     bool required;        /* in a list's element                                                              */
     const char *sentence; /* what it does; one or two sentences for the reference                             */
 };

@@ -19,6 +19,7 @@ static void fill(sigset_t *signals)
     sigemptyset(signals);
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGHUP);
     sigaddset(signals, SIGUSR2);
     sigaddset(signals, SIGNAL_ASKED);
 }

@@ -10,7 +10,7 @@
 /* Block them in this thread and in all that it will create. SIGPIPE is ignored from here on. */
 void skink__signals_block(void);
 
-/* Wait for the next one: SIGTERM, SIGINT, SIGUSR2 (an operator says to go on), or 0 when the process itself asked to stop. */
+/* Wait for the next one: SIGTERM, SIGINT, SIGHUP, SIGUSR2 (an operator says to go on), or 0 when the process itself asked to stop. */
 int skink__signals_wait(void);
 
 /* From now on a further SIGTERM or SIGINT ends the process at once with this status, whatever it is doing. */

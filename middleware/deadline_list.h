@@ -7,6 +7,7 @@
  */
 #ifndef SKINK_MIDDLEWARE_DEADLINE_LIST_H
 #define SKINK_MIDDLEWARE_DEADLINE_LIST_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -21,7 +22,7 @@ struct skink__deadline {
 
 struct skink__deadline_list {
     struct skink__deadline head; /* of a ring, oldest first */
-    uint64_t timeout_ns;
+    _Atomic uint64_t timeout_ns; /* any thread may change it, relaxed: it holds for entries that are set from then on */
     struct skink__deadlines *owner;    /* NULL: not initialised yet */
     struct skink__deadline_list *next; /* skink__deadlines.lists */
     /* The entry is off the list already. */

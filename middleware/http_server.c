@@ -325,6 +325,20 @@ bool skink_http_route_at(const skink_http_server *server, size_t i, const char *
     return true;
 }
 
+static void set_timeout(struct skink__deadline_list *list, uint64_t timeout_ns)
+{
+    if (timeout_ns) atomic_store_explicit(&list->timeout_ns, timeout_ns, memory_order_relaxed);
+}
+
+void skink_http_set_timeouts(skink_http_server *server, uint64_t header_timeout_ns, uint64_t idle_timeout_ns,
+                             uint64_t late_window_ns)
+{
+    set_timeout(&server->header, header_timeout_ns);
+    set_timeout(&server->idle, idle_timeout_ns);
+    set_timeout(&server->stalled, idle_timeout_ns);
+    set_timeout(&server->late, late_window_ns);
+}
+
 /* --- listen --- */
 
 struct attach {

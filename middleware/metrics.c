@@ -338,4 +338,9 @@ void skink__metrics_write(const struct skink__metrics *metrics, struct skink__pr
     write_recovery(writer, sources->recovery);
     write_http(writer, sources->http_server);
     skink__process_metrics_write(writer, metrics->start_unix_ns);
+    for (size_t i = 0; i < sources->host_metric_count; i++) {
+        const skink_host_metric *host = &sources->host_metrics[i];
+        skink__prometheus_family(writer, host->is_counter ? SKINK__COUNTER : SKINK__GAUGE, host->name, host->help);
+        skink__prometheus_count(writer, NULL, host->read(host->arg));
+    }
 }

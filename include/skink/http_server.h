@@ -148,6 +148,10 @@ SKINK_NODISCARD SKINK_API int skink_http_set_request_timeout(skink_http_server *
 SKINK_NODISCARD SKINK_API int skink_http_route_set_request_timeout(skink_http_server *server, const char *pattern,
                                                                    uint64_t request_timeout_ns) SKINK_ANY_THREAD;
 
+/* Change the timeouts of skink_http_options, for what begins to wait from now on. A zero leaves that one as it is. */
+SKINK_API void skink_http_set_timeouts(skink_http_server *server, uint64_t header_timeout_ns, uint64_t idle_timeout_ns,
+                                       uint64_t late_window_ns) SKINK_ANY_THREAD;
+
 /* Let every route out of quarantine: a human has seen to it. A request that gets stuck all the same puts its route back.
  * NULL is fine. */
 SKINK_API void skink_http_quarantine_lift(skink_http_server *server) SKINK_ANY_THREAD;

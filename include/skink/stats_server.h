@@ -12,12 +12,23 @@
 #include "skink/http_server.h"
 #include "skink/recovery.h"
 #include "skink/scheduler.h"
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 typedef struct skink_stats_server skink_stats_server; /* opaque */
+
+/* A number of the host's own on the page of metrics. All borrowed for as long as the stats server lives. */
+typedef struct skink_host_metric {
+    const char *name; /* by Prometheus' conventions: "shop_orders_total" */
+    const char *help;
+    bool is_counter;             /* it only grows; else it is a gauge */
+    uint64_t (*read)(void *arg); /* called on the stats server's thread, which it must not block */
+    void *arg;
+} skink_host_metric;
 
 /* What it reports on, and how. Borrowed: each must live for longer than the stats server. NULL where there is none. */
 typedef struct skink_stats_sources {
@@ -34,6 +45,9 @@ typedef struct skink_stats_sources {
     /* What makes readiness bad, see skink_stats_server_set_health(). */
     uint64_t max_rss_bytes;
     uint64_t max_queue_ns;
+
+    const skink_host_metric *host_metrics; /* written behind skink's own */
+    size_t host_metric_count;
 } skink_stats_sources;
 #define SKINK_STATS_SOURCES_INIT                                                                                       \
     {                                                                                                                  \

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* app/reload.c - a second configuration, compared with the one that holds (see reload.h). */
+#include "app/reload.h"
+#include "app/log.h"
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* Main thread writes, the stats thread reads; each stands for itself. */
+static _Atomic uint64_t successes, failures, last_success_unix;
+
+static uint64_t read_counter(void *counter)
+{
+    return atomic_load_explicit((_Atomic uint64_t *)counter, memory_order_relaxed);
+}
+
+const skink_host_metric skink__reload_metrics[SKINK__RELOAD_METRICS] = {
+    { "skinkd_reloads_total", "Times the configuration was read again and taken over.", true, read_counter,
+      &successes },
+    { "skinkd_reload_failures_total", "Times it was read again and refused.", true, read_counter, &failures },
+    { "skinkd_reload_last_success_timestamp_seconds",
+      "When the configuration was last taken over, at the start or after; since 1970.", false, read_counter,
+      &last_success_unix },
+};
+
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static bool is_same(const struct config_value *a, const struct config_value *b)
+{
+    return a->number == b->number && (a->text == NULL) == (b->text == NULL) &&
+           (!a->text || strcmp(a->text, b->text) == 0);
+}
+
+static void swap(struct config_value *a, struct config_value *b)
+{
+    struct config_value kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* Take over what can be changed; what stays is named. Returns how many keys have another value now. */
+static unsigned take_over(struct config *running, struct config *next)
+{
+    unsigned changed = 0;
+    for (size_t i = 0; i < CONFIG_ID_COUNT; i++) {
+        if (is_same(&running->values[i], &next->values[i])) continue;
+        if (skink__config_keys[i].reloadable) {
+            swap(&running->values[i], &next->values[i]);
+            changed++;
+        } else {
+            skink__log_line(SKINK_LOG_WARNING, "event=reload_ignored key=%s advice=\"restart for this one to change\"",
+                            skink__config_keys[i].name);
+        }
+    }
+    struct config_route *routes = running->routes;
+    size_t route_count = running->route_count;
+    running->routes = next->routes;
+    running->route_count = next->route_count;
+    next->routes = routes;
+    next->route_count = route_count;
+    return changed;
+}
+
+void skink__reload(struct config *running, const struct config_sources *sources, struct assembly *assembly)
+{
+    struct config next;
+    struct problems problems = { 0 };
+    skink__config_load(&next, sources, &problems);
+    if (problems.errors == 0) skink__assembly_check(assembly, &next, &problems);
+    skink__problems_print(&problems, stderr);
+    if (problems.errors) {
+        count(&failures);
+        skink__log_line(SKINK_LOG_ERROR, "event=reload_failed mistakes=%zu advice=\"the old configuration holds\"",
+                        problems.errors);
+    } else {
+        skink__assembly_forget_routes(assembly);
+        unsigned changed = take_over(running, &next);
+        skink__assembly_apply(assembly);
+        skink__reload_note_success();
+        count(&successes);
+        skink__log_line(SKINK_LOG_INFO, "event=reloaded changed=%u routes=%zu", changed, running->route_count);
+    }
+    skink__problems_fini(&problems);
+    skink__config_fini(&next);
+}
+
+void skink__reload_note_success(void)
+{
+    atomic_store_explicit(&last_success_unix, (uint64_t)time(NULL), memory_order_relaxed);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/app/test_skinkd_reload.c - SIGHUP: what changes, what stays, and what is refused. */
+#include "config_fixture.h"
+#include "skinkd_fixture.h"
+#include "tests/support/case.h"
+#include "tests/support/wait.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void rewrite(const char *file, const char *text)
+{
+    int fd = open(file, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static struct skinkd *start_with(const char *text, char **ret_file)
+{
+    *ret_file = temporary_file(text, strlen(text));
+    return START("--config", *ret_file);
+}
+
+static void end(struct skinkd *server, char *file)
+{
+    assert_int_equal(skinkd_end(server, SIGTERM, 10000), 0);
+    skinkd_free(server);
+    unlink(file);
+    free(file);
+}
+
+static int get_status(int port, const char *target)
+{
+    char *answer = http_get(port, target);
+    int status = http_status(answer);
+    free(answer);
+    return status;
+}
+
+/* A metric's value; -1 without it. */
+static double metric(const struct skinkd *server, const char *name)
+{
+    char *answer = http_get(server->stats_port, "/metrics"), line[128];
+    int length = snprintf(line, sizeof line, "\n%s ", name);
+    const char *found = strstr(answer, line);
+    double value = found ? strtod(found + length, NULL) : -1;
+    free(answer);
+    return value;
+}
+
+static void a_changed_file_is_taken_over(void **state)
+{
+    (void)state;
+    char *file;
+    struct skinkd *server = start_with("http.request_timeout: 0s\nloop.deadlock_timeout: 30s\n", &file);
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=300"), 200);
+    double started = metric(server, "skinkd_reload_last_success_timestamp_seconds");
+    assert_true(started > 1e9);
+    rewrite(file, "http.request_timeout: 100ms\nloop.deadlock_timeout: 200ms\nrecovery.late_window: 10ms\n"
+                  "health.max_rss: 1kb\nroutes: [{path: /hello, max_requests: 5}]\n");
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, "event=reloaded changed=4 routes=1", 5000));
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=60000"), 504);
+    assert_int_equal(get_status(server->http_port, "/hello"), 200);
+    assert_int_equal(get_status(server->stats_port, "/health/live"), 503);
+    assert_true(metric(server, "skinkd_reloads_total") == 1);
+    assert_true(metric(server, "skinkd_reload_failures_total") == 0);
+    assert_true(metric(server, "skinkd_reload_last_success_timestamp_seconds") >= started);
+    rewrite(file, "");
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, "event=reloaded changed=4 routes=0", 5000));
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=300"), 200);
+    assert_int_equal(get_status(server->stats_port, "/health/live"), 200);
+    end(server, file);
+}
+
+static void a_bad_file_is_refused_whole(void **state)
+{
+    (void)state;
+    char *file;
+    struct skinkd *server = start_with("http.request_timeout: 200ms\n", &file);
+    rewrite(file, "http.request_timeout: 0s\nhttp.max_body: lots\nloop.deadlok_timeout: 1s\n");
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, "level=error event=reload_failed mistakes=2", 5000));
+    assert_non_null(strstr(server->err, ":2:16: http.max_body: \"lots\" is not a number"));
+    assert_non_null(strstr(server->err, "did you mean loop.deadlock_timeout?"));
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=60000"), 504); /* the old value */
+    rewrite(file, "http.request_timeout: 0s\nroutes: [{path: /helo}]\n"); /* only the modules know that this is wrong */
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, "event=reload_failed mistakes=1", 5000));
+    assert_non_null(strstr(server->err, "no module adds a route /helo; did you mean /hello?"));
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=60000"), 504);
+    unlink(file); /* nor can one be read that is not there */
+    kill(server->pid, SIGHUP);
+    test_wait_until(metric(server, "skinkd_reload_failures_total") == 3, 5000);
+    assert_true(metric(server, "skinkd_reloads_total") == 0);
+    end(server, file);
+}
+
+static void what_cannot_change_is_named_and_stays(void **state)
+{
+    (void)state;
+    char *file;
+    struct skinkd *server = start_with("http.max_body: 1mb\n", &file);
+    rewrite(file, "http.max_body: 2kb\nloop.stack_size: 128kb\nhttp.request_timeout: 200ms\n");
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, "event=reloaded changed=1", 5000));
+    assert_non_null(strstr(server->err, "level=warning event=reload_ignored key=http.max_body"));
+    assert_non_null(strstr(server->err, "level=warning event=reload_ignored key=loop.stack_size"));
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=60000"), 504);
+    kill(server->pid, SIGHUP); /* and it is named again for as long as the file says so */
+    assert_true(skinkd_says(server, "event=reloaded changed=0", 5000));
+    end(server, file);
+}
+
+static void settings_still_win_over_the_file(void **state)
+{
+    (void)state;
+    static const char text[] = "http.request_timeout: 1s\n";
+    char *file = temporary_file(text, strlen(text));
+    struct skinkd *server = START("--config", file, "--set", "http.request_timeout=100ms");
+    rewrite(file, "http.request_timeout: 0s\n");
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, "event=reloaded changed=0", 5000));
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=60000"), 504);
+    end(server, file);
+}
+
+static const struct test_case cases[] = {
+    CASE(a_changed_file_is_taken_over),
+    CASE(a_bad_file_is_refused_whole),
+    CASE(what_cannot_change_is_named_and_stays),
+    CASE(settings_still_win_over_the_file),
+};
+TEST_MAIN(cases, NULL, NULL)
