@@ -11,11 +11,13 @@
 #include "recovery/lock_owner.h"
 #include "recovery/roster.h"
 #include "recovery/stacks.h"
+#include "recovery/syscall_names.h"
 #include "skink/clock.h"
 #include "skink/incident.h"
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,6 +56,16 @@ static const char *answer_name(const struct thread *thread)
         [SKINK__BLOCKED_NO] = "running", [SKINK__BLOCKED_YES] = "blocked", [SKINK__BLOCKED_UNKNOWN] = "unknown"
     };
     return names[thread->view.answer];
+}
+
+/* "futex", or a number where the name is not known; NULL when it is in none. */
+static const char *call_name(const struct skink__thread_view *view, char *ret_text, size_t text_bytes)
+{
+    if (view->answer != SKINK__BLOCKED_YES || view->blocked.number < 0) return NULL;
+    const struct skink__call *call = skink__call_find(view->blocked.number);
+    if (call) return call->name;
+    snprintf(ret_text, text_bytes, "%ld", view->blocked.number);
+    return ret_text;
 }
 
 /* Where the incident's report found it. */
@@ -190,8 +202,9 @@ static void write_thread_text(struct skink__text *text, const struct dump *dump,
     skink__text_add(text, "  ");
     add_who(text, dump, view->tid);
     skink__text_add(text, ", state %c", view->state);
-    if (view->answer == SKINK__BLOCKED_YES && view->blocked.number >= 0)
-        skink__text_add(text, ", in system call %ld", view->blocked.number);
+    char number[24];
+    const char *call = call_name(view, number, sizeof number);
+    if (call) skink__text_add(text, ", in system call %s", call);
     if (view->wchan[0]) skink__text_add(text, " (%s)", view->wchan);
     if (view->wait.kind != SKINK__WAIT_NONE)
         skink__text_add(text, ", waits for %s 0x%" PRIxPTR, skink__wait_kind_name(view->wait.kind), view->wait.address);
@@ -279,10 +292,8 @@ static void write_thread_json(struct skink__text *text, const struct thread *thr
     skink__text_add(text, ",\"incident\":");
     skink__text_add_json(text, thread->entry.role == SKINK__ROLE_STRAY ? thread->entry.incident_id : NULL);
     skink__text_add(text, ",\"state\":\"%c\",\"syscall\":", view->state);
-    if (view->answer == SKINK__BLOCKED_YES && view->blocked.number >= 0)
-        skink__text_add(text, "%ld", view->blocked.number);
-    else
-        skink__text_add(text, "null");
+    char call[24];
+    skink__text_add_json(text, call_name(view, call, sizeof call));
     skink__text_add(text, ",\"wchan\":");
     skink__text_add_json(text, view->wchan[0] ? view->wchan : NULL);
     skink__text_add(text, ",\"waits_on\":");
