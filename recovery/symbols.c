@@ -184,9 +184,13 @@ static void refresh_modules(struct skink__symbols *symbols)
     fclose(maps);
 }
 
+/* libdwfl counts what lies right behind a module as part of it. */
 static Dwfl_Module *module_at(struct skink__symbols *symbols, uintptr_t pc)
 {
-    return symbols->dwfl ? dwfl_addrmodule(symbols->dwfl, pc) : NULL;
+    Dwarf_Addr start, end;
+    Dwfl_Module *module = symbols->dwfl ? dwfl_addrmodule(symbols->dwfl, pc) : NULL;
+    if (module) dwfl_module_info(module, NULL, &start, &end, NULL, NULL, NULL, NULL);
+    return module && pc >= start && pc < end ? module : NULL;
 }
 
 static const char *module_name(Dwfl_Module *module, Dwarf_Addr *ret_start)
