@@ -326,6 +326,21 @@ static int task_await(skink_task *task, skink_future *future, uint64_t deadline_
     return err ? err : result_of(future, ret_value);
 }
 
+/* For who may find this thread stuck here: what it waits for, and that this is no wait for its own loop if a thread of the
+ * pool is known to end it. */
+static bool wait_in_sight(skink_future *future, struct thread_waiter *waiter, uint64_t deadline_ns)
+{
+    struct skink__thread *thread = skink__thread_self();
+    if (!thread) return skink__thread_wait(&waiter->woken, deadline_ns);
+    pthread_mutex_lock(&future->lock);
+    bool by_pool = future->completer_kind == SKINK__COMPLETER_WORK;
+    pthread_mutex_unlock(&future->lock);
+    atomic_store_explicit(&thread->blocks_on, (uintptr_t)future | (uintptr_t)by_pool, memory_order_relaxed);
+    bool woken = skink__thread_wait(&waiter->woken, deadline_ns);
+    atomic_store_explicit(&thread->blocks_on, 0, memory_order_relaxed);
+    return woken;
+}
+
 /* On a loop thread that is host code from the lease's view: the thread may be abandoned here, and then the call returns on
  * another. */
 int skink__future_block(skink_future *future, uint64_t deadline_ns, struct skink__blocker *blocker, void **ret_value)
@@ -333,7 +348,7 @@ int skink__future_block(skink_future *future, uint64_t deadline_ns, struct skink
     struct thread_waiter waiter = { .base.kind = SKINK__WAITER_THREAD };
     bool woken = skink_future_is_done(future) || !link_if_pending(future, &waiter.base);
     if (!woken) {
-        woken = skink__thread_wait(&waiter.woken, deadline_ns);
+        woken = wait_in_sight(future, &waiter, deadline_ns);
         /* Before the next call: a stray whose scheduler has stopped does not come back from it, and nothing may point
          * to its stack then. */
         pthread_mutex_lock(&future->lock);

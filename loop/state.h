@@ -343,7 +343,7 @@ struct skink__thread {
 
     uint64_t generation;         /* constant from skink__takeover_begin() on */
     _Atomic int tid;             /* its own thread writes once */
-    _Atomic uintptr_t blocks_on; /* its own thread writes, relaxed: takeover.h */
+    _Atomic uintptr_t blocks_on; /* its own thread writes, relaxed: a future, + 1 if the pool will complete it */
     _Atomic uint32_t refs;
     /* Watchdog, and the stray at its end, by exchange: takeover.h. */
     _Atomic(struct skink__ended *) ended;

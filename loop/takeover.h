@@ -44,9 +44,9 @@ void skink__threads_keep_unblocked(int signal_number);
 pid_t skink__thread_tid(const struct skink__thread *thread);
 uint64_t skink__thread_generation(const struct skink__thread *thread);
 
-/* Its task blocks it at this moment for a future (skink_future_block()), by waiting for the word at this address; 0: it does
- * not. Any thread. */
-uintptr_t skink__thread_blocks_on(const struct skink__thread *thread);
+/* The future for which its task blocks it at this moment (skink_future_block()); 0: it does not. *ret_by_pool: work on the
+ * pool is known to complete it; else its own loop may have to. Any thread. */
+uintptr_t skink__thread_blocks_on(const struct skink__thread *thread, bool *ret_by_pool);
 
 /* Whose loop thread it is or was; NULL if never. A pointer to compare with; only a thread that has not ended keeps it alive. */
 const skink_scheduler *skink__thread_scheduler(const struct skink__thread *thread);

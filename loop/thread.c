@@ -81,9 +81,11 @@ uint64_t skink__thread_generation(const struct skink__thread *thread)
     return thread->generation;
 }
 
-uintptr_t skink__thread_blocks_on(const struct skink__thread *thread)
+uintptr_t skink__thread_blocks_on(const struct skink__thread *thread, bool *ret_by_pool)
 {
-    return atomic_load_explicit(&thread->blocks_on, memory_order_relaxed);
+    uintptr_t blocks_on = atomic_load_explicit(&thread->blocks_on, memory_order_relaxed);
+    *ret_by_pool = blocks_on & 1;
+    return blocks_on & ~(uintptr_t)1;
 }
 
 const skink_scheduler *skink__thread_scheduler(const struct skink__thread *thread)

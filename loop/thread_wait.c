@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool wait_for(_Atomic uint32_t *word, uint64_t deadline_ns)
+bool skink__thread_wait(_Atomic uint32_t *word, uint64_t deadline_ns)
 {
     struct timespec deadline = { .tv_sec = (time_t)(deadline_ns / SKINK_S), .tv_nsec = (long)(deadline_ns % SKINK_S) };
     /* Acquire: pairs with the notifier's release. */
@@ -23,15 +23,6 @@ static bool wait_for(_Atomic uint32_t *word, uint64_t deadline_ns)
         if (result < 0 && errno == ETIMEDOUT) return atomic_load_explicit(word, memory_order_acquire) != 0;
     }
     return true;
-}
-
-bool skink__thread_wait(_Atomic uint32_t *word, uint64_t deadline_ns)
-{
-    struct skink__thread *thread = skink__thread_self();
-    if (thread) atomic_store_explicit(&thread->blocks_on, (uintptr_t)word, memory_order_relaxed);
-    bool woken = wait_for(word, deadline_ns);
-    if (thread) atomic_store_explicit(&thread->blocks_on, 0, memory_order_relaxed);
-    return woken;
 }
 
 void skink__thread_notify(_Atomic uint32_t *word)

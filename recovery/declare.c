@@ -65,7 +65,7 @@ static void describe(const struct skink__watch *watch, struct skink__subject *st
     facts->cause = cause;
     facts->state = incident->declared_state = stuck->clock.last.state;
     facts->waits_on.descriptor = -1;
-    incident->blocks_on = skink__thread_blocks_on(stuck->thread);
+    incident->blocks_on = skink__thread_blocks_on(stuck->thread, &incident->blocks_for_pool);
     skink__thread_probe_call(&stuck->probe, incident->declared_call, sizeof incident->declared_call);
     COPY_TEXT(incident->scheduler, skink__scheduler_name(watch->scheduler));
     skink_scheduler_stats tasks = SKINK_SCHEDULER_STATS_INIT;

@@ -36,7 +36,8 @@ struct skink__incident {
     /* What the watchdog saw right after the declaration, for who is to find the cause. */
     char declared_state;     /* as skink__reading.state                                 */
     char declared_call[256]; /* /proc/self/task/TID/syscall, or ""                      */
-    uintptr_t blocks_on;     /* skink__thread_blocks_on()                            */
+    uintptr_t blocks_on;     /* as skink__thread_blocks_on() says                       */
+    bool blocks_for_pool;
 };
 
 struct skink__incidents {

@@ -237,7 +237,7 @@ static void conclude(struct skink__investigation *investigation)
     struct skink__symptoms symptoms = { .at_ceiling = incident->facts.cause == SKINK_CAUSE_STARVED,
                                         .declared_state = incident->declared_state,
                                         .state = chain->count > 0 ? incident->facts.state : SKINK__STATE_UNKNOWN,
-                                        .blocks_loop = incident->blocks_on != 0,
+                                        .blocks_loop = incident->blocks_on && !incident->blocks_for_pool,
                                         .in_call = investigation->is_called,
                                         .in_lock = wait == SKINK__WAIT_MUTEX || wait == SKINK__WAIT_RWLOCK,
                                         .cpu_ns = incident->facts.cpu_ns,
