@@ -86,6 +86,7 @@ static int create_recovery(struct assembly *a)
     options.blocking_grace_ns = number(a, CONFIG_RECOVERY_BLOCKING_GRACE);
     options.max_blocking = (uint32_t)number(a, CONFIG_RECOVERY_MAX_BLOCKING);
     options.extend_ceiling_ns = number(a, CONFIG_RECOVERY_EXTEND_CEILING);
+    options.incident_dir = a->config->values[CONFIG_RECOVERY_INCIDENT_DIR].text;
     return skink_recovery_create(&options, &a->recovery);
 }
 

@@ -166,7 +166,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .environment = "SKINK_STATS_LISTEN",
         .type = CONFIG_ADDRESS,
         .fallback = "127.0.0.1:9464",
-        .sentence = "Where `/metrics` and `/health` are served.",
+        .sentence = "Where `/metrics`, `/health` and `/incidents` are served.",
     },
     [CONFIG_STATS_TOKEN_FILE] = {
         .name = "stats.token_file",
@@ -317,6 +317,15 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "1ms",
         .most = "24h",
         .sentence = "By how much a task may extend one slice beyond its timeout (`skink_slice_extend`).",
+    },
+    [CONFIG_RECOVERY_INCIDENT_DIR] = {
+        .name = "recovery.incident_dir",
+        .environment = "SKINK_RECOVERY_INCIDENT_DIR",
+        .type = CONFIG_TEXT,
+        .fallback = "",
+        .takes = "a folder's path, or nothing",
+        .sentence = "A folder for one JSON file per incident, readable for the server's user only; it must exist. The newest "
+                    "1000 files are kept. Nothing is written if this is empty.",
     },
     [CONFIG_QUARANTINE_STRIKES] = {
         .name = "quarantine.strikes",

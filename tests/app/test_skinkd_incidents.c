@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/app/test_skinkd_incidents.c - what an operator of skinkd gets when requests get stuck in each way. */
+#include "skinkd_fixture.h"
+#include "tests/support/case.h"
+#include "tests/support/wait.h"
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static json_t *get_json(const struct skinkd *server, const char *target, int status)
+{
+    char *answer = http_get(server->stats_port, target);
+    assert_int_equal(http_status(answer), status);
+    json_t *json = json_loads(http_body(answer), 0, NULL);
+    assert_non_null(json);
+    free(answer);
+    return json;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static bool names(const json_t *incident, const char *function)
+{
+    size_t i;
+    json_t *frame;
+    json_array_foreach(json_object_get(incident, "stack"), i, frame)
+    {
+        if (strcmp(text_of(frame, "function"), function) == 0) return true;
+    }
+    return false;
+}
+
+static const struct {
+    const char *how, *cause, *function, *kind, *syscall;
+} ways[] = {
+    { "sleep", "syscall", "stick_sleep", "", "clock_nanosleep" },
+    { "mutex", "lock", "stick_mutex", "mutex", "futex" },
+    { "read", "syscall", "stick_read", "descriptor", "read" },
+    { "spin", "cpu_loop", "stick_spin", "", "" },
+    { "selfwait", "self_wait", "stick_selfwait", "future", "futex" },
+};
+
+/* The newest incident once there are `count`, and once it is known how it ended. */
+static json_t *wait_for_incident(const struct skinkd *server, size_t count)
+{
+    uint64_t deadline_ns = test_now_ns() + test_ms(15000);
+    for (;;) {
+        json_t *list = get_json(server, "/incidents", 200);
+        json_t *newest = json_incref(json_array_get(list, 0));
+        bool there = json_array_size(list) == count && strncmp(text_of(newest, "outcome"), "finished", 8) == 0;
+        json_decref(list);
+        if (there) return newest;
+        json_decref(newest);
+        if (test_now_ns() > deadline_ns) fail_msg("no incident %zu", count);
+        test_nap();
+    }
+}
+
+static void check_file(const char *folder, const json_t *incident)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/incident-%s.json", folder, text_of(incident, "id"));
+    uint64_t deadline_ns = test_now_ns() + test_ms(5000);
+    json_t *json;
+    while (!(json = json_load_file(path, 0, NULL)) || strncmp(text_of(json, "outcome"), "finished", 8) != 0) {
+        json_decref(json);
+        assert_true(test_now_ns() < deadline_ns);
+        test_nap();
+    }
+    assert_true(json_equal(json, incident));
+    json_decref(json);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void each_way_of_sticking_is_explained(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/skink-test-XXXXXX", setting[96];
+    assert_non_null(mkdtemp(folder));
+    snprintf(setting, sizeof setting, "recovery.incident_dir=%s", folder);
+    struct skinkd *server =
+        START("--set", "loop.deadlock_timeout=100ms", "--set", "detection.mode=off", "--set", setting, "--set",
+              "quarantine.strikes=0", "--set", "recovery.burst=0", "--set", "recovery.late_window=20s");
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char target[64];
+        snprintf(target, sizeof target, "/stick?how=%s&ms=1200", ways[i].how);
+        free(http_get(server->http_port, target));
+        json_t *incident = wait_for_incident(server, i + 1);
+        if (strcmp(text_of(incident, "cause"), ways[i].cause) != 0 &&
+            strcmp(text_of(incident, "cause"), "starved") != 0)
+            fail_msg("%s: %s", ways[i].how, json_dumps(incident, JSON_INDENT(1)));
+        assert_string_equal(text_of(incident, "task"), "GET /stick");
+        assert_string_equal(text_of(incident, "method"), "GET");
+        assert_string_equal(text_of(incident, "route"), "/stick");
+        assert_int_equal(json_integer_value(json_object_get(incident, "request")), i + 1);
+        assert_int_equal(json_integer_value(json_object_get(incident, "generation")), i + 1);
+        assert_string_equal(text_of(json_object_get(incident, "waits_on"), "kind"), ways[i].kind);
+        assert_string_equal(text_of(incident, "syscall"), ways[i].syscall);
+        if (json_array_size(json_object_get(incident, "stack")) > 0) assert_true(names(incident, ways[i].function));
+        check_file(folder, incident);
+        char one[96];
+        snprintf(one, sizeof one, "/incidents/%s", text_of(incident, "id"));
+        json_t *alone = get_json(server, one, 200);
+        assert_true(json_equal(alone, incident));
+        json_decref(alone);
+        snprintf(one, sizeof one, "event=deadlock id=%s ", text_of(incident, "id"));
+        assert_true(skinkd_says(server, one, 5000));
+        snprintf(one, sizeof one, "| incident %s: GET /stick held the loop thread for ", text_of(incident, "id"));
+        assert_true(skinkd_says(server, one, 5000));
+        json_decref(incident);
+    }
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    skinkd_free(server);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void incident_that_is_not_there_is_404(void **state)
+{
+    (void)state;
+    struct skinkd *server = START_PLAIN();
+    json_t *list = get_json(server, "/incidents", 200);
+    assert_true(json_is_array(list));
+    assert_int_equal(json_array_size(list), 0);
+    json_decref(list);
+    json_t *error = get_json(server, "/incidents/abc-1", 404);
+    assert_true(json_is_true(json_object_get(error, "error")));
+    assert_non_null(strstr(text_of(error, "message"), "no incident abc-1"));
+    json_decref(error);
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    skinkd_free(server);
+}
+
+/* The folder cannot be written to: said once, and requests are answered as ever. */
+static void folder_that_cannot_be_written_is_said_once(void **state)
+{
+    (void)state;
+    struct skinkd *server = START("--set", "loop.deadlock_timeout=100ms", "--set", "recovery.incident_dir=/proc",
+                                  "--set", "recovery.late_window=20s");
+    for (int i = 0; i < 2; i++) {
+        char *answer = http_get(server->http_port, "/stick?ms=600");
+        assert_int_equal(http_status(answer), 200);
+        free(answer);
+    }
+    json_decref(wait_for_incident(server, 2));
+    assert_true(skinkd_says(server, "event=incident_file_failed ", 5000));
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    assert_null(strstr(strstr(server->err, "event=incident_file_failed ") + 1, "event=incident_file_failed "));
+    skinkd_free(server);
+}
+
+static const struct test_case cases[] = {
+    CASE_TIMEOUT(each_way_of_sticking_is_explained, 60),
+    CASE(incident_that_is_not_there_is_404),
+    CASE(folder_that_cannot_be_written_is_said_once),
+};
+TEST_MAIN(cases, NULL, NULL)
