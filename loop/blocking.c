@@ -36,6 +36,7 @@ int skink_blocking_begin(void)
     int err = task->blocking_depth == DEPTH_MAX ? -EAGAIN : 0;
     if (!err && task->blocking_depth++ == 0) {
         task->timeout_ns |= SKINK__SLICE_BLOCKS;
+        skink__task_keep(task);
         publish_timeout(thread);
         skink__count(&scheduler->blocking_stretches, 1);
     }

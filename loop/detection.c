@@ -63,6 +63,7 @@ int skink_detection_begin(skink_detection mode)
     skink_task *task = skink__thread_self()->current;
     if (task->detection_scopes >> (64 - SCOPE_BITS)) return -EAGAIN;
     task->detection_scopes = task->detection_scopes << SCOPE_BITS | (uint64_t)mode;
+    skink__task_keep(task);
     return 0;
 }
 

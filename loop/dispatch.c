@@ -12,6 +12,7 @@
 static void deliver_all(skink_scheduler *scheduler)
 {
     struct skink__message *message = skink__inbox_take(&scheduler->inbox);
+    if (scheduler->boxes) skink__boxes_empty(scheduler);
     while (message) {
         struct skink__message *next = message->next; /* deliver may put the message into another list */
         message->deliver(scheduler, message, false);
@@ -29,30 +30,53 @@ static bool give_stack(skink_scheduler *scheduler, skink_task *task)
     return true;
 }
 
-/* Without memory for its stack a fresh task waits aside, so that those behind it, which may give stacks back, can run.
- * It is tried again before every batch, and after a while if nothing else happens. */
-static void set_aside(skink_scheduler *scheduler, skink_task *task)
+/* Without memory for its stack (or for its object, if it is a post) a fresh task waits aside, so that those behind it,
+ * which may give some back, can run. It is tried again before every batch, and after a while if nothing else happens. */
+static void set_aside(skink_scheduler *scheduler, struct skink__message *message)
 {
     if (!scheduler->stackless.first)
         skink__log(SKINK_LOG_ERROR, "event=no_stack scheduler=%s stacks=%llu", scheduler->name,
                    (unsigned long long)scheduler->stacks.allocated);
-    skink__queue_push(&scheduler->stackless, task);
+    skink__queue_push(&scheduler->stackless, message);
+    scheduler->chain_end = 0;
     skink__stack_retry(scheduler);
 }
 
-/* The next task that can run: first those set aside, for which a stack may have come back. */
+/* What is first in the queue, with all that it needs to run; or NULL, and then it is first still. */
+static skink_task *pop_runnable(skink_scheduler *scheduler, struct skink__ready_queue *queue)
+{
+    struct skink__message *first = queue->first;
+    if (skink__is_post(first)) {
+        struct skink__message *next = first->next;
+        skink_task *task = skink__post_to_task(scheduler, (struct skink__post *)first);
+        if (!task) return NULL;
+        /* In its place, for there may be no stack either. */
+        task->message.next = next;
+        queue->first = first = &task->message;
+        if (!next) queue->last = first;
+    }
+    return give_stack(scheduler, (skink_task *)first) ? (skink_task *)skink__queue_pop(queue) : NULL;
+}
+
+static bool has_stack(const struct skink__message *message)
+{
+    return !skink__is_post(message) && ((const skink_task *)message)->co;
+}
+
+/* The next task that can run: first those set aside, for which there may be memory by now. */
 static skink_task *next_runnable(skink_scheduler *scheduler)
 {
-    skink_task *aside = (skink_task *)scheduler->stackless.first;
-    if (aside && give_stack(scheduler, aside)) return skink__queue_pop(&scheduler->stackless);
+    bool aside = scheduler->stackless.first;
+    skink_task *task = aside ? pop_runnable(scheduler, &scheduler->stackless) : NULL;
+    if (task) return task;
     if (aside) skink__stack_retry(scheduler); /* the timer has passed, and nothing else need happen any more */
-    skink_task *task;
-    while ((task = skink__queue_pop(&scheduler->ready))) {
-        if (!aside || task->co) {
-            if (give_stack(scheduler, task)) return task;
+    while (scheduler->ready.first) {
+        if (!aside || has_stack(scheduler->ready.first)) {
+            task = pop_runnable(scheduler, &scheduler->ready);
+            if (task) return task;
         }
-        set_aside(scheduler, task);
-        aside = task;
+        set_aside(scheduler, skink__queue_pop(&scheduler->ready));
+        aside = true;
     }
     return NULL;
 }
@@ -62,7 +86,7 @@ static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, s
 {
     SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_FRESH || skink__task_state(task) == SKINK__TASK_READY);
     if (skink__task_state(task) == SKINK__TASK_READY) skink__count(&scheduler->slices_resumed, 1);
-    skink__count(&scheduler->slices, 1);
+    skink__count(&scheduler->slices_begun, 1);
     skink__slice_begin(thread, task);
     skink__switch(&thread->native, &task->co->context);
     /* Back on this thread's own stack, and so on the same thread, whatever became of its lease. */
@@ -76,30 +100,53 @@ static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, s
 /* Bounded, so that a flood of ready tasks cannot starve I/O. False: this thread was abandoned. */
 static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler)
 {
-    scheduler->batch_end = skink__counted(&scheduler->slices) + scheduler->batch_max;
-    while (skink__counted(&scheduler->slices) != scheduler->batch_end) {
+    scheduler->batch_end = thread->slice + scheduler->batch_max;
+    while (thread->slice != scheduler->batch_end) {
         skink_task *task = next_runnable(scheduler);
+        scheduler->chain_end = scheduler->stackless.first ? 0 : scheduler->batch_end;
+        if (!task && scheduler->boxes && skink__boxes_refill(scheduler)) continue;
         if (!task) break;
         if (!run_task(thread, scheduler, task)) return false;
     }
     return true;
 }
 
-/* A finished task's stack runs the next fresh task directly, without a switch ("chaining"). */
-static skink_task *next_fresh(skink_scheduler *scheduler)
+/* What may run on a finished task's stack directly, without a switch ("chaining"): it is first in the queue, and fresh. */
+static struct skink__message *next_fresh(const struct skink__thread *thread, const skink_scheduler *scheduler)
 {
-    skink_task *next = (skink_task *)scheduler->ready.first;
-    if (!next || scheduler->stackless.first || skink__counted(&scheduler->slices) == scheduler->batch_end ||
-        skink__task_state(next) != SKINK__TASK_FRESH)
-        return NULL;
-    return skink__queue_pop(&scheduler->ready);
+    struct skink__message *next = scheduler->ready.first;
+    if (!next || thread->slice >= scheduler->chain_end) return NULL;
+    return skink__is_post(next) || skink__task_state((skink_task *)next) == SKINK__TASK_FRESH ? next : NULL;
+}
+
+/* As long as posts follow one another, each runs to its end, and nobody asks for its task, they have task, stack and timeout
+ * in common, and all that is done between two is here. Returns when a function has returned and something else is to
+ * be done; in the runtime section, on the thread that it returns. */
+static struct skink__thread *run_posts(skink_scheduler *scheduler, skink_task *task)
+{
+    struct skink__thread *thread = skink__thread_self();
+    for (uint64_t slice = thread->slice;;) {
+        task->fn(task->arg);
+        if (skink__task_ending(task) != SKINK__ENDING_POST) return skink__thread_enter();
+        /* It has never left this stack, so this is still the same thread, and slice. */
+        if (!skink__lease_take(&thread->lease, slice)) return skink__thread_enter_slowly(thread);
+        struct skink__post *post = (struct skink__post *)scheduler->ready.first;
+        if (!post || post->message.deliver != skink__post_mark || slice >= scheduler->chain_end) return thread;
+        skink__queue_pop(&scheduler->ready);
+        task->fn = post->fn;
+        task->arg = post->arg;
+        skink__post_release(&scheduler->posts, post);
+        skink__count(&scheduler->posts_followed, 1);
+        thread->slice = ++slice;
+        skink__lease_run(&thread->lease, slice);
+    }
 }
 
 /* The running task has returned. Most tasks have never had a handle or a token, and their objects were made right here:
  * then this is all that skink__task_end() comes to. */
 static void end_task(skink_scheduler *scheduler, skink_task *task)
 {
-    if (task->known) {
+    if (skink__task_ending(task) == SKINK__ENDING_KNOWN) {
         skink__task_end(task, false);
         return;
     }
@@ -107,26 +154,43 @@ static void end_task(skink_scheduler *scheduler, skink_task *task)
     skink__task_release_own(&scheduler->tasks, task);
 }
 
+/* Off the queue, with the stack of the one before. NULL: there is no task object for the post. */
+static skink_task *chain(skink_scheduler *scheduler, struct skink__message *next, struct skink__coroutine *co)
+{
+    skink_task *task = (skink_task *)next;
+    skink__queue_pop(&scheduler->ready);
+    if (skink__is_post(next)) {
+        task = skink__post_to_task(scheduler, (struct skink__post *)next);
+        if (!task) set_aside(scheduler, next);
+    }
+    if (task) task->co = co;
+    return task;
+}
+
 void skink__task_main(void *arg)
 {
     skink_task *task = arg;
     skink_scheduler *const scheduler = task->scheduler; /* of every task that ever runs on this stack */
     for (;;) {
-        task->fn(task->arg);
-
-        struct skink__thread *thread = skink__thread_enter(); /* a stray's task comes to its end on the loop, too */
+        struct skink__thread *thread;
+        if (skink__task_ending(task) == SKINK__ENDING_POST) {
+            thread = run_posts(scheduler, task);
+        } else {
+            task->fn(task->arg);
+            thread = skink__thread_enter(); /* a stray's task comes to its end on the loop, too */
+        }
         SKINK_ASSERT(thread->current == task);
         struct skink__coroutine *co = task->co;
         end_task(scheduler, task);
 
-        task = next_fresh(scheduler);
+        struct skink__message *next = next_fresh(thread, scheduler);
+        task = next ? chain(scheduler, next, co) : NULL;
         if (!task) {
             thread->finished = co;
             thread->leave = SKINK__LEAVE_FINISH;
             skink__switch_for_good(&co->context, &thread->native);
         }
-        task->co = co;
-        skink__count(&scheduler->slices, 1);
+        skink__count(&scheduler->slices_begun, 1);
         skink__slice_begin(thread, task);
     }
 }
@@ -222,7 +286,7 @@ static void gather(struct skink__thread *thread, skink_scheduler *scheduler)
 {
     skink__deadlines_arm(scheduler);
     scheduler->may_sleep = (!scheduler->ready.first || atomic_load_explicit(&scheduler->held, memory_order_relaxed)) &&
-                           !skink__stop_is_due(scheduler);
+                           !skink__boxes_want_a_turn(scheduler) && !skink__stop_is_due(scheduler);
     uv_run(&scheduler->loop, scheduler->may_sleep ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     show_life(thread, scheduler);
     deliver_all(scheduler);

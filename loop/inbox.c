@@ -78,7 +78,7 @@ struct skink__message *skink__inbox_take(struct skink__inbox *inbox)
 bool skink__inbox_is_empty(const struct skink__inbox *inbox)
 {
     struct skink__message *head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
-    return !head || head == ASLEEP;
+    return !head || head == ASLEEP || head == CLOSED;
 }
 
 bool skink__inbox_sleep(struct skink__inbox *inbox)
@@ -94,6 +94,17 @@ struct skink__message *skink__inbox_close(struct skink__inbox *inbox)
     /* Acquire for the messages; release for who is refused from now on. */
     struct skink__message *head = atomic_exchange_explicit(&inbox->head, CLOSED, memory_order_acq_rel);
     return head == ASLEEP || head == CLOSED ? NULL : oldest_first(head);
+}
+
+bool skink__inbox_close_if_empty(struct skink__inbox *inbox)
+{
+    struct skink__message *head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
+    do {
+        if (head && head != ASLEEP) return head == CLOSED;
+        /* Release for who is refused from now on. */
+    } while (!atomic_compare_exchange_weak_explicit(&inbox->head, &head, CLOSED, memory_order_release,
+                                                    memory_order_relaxed));
+    return true;
 }
 
 void skink__inbox_open(struct skink__inbox *inbox)

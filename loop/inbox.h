@@ -49,6 +49,9 @@ bool skink__inbox_sleep(struct skink__inbox *inbox);
 /* No more posts; what is there, oldest first, for the caller to deliver with `closed`. */
 struct skink__message *skink__inbox_close(struct skink__inbox *inbox);
 
+/* The same, unless there is something (false): then nothing has happened. */
+bool skink__inbox_close_if_empty(struct skink__inbox *inbox);
+
 /* Undo a close, before a new start. */
 void skink__inbox_open(struct skink__inbox *inbox);
 #endif

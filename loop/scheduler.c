@@ -82,6 +82,7 @@ void skink__scheduler_unref(skink_scheduler *scheduler)
     skink__thread_unref(scheduler->dismantler);
     skink__stack_pool_fini(&scheduler->stacks);
     skink__task_pool_fini(&scheduler->tasks);
+    skink__post_pool_fini(&scheduler->posts);
     skink__deadline_heap_fini(&scheduler->deadlines);
     skink__inbox_fini(&scheduler->inbox);
     pthread_cond_destroy(&scheduler->stopped_cond);
@@ -275,12 +276,12 @@ int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats
     if (!scheduler || !stats) return -EINVAL;
     /* What is counted least often first, so that a difference is not negative; a moment in between may pass. */
     uint64_t resumed = skink__counted(&scheduler->slices_resumed);
-    uint64_t slices = skink__counted(&scheduler->slices);
-    uint64_t queued = skink__counted(&scheduler->tasks_queued);
+    uint64_t slices = skink__slices(scheduler);
+    uint64_t queued = skink__tasks_queued(scheduler);
     skink_scheduler_stats values = {
         .generation = skink__counted(&scheduler->generation),
         .tasks_started = slices > resumed ? slices - resumed : 0,
-        .tasks_finished = skink__counted(&scheduler->tasks_finished),
+        .tasks_finished = skink__tasks_finished(scheduler),
         .slices = slices,
         .tasks_ready = queued > slices ? queued - slices : 0,
         .tasks_suspended = skink__counted(&scheduler->tasks_suspended),
@@ -293,7 +294,7 @@ int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats
         .waits_refused = atomic_load_explicit(&scheduler->waits_refused, memory_order_relaxed),
         .waits_potential = atomic_load_explicit(&scheduler->waits_refused_potential, memory_order_relaxed),
     };
-    uint64_t spawned = skink__counted(&scheduler->tasks_spawned) - skink__counted(&scheduler->tasks_lost);
+    uint64_t spawned = skink__tasks_spawned(scheduler) - skink__counted(&scheduler->tasks_lost);
     values.tasks_living = spawned > values.tasks_finished ? spawned - values.tasks_finished : 0;
     return skink__stats_write(stats, &values, sizeof values);
 }
@@ -308,6 +309,7 @@ static void drop_messages(skink_scheduler *scheduler)
         message->deliver(scheduler, message, true);
         message = next;
     }
+    skink__boxes_close(scheduler);
 }
 
 /* The calling thread, as loop thread of a scheduler that does not run: what it calls expects a runtime section. */
@@ -336,6 +338,7 @@ void skink_scheduler_destroy(skink_scheduler *scheduler)
     else if (scheduler->inbox.wakeup_fd >= 0)
         dismantle(scheduler);
     skink__task_stock_drop(scheduler);
+    skink__post_box_drop(scheduler);
     atomic_store(&scheduler->destroyed, true);
     atomic_thread_fence(memory_order_seq_cst);
     skink__doorbell_ring(&scheduler->doorbell);

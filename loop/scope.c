@@ -79,7 +79,7 @@ int skink_scope_begin(skink_token *token)
         atomic_init(&scope->refs, 1);
         scope->listener.fired = fired;
         task->scopes = scope;
-        task->known = true; /* there is something to do at its end */
+        skink__task_set_ending(task, SKINK__ENDING_KNOWN); /* there is something to do at its end */
         skink__token_listen(token, &scope->listener);
     }
     skink__thread_leave(thread);

@@ -95,6 +95,13 @@ enum skink__task_state {
     SKINK__TASK_ENDED      /* fn has returned or was dropped; the object lives for its handles      */
 };
 
+/* What is to be done when its function has returned. */
+enum skink__task_ending {
+    SKINK__ENDING_PLAIN, /* give back the object, and no more                                    */
+    SKINK__ENDING_POST,  /* the same; a post that has never been suspended: the next post may have it all as it is */
+    SKINK__ENDING_KNOWN  /* somebody has or had to do with it: skink__task_end()                                 */
+};
+
 #define SKINK__NOT_IN_HEAP UINT32_MAX
 
 /* In the order of use: a task that is spawned, runs and ends without waiting for anything touches the first cache line,
@@ -104,13 +111,13 @@ struct skink_task {
     struct skink__coroutine *co;                /* runtime; NULL when FRESH or ENDED, and of no meaning when FREE */
     void (*fn)(void *arg);
     void *arg;
-    uint64_t timeout_ns;   /* of a slice; 0: the watchdog's; with SKINK__SLICE_BLOCKS */
-    skink_token *token;    /* runtime; made when first asked for; holds a reference */
-    _Atomic uint32_t refs; /* one while it lives, and one per handle */
-    _Atomic uint8_t state; /* enum skink__task_state; runtime writes, or its spawner; relaxed */
-    bool foreign;          /* its object came from a poster's cache and goes back to the shared list */
-    bool known;            /* there is more to its end than giving back the object; see skink__task_end() */
-    bool has_done;         /* `done` is initialised; set before anybody else knows the task */
+    uint64_t timeout_ns;    /* of a slice; 0: the watchdog's; with SKINK__SLICE_BLOCKS */
+    skink_token *token;     /* runtime; made when first asked for; holds a reference */
+    _Atomic uint32_t refs;  /* one while it lives, and one per handle */
+    _Atomic uint8_t state;  /* enum skink__task_state; runtime writes, or its spawner; relaxed */
+    bool foreign;           /* its object came from a poster's cache and goes back to the shared list */
+    _Atomic uint8_t ending; /* enum skink__task_ending; runtime writes, and its own stack reads; relaxed */
+    bool has_done;          /* `done` is initialised; set before anybody else knows the task */
 
     skink_scheduler *scheduler; /* constant for the life of the pool's chunk */
     const char *name;
@@ -138,6 +145,73 @@ struct skink_task {
     skink_future done;                    /* completes when the task has ended */
 };
 
+/* A function that was posted and has not begun. */
+struct skink__post {
+    struct skink__message message; /* ready queue; deliver is skink__post_mark or skink__post_mark_cancelled */
+    void (*fn)(void *arg);
+    void *arg;
+};
+_Static_assert(sizeof(void *) != 8 || sizeof(struct skink__post) == 32, "two share a cache line");
+
+struct skink__post_chunk;
+
+struct skink__post_pool { /* runtime */
+    struct skink__post *free;
+    struct skink__post_chunk *chunks;
+};
+
+void skink__post_pool_fini(struct skink__post_pool *pool);
+
+/* What tells a post in the ready queue from a task, and one that starts cancelled from others. */
+void skink__post_mark(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+void skink__post_mark_cancelled(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+
+static inline bool skink__is_post(const struct skink__message *message)
+{
+    return message->deliver == skink__post_mark || message->deliver == skink__post_mark_cancelled;
+}
+
+static inline void skink__post_release(struct skink__post_pool *pool, struct skink__post *post)
+{
+    post->message.next = (struct skink__message *)pool->free;
+    pool->free = post;
+}
+
+/* The same on its way from another thread; see post_box.c. */
+struct skink__post_slot {
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+/* How many tasks more may live now. */
+uint64_t skink__post_room(const skink_scheduler *scheduler);
+/* Runtime: one more at the end of the ready queue. -EAGAIN at the limit of living tasks, -ENOMEM. */
+int skink__post_push(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg);
+/* The same with as many of them as can be had. Returns how many those were; *ret_err says why not all. */
+uint64_t skink__post_push_all(skink_scheduler *scheduler, const struct skink__post_slot *slots, uint64_t count,
+                              int *ret_err);
+/* Runtime, off the queue: a fresh task of it. NULL: there is no task object now; the post stays what it is. */
+skink_task *skink__post_to_task(skink_scheduler *scheduler, struct skink__post *post);
+/* Runtime, off the queue: it will never begin. */
+void skink__post_drop(skink_scheduler *scheduler, struct skink__post *post);
+/* A post the old-fashioned way: from elsewhere, or where the limit on tasks is small and must be exact. */
+int skink__post_as_task(skink_scheduler *scheduler, bool here, void (*fn)(void *arg), void *arg);
+
+/* Any thread, but in the runtime section of this scheduler. -ECANCELED, -EAGAIN, -ENOMEM. */
+int skink__post_from_elsewhere(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg);
+/* The calling thread has put something else into the inbox, which its later posts must not overtake. */
+void skink__post_box_detour(const skink_scheduler *scheduler);
+/* Give back the calling thread's box, before it may go. */
+void skink__post_box_drop(const skink_scheduler *scheduler);
+/* Runtime: what the active boxes have, into the ready queue. Between taking the inbox and delivering what was in it. */
+void skink__boxes_empty(skink_scheduler *scheduler);
+/* Runtime, when nothing is ready: the same while a batch lasts. True: there is something. */
+bool skink__boxes_refill(skink_scheduler *scheduler);
+/* Runtime: is there, or may there be, something in a box that the loop must not sleep beside? */
+bool skink__boxes_want_a_turn(const skink_scheduler *scheduler);
+/* Runtime, once the inbox is closed: drop what the boxes have. */
+void skink__boxes_close(skink_scheduler *scheduler);
+
 /* Objects come in chunks that go with the scheduler's memory, so a task's memory stays a task's. */
 struct skink__task_chunk {
     struct skink__task_chunk *next; /* skink__task_pool.chunks */
@@ -149,17 +223,26 @@ struct skink__task_chunk {
 enum { SKINK__FETCH_AHEAD = 4 };
 
 struct skink__task_pool {
-    skink_task *free;                           /* runtime; linked by message.next */
-    skink_task *returning;                      /* runtime; foreign objects, on their way to `shared` */
-    skink_task *returning_last;                 /* runtime */
-    uint32_t returning_count;                   /* runtime */
-    skink_task *returned[SKINK__FETCH_AHEAD];   /* runtime; the last ones put into `returning`, by their count */
-    uint32_t chunk_tasks;                       /* constant */
+    skink_task *free;                         /* runtime; linked by message.next */
+    skink_task *returning;                    /* runtime; foreign objects, on their way to `shared` */
+    skink_task *returning_last;               /* runtime */
+    uint32_t returning_count;                 /* runtime */
+    skink_task *returned[SKINK__FETCH_AHEAD]; /* runtime; the last ones put into `returning`, by their count */
+    /* On a line of its own: posters look at it, and the loop writes all around. */
+    _Alignas(64) uint32_t chunk_tasks;          /* constant */
     uint32_t task_max;                          /* constant */
     _Atomic uint32_t task_count;                /* any; objects ever made */
     _Atomic(skink_task *) shared;               /* any; pushed by compare-exchange, taken whole by exchange */
     _Atomic(struct skink__task_chunk *) chunks; /* any; only ever pushed to */
 };
+
+enum { SKINK__CHUNK_TASKS_MAX = 64 };
+
+/* Small limits come in small chunks, so that stocks do not hold back a noticeable part. */
+static inline bool skink__task_pool_is_small(const struct skink__task_pool *pool)
+{
+    return pool->chunk_tasks < SKINK__CHUNK_TASKS_MAX;
+}
 
 void skink__task_pool_init(struct skink__task_pool *pool, uint32_t task_max);
 void skink__task_pool_fini(struct skink__task_pool *pool);
@@ -178,6 +261,22 @@ static inline enum skink__task_state skink__task_state(const skink_task *task)
 static inline void skink__task_set_state(skink_task *task, enum skink__task_state state)
 {
     atomic_store_explicit(&task->state, (uint8_t)state, memory_order_relaxed);
+}
+
+static inline enum skink__task_ending skink__task_ending(const skink_task *task)
+{
+    return (enum skink__task_ending)atomic_load_explicit(&task->ending, memory_order_relaxed);
+}
+
+static inline void skink__task_set_ending(skink_task *task, enum skink__task_ending ending)
+{
+    atomic_store_explicit(&task->ending, (uint8_t)ending, memory_order_relaxed);
+}
+
+/* The next post must not have this task as it is. */
+static inline void skink__task_keep(skink_task *task)
+{
+    if (skink__task_ending(task) == SKINK__ENDING_POST) skink__task_set_ending(task, SKINK__ENDING_PLAIN);
 }
 
 /* skink__task_release() of one whose object is no poster's, in the runtime section. */
@@ -453,12 +552,19 @@ struct skink_scheduler {
 
     /* Runtime, too: what each dispatch of a task touches, side by side. */
     _Alignas(64) struct skink__ready_queue ready;
-    struct skink__ready_queue stackless; /* fresh tasks for which there was no memory */
-    uint64_t batch_end;                  /* the number of slices at which it is time for a look at libuv */
-    skink__counter slices;
-    skink__counter tasks_finished;
-    skink__counter tasks_spawned; /* delivered to this scheduler */
-    skink__counter tasks_queued;  /* ever put into the ready queue; each of them is ready until its slice begins */
+    struct skink__post_pool posts;
+    struct skink__message *boxes;        /* the active ones (post_box.c) */
+    int boxes_stuck;                     /* why not all of them could be emptied: -EAGAIN, -ENOMEM; or 0 */
+    struct skink__ready_queue stackless; /* fresh tasks and posts for which there was no memory */
+    uint64_t batch_end; /* the loop thread's number of the last slice before a look at libuv                  */
+    uint64_t chain_end; /* the same; 0 when every fresh task has to go through next_runnable()                */
+    /* Counters. A post is counted once as it comes and once as it goes, where a task is counted twice. */
+    skink__counter posts_queued;   /* put into the ready queue as posts                                       */
+    skink__counter posts_followed; /* begun and ended by follow-on, without a task of their own (dispatch.c)   */
+    skink__counter slices_begun;   /* others                                                                  */
+    skink__counter tasks_finished; /* others                                                                  */
+    skink__counter tasks_spawned;  /* others; delivered to this scheduler                                     */
+    skink__counter tasks_queued;   /* others; each of them is ready until its slice begins                    */
     struct skink__task_pool tasks;
 
     /* Counters. */
@@ -508,31 +614,52 @@ struct skink_scheduler {
     const char *role;   /* for the thread hooks; constant once it runs */
 };
 
-static inline void skink__queue_push(struct skink__ready_queue *queue, skink_task *task)
+static inline uint64_t skink__slices(const skink_scheduler *scheduler)
 {
-    task->message.next = NULL;
-    if (queue->last)
-        queue->last->next = &task->message;
-    else
-        queue->first = &task->message;
-    queue->last = &task->message;
+    return skink__counted(&scheduler->slices_begun) + skink__counted(&scheduler->posts_followed);
 }
 
-static inline skink_task *skink__queue_pop(struct skink__ready_queue *queue)
+static inline uint64_t skink__tasks_finished(const skink_scheduler *scheduler)
+{
+    return skink__counted(&scheduler->tasks_finished) + skink__counted(&scheduler->posts_followed);
+}
+
+static inline uint64_t skink__tasks_spawned(const skink_scheduler *scheduler)
+{
+    return skink__counted(&scheduler->tasks_spawned) + skink__counted(&scheduler->posts_queued);
+}
+
+static inline uint64_t skink__tasks_queued(const skink_scheduler *scheduler)
+{
+    return skink__counted(&scheduler->tasks_queued) + skink__counted(&scheduler->posts_queued);
+}
+
+static inline void skink__queue_push(struct skink__ready_queue *queue, struct skink__message *message)
+{
+    message->next = NULL;
+    if (queue->last)
+        queue->last->next = message;
+    else
+        queue->first = message;
+    queue->last = message;
+}
+
+/* A task or a post (skink__is_post); it is the first member of either. */
+static inline struct skink__message *skink__queue_pop(struct skink__ready_queue *queue)
 {
     struct skink__message *first = queue->first;
     if (!first) return NULL;
     queue->first = first->next;
     if (!queue->first) queue->last = NULL;
-    return (skink_task *)first; /* message is a task's first member */
+    return first;
 }
 
 static inline void skink__ready_push(skink_scheduler *scheduler, skink_task *task)
 {
-    skink__queue_push(&scheduler->ready, task);
+    skink__queue_push(&scheduler->ready, &task->message);
     skink__count(&scheduler->tasks_queued, 1);
 }
-_Static_assert(offsetof(skink_task, message) == 0, "queues cast");
+_Static_assert(offsetof(skink_task, message) == 0 && offsetof(struct skink__post, message) == 0, "queues cast");
 _Static_assert(offsetof(skink_task, has_done) < 64, "all that a task needs which never waits is on one cache line");
 
 /* The loop (dispatch.c): run until stopped or abandoned. */

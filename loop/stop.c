@@ -66,27 +66,35 @@ static void give_up_one(skink_task *task)
     if (task->has_done) (void)!skink_future_fail(&task->done, -ECANCELED);
 }
 
-static void drop_queue(struct skink__ready_queue *queue)
+static void drop_queue(skink_scheduler *scheduler, struct skink__ready_queue *queue)
 {
-    skink_task *task;
-    while ((task = skink__queue_pop(queue)))
-        skink__task_drop(task);
+    struct skink__message *message;
+    while ((message = skink__queue_pop(queue))) {
+        if (skink__is_post(message))
+            skink__post_drop(scheduler, (struct skink__post *)message);
+        else
+            skink__task_drop((skink_task *)message);
+    }
 }
 
 void skink__stop_drop_all(skink_scheduler *scheduler)
 {
     scheduler->stop_phase = SKINK__STOP_DONE;
-    drop_queue(&scheduler->ready);
-    drop_queue(&scheduler->stackless);
-    atomic_store_explicit(&scheduler->tasks_queued, skink__counted(&scheduler->slices), memory_order_relaxed);
+    drop_queue(scheduler, &scheduler->ready);
+    drop_queue(scheduler, &scheduler->stackless);
+    skink__count(&scheduler->tasks_queued, (int64_t)(skink__slices(scheduler) - skink__tasks_queued(scheduler)));
     for_each_task(scheduler, drop_one);
 }
 
 /* Fresh tasks in the queues are cancelled as well: they start, and find themselves cancelled. */
 static void cancel_queue(struct skink__ready_queue *queue)
 {
-    for (struct skink__message *message = queue->first; message; message = message->next)
-        skink__task_cancel_here((skink_task *)message, -ECANCELED);
+    for (struct skink__message *message = queue->first; message; message = message->next) {
+        if (skink__is_post(message))
+            message->deliver = skink__post_mark_cancelled;
+        else
+            skink__task_cancel_here((skink_task *)message, -ECANCELED);
+    }
 }
 
 static void cancel_all(skink_scheduler *scheduler)
@@ -100,8 +108,9 @@ static void cancel_all(skink_scheduler *scheduler)
 
 static bool has_tasks(const skink_scheduler *scheduler)
 {
-    uint64_t living = skink__counted(&scheduler->tasks_spawned) - skink__counted(&scheduler->tasks_finished);
-    return living > skink__counted(&scheduler->tasks_abandoned) || !skink__inbox_is_empty(&scheduler->inbox);
+    uint64_t living = skink__tasks_spawned(scheduler) - skink__tasks_finished(scheduler);
+    return living > skink__counted(&scheduler->tasks_abandoned) || scheduler->boxes ||
+           !skink__inbox_is_empty(&scheduler->inbox);
 }
 
 bool skink__stop_is_due(const skink_scheduler *scheduler)
@@ -121,7 +130,15 @@ static void finish(skink_scheduler *scheduler)
         message->deliver(scheduler, message, true);
         message = next;
     }
+    skink__boxes_close(scheduler);
     skink__stop_drop_all(scheduler);
+}
+
+/* A poster that did not see yet that the scheduler stops may have been accepted since the last look: that runs first. With
+ * tasks at strays the inbox must stay open a little longer, and what comes in that moment is dropped. */
+static bool nothing_comes(skink_scheduler *scheduler)
+{
+    return skink__counted(&scheduler->tasks_abandoned) || skink__inbox_close_if_empty(&scheduler->inbox);
 }
 
 void skink__stop_step(skink_scheduler *scheduler)
@@ -138,7 +155,7 @@ void skink__stop_step(skink_scheduler *scheduler)
         skink__stop_wake_at(scheduler, scheduler->cancel_deadline_ns);
     }
     bool over = scheduler->stop_phase == SKINK__STOP_CANCELLING && now >= scheduler->cancel_deadline_ns;
-    if (over || !has_tasks(scheduler)) finish(scheduler);
+    if (over || (!has_tasks(scheduler) && nothing_comes(scheduler))) finish(scheduler);
 }
 
 /* ---- on the thread that stops it ---- */

@@ -36,7 +36,7 @@ static void task_init(skink_task *task, const struct skink__task_spec *spec)
     task->arg = spec->arg;
     task->timeout_ns = spec->deadlock_timeout_ns;
     task->token = spec->token ? skink_token_ref(spec->token) : NULL;
-    task->known = spec->token || task->foreign;
+    skink__task_set_ending(task, spec->token || task->foreign ? SKINK__ENDING_KNOWN : SKINK__ENDING_PLAIN);
     task->has_done = false;
     atomic_store_explicit(&task->refs, 1, memory_order_relaxed);
     skink__task_set_state(task, SKINK__TASK_FRESH);
@@ -48,7 +48,7 @@ static void init_done(skink_task *task)
 {
     skink__future_init(&task->done);
     task->done.completer_kind = SKINK__COMPLETER_END;
-    task->known = true;
+    skink__task_set_ending(task, SKINK__ENDING_KNOWN);
     task->has_done = true;
     task->pins_scheduler = true;
     skink__scheduler_ref(task->scheduler);
@@ -93,7 +93,9 @@ bool skink__task_submit(skink_task *task, bool here)
         return true;
     }
     task->message.deliver = skink__task_deliver_fresh;
-    return skink__inbox_post(&scheduler->inbox, &task->message);
+    if (!skink__inbox_post(&scheduler->inbox, &task->message)) return false;
+    skink__post_box_detour(scheduler);
+    return true;
 }
 
 void skink__task_deliver_fresh(skink_scheduler *scheduler, struct skink__message *message, bool closed)
@@ -178,11 +180,10 @@ int skink_spawn(skink_scheduler *scheduler, const skink_task_options *options, s
     return spawn_from_anywhere(scheduler, &spec, ret_task);
 }
 
-int skink_post(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg)
+int skink__post_as_task(skink_scheduler *scheduler, bool here, void (*fn)(void *arg), void *arg)
 {
-    if (!scheduler || !fn) return -EINVAL;
     struct skink__task_spec spec = { .name = "post", .fn = fn, .arg = arg };
-    return spawn_from_anywhere(scheduler, &spec, NULL);
+    return spawn(scheduler, here, &spec, NULL);
 }
 
 skink_task *skink__task_reserve(skink_scheduler *scheduler, bool here, const struct skink__task_spec *spec,
@@ -259,6 +260,7 @@ void skink__task_cancel_here(skink_task *task, int reason)
     if (skink__task_state(task) == SKINK__TASK_ENDED) return;
     if (!atomic_load_explicit(&task->cancel_reason, memory_order_relaxed))
         atomic_store_explicit(&task->cancel_reason, reason, memory_order_relaxed);
+    skink__task_set_ending(task, SKINK__ENDING_KNOWN); /* the next task must not inherit that */
     if (task->token) skink__token_fire(task->token, reason);
     if (skink__task_state(task) == SKINK__TASK_WAITING && task->wait_abort(task)) skink__wait_wake(task, reason, true);
 }
@@ -315,7 +317,7 @@ skink_token *skink_task_token(void)
     }
     skink_task *task = skink__thread_self()->current;
     if (!task->token && skink__token_create(&task->token) == 0) {
-        task->known = true;
+        skink__task_set_ending(task, SKINK__ENDING_KNOWN);
         int reason = atomic_load_explicit(&task->cancel_reason, memory_order_relaxed);
         if (reason) skink__token_fire(task->token, reason);
     }

@@ -11,7 +11,7 @@
 #include "loop/state.h"
 #include <errno.h>
 
-enum { CHUNK_TASKS_MAX = 64, RETURN_BATCH = 32 };
+enum { RETURN_BATCH = 32 };
 
 static skink_task *next_of(skink_task *task)
 {
@@ -26,10 +26,9 @@ static void set_next(skink_task *task, skink_task *next)
 void skink__task_pool_init(struct skink__task_pool *pool, uint32_t task_max)
 {
     *pool = (struct skink__task_pool){ .task_max = task_max };
-    /* Small limits come in small chunks, so that stocks do not hold back a noticeable part. */
     pool->chunk_tasks = task_max / 1024;
     if (pool->chunk_tasks < 1) pool->chunk_tasks = 1;
-    if (pool->chunk_tasks > CHUNK_TASKS_MAX) pool->chunk_tasks = CHUNK_TASKS_MAX;
+    if (pool->chunk_tasks > SKINK__CHUNK_TASKS_MAX) pool->chunk_tasks = SKINK__CHUNK_TASKS_MAX;
 }
 
 void skink__task_pool_fini(struct skink__task_pool *pool)

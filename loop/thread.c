@@ -100,8 +100,11 @@ struct skink__ended *skink__thread_on_ended(struct skink__thread *thread, struct
 
 void skink__task_leave(struct skink__thread *thread, enum skink__leave leave)
 {
+    skink_task *task = thread->current;
     thread->leave = leave;
-    skink__switch(&thread->current->co->context, &thread->native);
+    /* What it has on its stack about this thread is out of date when it comes back. */
+    skink__task_keep(task);
+    skink__switch(&task->co->context, &thread->native);
 }
 
 /*

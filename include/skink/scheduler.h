@@ -95,7 +95,8 @@ SKINK_API skink_scheduler *skink_scheduler_current(void) SKINK_ANY_THREAD;
 
 /*
  * Run fn(arg) as a task of its own, without a handle. From one thread, posts run in the order they were made.
- * arg is the caller's until fn starts.
+ * arg is the caller's until fn starts. What other threads have posted counts as living once the loop has taken it; with
+ * task_max below 65536 at once. Without memory, or an object, for its task a post waits until there is some.
  *   -ECANCELED  the scheduler is stopping or stopped
  *   -EAGAIN     task_max tasks live already
  *   -ENOMEM

@@ -107,7 +107,7 @@ inline deliver_all(makes_ready)
 {
     d_step {
         if
-        :: list == ASLEEP -> list = NIL
+        :: list == ASLEEP || list == CLOSED -> list = NIL
         :: else
         fi;
 #ifndef MUTATE_NEWEST_FIRST
@@ -199,6 +199,8 @@ end_asleep:
         :: else
         fi
     :: break /* stopped, at any round */
+    :: d_step { (head == NIL || head == ASLEEP) -> head = CLOSED; closed = true }; /* skink__inbox_close_if_empty() */
+        break
     od;
     true;
     /* skink__inbox_close() */
