@@ -7,6 +7,7 @@
 #include "app/notify.h"
 #include "app/reload.h"
 #include "app/signals.h"
+#include "skink/crash.h"
 #include "skink/error.h"
 #include "skink/hooks.h"
 #include "skink/version.h"
@@ -116,6 +117,7 @@ static int serve(struct config *config, const struct config_sources *sources, co
     skink__log_open(STDERR_FILENO);
     skink__notify_open();
     install_hooks();
+    (void)!skink_crash_report(NULL); /* the line goes where the log goes; without it the process dies just the same */
     enum exit_status status = skink__assembly_start(config, options->modules, options->module_count, &assembly);
     if (status != EXIT_STATUS_OK) return status;
     announce(assembly);

@@ -123,29 +123,6 @@ static const char *path_of(const char *target)
     return authority > 0 ? target + scheme + authority : NULL;
 }
 
-/* Decode `length` bytes of path into `path` (with its leading '/') and `segments` (routes.h). Returns the length of
- * the decoded path, 0 for bad encoding. */
-static size_t decode_path(const char *from, size_t length, char *path, char *segments)
-{
-    size_t n = 0;
-    path[n++] = '/';
-    for (size_t i = 1; i < length; i++) { /* the first is the '/' */
-        char c = from[i];
-        segments[n - 1] = c;
-        if (c == '/') segments[n - 1] = '\0';
-        if (c == '%') {
-            int decoded = skink__decode_percent(from + i);
-            if (decoded < 0) return 0;
-            segments[n - 1] = c = (char)decoded;
-            i += 2;
-        }
-        path[n++] = c;
-    }
-    path[n] = '\0';
-    segments[n - 1] = '\0';
-    return n;
-}
-
 /* The last X-Forwarded-For line was written last: go back through them while they lead to trusted proxies. */
 static void find_client(skink_request *request, const struct skink__peer *peer)
 {
@@ -179,7 +156,7 @@ int skink__request_prepare(skink_request *request, const struct skink__peer *pee
 
     char *path = message->bytes + message->length;
     char *segments = path + message->target_length + 2;
-    size_t length = decode_path(raw, raw_length, path, segments);
+    size_t length = skink__path_decode(raw, raw_length, path, segments);
     if (length == 0) return SKINK__HTTP_BAD_ENCODING;
     request->path = (uint32_t)(path - message->bytes);
     request->query = *query == '?' ? (uint32_t)(query + 1 - message->bytes) : request->path + (uint32_t)length;

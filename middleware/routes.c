@@ -2,6 +2,7 @@
 /* middleware/routes.c - the tree of path segments (routes.h says what wins). */
 #include "middleware/routes.h"
 #include "loop/memory.h"
+#include "middleware/pairs.h"
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -273,6 +274,27 @@ struct skink__limit *skink__routes_limit(struct skink__routes *routes, const cha
 }
 
 /* --- matching --- */
+
+size_t skink__path_decode(const char *from, size_t length, char *path, char *segments)
+{
+    size_t n = 0;
+    path[n++] = '/';
+    for (size_t i = 1; i < length; i++) { /* the first is the '/' */
+        char c = from[i];
+        segments[n - 1] = c;
+        if (c == '/') segments[n - 1] = '\0';
+        if (c == '%') {
+            int decoded = skink__decode_percent(from + i);
+            if (decoded < 0) return 0;
+            segments[n - 1] = c = (char)decoded;
+            i += 2;
+        }
+        path[n++] = c;
+    }
+    path[n] = '\0';
+    segments[n - 1] = '\0';
+    return n;
+}
 
 struct walk {
     llhttp_method_t method;

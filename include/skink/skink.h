@@ -5,6 +5,7 @@
 #include "skink/annot.h"
 #include "skink/blocking.h"
 #include "skink/clock.h"
+#include "skink/crash.h"
 #include "skink/detection.h"
 #include "skink/dump.h"
 #include "skink/error.h"
