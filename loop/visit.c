@@ -82,11 +82,15 @@ static enum skink__sight_state sight_state(enum skink__task_state state)
         return SKINK__SIGHT_SUSPENDED;
     case SKINK__TASK_RUNNING:
         return SKINK__SIGHT_RUNNING;
+    case SKINK__TASK_BLOCKING:
     case SKINK__TASK_ABANDONED:
         return SKINK__SIGHT_STRAY;
-    default:
-        return SKINK__SIGHT_FRESH;
+    case SKINK__TASK_FREE: /* not shown */
+    case SKINK__TASK_ENDED:
+    case SKINK__TASK_FRESH:
+        break;
     }
+    return SKINK__SIGHT_FRESH;
 }
 
 static bool is_alive(enum skink__task_state state)
@@ -101,7 +105,7 @@ SKINK__UNSEEN_BY_TSAN static struct skink__sight sight_of(const skink_task *task
 {
     struct skink__sight sight = { .state = sight_state(state) };
     sight.fn = *(void (*const volatile *)(void *)) & task->fn;
-    if (state != SKINK__TASK_FRESH && state != SKINK__TASK_ABANDONED)
+    if (sight.state != SKINK__SIGHT_FRESH && sight.state != SKINK__SIGHT_STRAY)
         sight.name = *(const char *const volatile *)&task->name;
     return sight;
 }

@@ -25,7 +25,7 @@ enum skink__sight_state {
     SKINK__SIGHT_READY,     /* its turn will come                     */
     SKINK__SIGHT_SUSPENDED, /* waits for something                    */
     SKINK__SIGHT_RUNNING,   /* in the current slice                   */
-    SKINK__SIGHT_STRAY      /* on an abandoned thread                 */
+    SKINK__SIGHT_STRAY      /* on an abandoned thread, or one that blocks as was announced */
 };
 
 /* One task. Of one that is running, or with a stray, and of a fresh one, there is no stack to look at: pc is 0. */

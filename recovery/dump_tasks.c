@@ -105,13 +105,14 @@ static int gather(struct dump *dump)
 
 /* ---- the others ---- */
 
-/* From where the thread is blocked, or else from where the incident's report found it. */
-static void add_stray(struct dump *dump, const struct skink__roster_entry *entry)
+/* One on an abandoned thread: from where that is blocked, or else from where the incident's report found it. */
+static void add_abandoned(struct dump *dump, const struct skink__roster_entry *entry)
 {
     static struct skink__thread_view view; /* one dump at a time */
+    bool stray = entry->role == SKINK__ROLE_STRAY;
     skink__thread_view_read(dump->symbols, entry->tid, &view);
     skink_incident *incident = NULL;
-    (void)!skink_incident_find(dump->options.recovery, entry->incident_id, &incident);
+    if (stray) (void)!skink_incident_find(dump->options.recovery, entry->incident_id, &incident);
     uintptr_t pcs[INCIDENT_STACK_MAX];
     size_t count = 0;
     for (; count < view.pc_count && count < INCIDENT_STACK_MAX; count++)
@@ -122,8 +123,14 @@ static void add_stray(struct dump *dump, const struct skink__roster_entry *entry
             if (!incident->stack[i].inlined) pcs[count++] = (uintptr_t)incident->stack[i].address;
         cut = incident->stack_cut;
     }
-    skink__stacks_add(&dump->stacks, "stray", pcs, count, cut, incident ? incident->task : NULL, 1);
+    skink__stacks_add(&dump->stacks, stray ? "stray" : "blocking", pcs, count, cut, incident ? incident->task : NULL,
+                      1);
     skink_incident_free(incident);
+}
+
+static bool is_abandoned(const struct skink__roster_entry *entry)
+{
+    return entry->role == SKINK__ROLE_STRAY || entry->role == SKINK__ROLE_BLOCKING;
 }
 
 static void add_running(struct dump *dump, const struct skink__roster *roster)
@@ -142,15 +149,15 @@ static int add_elsewhere(struct dump *dump)
     struct skink__roster roster;
     int err = skink__roster_init(&roster, dump->options.recovery, dump->options.scheduler);
     if (err) return err;
-    uint64_t strays = 0;
+    uint64_t abandoned = 0;
     for (size_t i = 0; i < roster.count; i++) {
-        if (roster.entries[i].role != SKINK__ROLE_STRAY || roster.entries[i].of != dump->options.scheduler) continue;
-        add_stray(dump, &roster.entries[i]);
-        strays++;
+        if (!is_abandoned(&roster.entries[i]) || roster.entries[i].of != dump->options.scheduler) continue;
+        add_abandoned(dump, &roster.entries[i]);
+        abandoned++;
     }
     /* Seen, and not known to the recovery (there is none, or it has come back in between). */
-    if (dump->elsewhere.strays > strays)
-        skink__stacks_add(&dump->stacks, "stray", NULL, 0, false, NULL, dump->elsewhere.strays - strays);
+    if (dump->elsewhere.strays > abandoned)
+        skink__stacks_add(&dump->stacks, "stray", NULL, 0, false, NULL, dump->elsewhere.strays - abandoned);
     if (dump->elsewhere.running) add_running(dump, &roster);
     skink__roster_fini(&roster);
     return 0;

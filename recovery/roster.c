@@ -73,6 +73,7 @@ static void add_all(struct filler *filler, const skink_recovery *recovery)
     for (const struct skink__subject *blocking = recovery->blocking; blocking; blocking = blocking->next)
         add(filler, (struct skink__roster_entry){ .tid = skink__thread_tid(blocking->thread),
                                                   .role = SKINK__ROLE_BLOCKING,
+                                                  .of = skink__thread_scheduler(blocking->thread),
                                                   .generation = skink__thread_generation(blocking->thread) });
     for (const struct skink__standby *standby = recovery->standbys; standby; standby = standby->next)
         add(filler,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Every task with its stack: suspended, ready, running and stray ones; a loop that is stuck; tasks that come and go. */
 #include "loop/runtime.h"
+#include "skink/blocking.h"
 #include "skink/dump.h"
 #include "tests/recovery/fixture.h"
 #include "tests/support/scarce.h"
@@ -333,6 +334,37 @@ static void a_stray_is_told_with_its_stack_and_the_loop_goes_on(void **state)
     finish(&f, future);
 }
 
+static void block_as_announced(void *arg)
+{
+    struct stuck *s = arg;
+    assert_int_equal(skink_blocking_begin(), 0);
+    atomic_store(&s->started_ns, skink_now());
+    while (sem_wait(&s->release) != 0) {
+    }
+    (void)!skink_blocking_end();
+    atomic_store(&s->ended, true);
+}
+
+static void a_task_in_a_stretch_that_blocks_is_told_as_such(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s;
+    start(&f, 5 * SKINK_S, 4096);
+    stuck_init(&s);
+    assert_int_equal(skink_spawn(f.scheduler, NULL, NULL, block_as_announced, &s), 0);
+    test_wait_until(atomic_load(&s.started_ns) != 0, 5000);
+    assert_true(loop_is_alive(&f, 5000)); /* it has been handed on */
+    json_t *dump = dump_tasks(&f, NULL);
+    assert_int_equal(number(dump, "tasks"), 1);
+    assert_int_equal(count_in(dump, "blocking", NULL), 1);
+    if (!TEST_TSAN && !TEST_ASAN) assert_int_equal(count_in(dump, "blocking", "block_as_announced"), 1);
+    json_decref(dump);
+    stuck_release(&s);
+    test_wait_until(atomic_load(&s.ended), 5000);
+    finish(&f, NULL);
+}
+
 /* A runtime section that does not end: what a libuv callback would be. */
 struct blocker {
     struct skink__message message;
@@ -544,6 +576,7 @@ static const struct test_case cases[] = {
     CASE(a_loop_that_is_stuck_does_not_hide_the_others),
     CASE(a_loop_that_spins_does_not_hide_the_others),
     CASE(a_stray_is_told_with_its_stack_and_the_loop_goes_on),
+    CASE(a_task_in_a_stretch_that_blocks_is_told_as_such),
     CASE(a_stuck_runtime_section_is_told_within_the_patience),
     CASE(tasks_may_come_and_go_during_a_dump),
     CASE_SERIAL(a_hundred_thousand_tasks_are_told_within_a_second_and_hold_the_loop_below_a_millisecond, 30),

@@ -52,6 +52,10 @@ static void each_thread_of_skink_is_known(void **state)
     fixture_start(&f, NULL);
     assert_true(loop_is_alive(&f, 5000));
     assert_role(&f, loop_tid(&f), SKINK__ROLE_LOOP, "loop thread of loop, generation 1");
+    /* Each has its name a moment before it says what it is. */
+    const char *const names[] = { "skink-watchdog", "skink-standby", "skink-report" };
+    for (size_t i = 0; i < 3; i++)
+        test_wait_until(thread_named(names[i]) && skink__thread_role(thread_named(names[i])), 5000);
     assert_role(&f, thread_named("skink-watchdog"), SKINK__ROLE_WATCHDOG, "watchdog");
     assert_role(&f, thread_named("skink-standby"), SKINK__ROLE_STANDBY, "standby thread");
     assert_role(&f, thread_named("skink-report"), SKINK__ROLE_HELPER, "helper thread of skink");
