@@ -2,9 +2,11 @@
 /*
  * examples/deadlines.c - a time limit that is handed down: whatever look_up() waits for, it has 200 milliseconds.
  *
- *     ./deadlines          looks up a quick thing and a slow one, and says what came of it
+ *     ./deadlines          looks up a quick thing and a slow one, and says what came of it; asks a shaky one again until it
+ *                          answers; and takes whichever of two is there first
  */
 #include "skink/skink.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +31,46 @@ static int look_up_quickly(const char *key, const char **ret_value)
     return error;
 }
 
+/* Fails twice. Each attempt may look at the token, or wait for something that does. */
+static int ask_shaky(uint32_t attempt, void *arg)
+{
+    *(uint32_t *)arg = attempt;
+    return attempt < 3 ? -EIO : skink_sleep(SKINK_MS);
+}
+
+static void ask_again(void)
+{
+    skink_retry_options options = SKINK_RETRY_OPTIONS_INIT;
+    options.attempts_max = 5;
+    options.pause_ns = 10 * SKINK_MS;
+    options.deadline_ns = skink_after(SKINK_S);
+    uint32_t attempts = 0;
+    int error = skink_retry(&options, ask_shaky, &attempts);
+    printf("shaky: %s after %u attempts\n", error ? skink_strerror(error) : "answers", (unsigned)attempts);
+}
+
+static void *compute(void *arg)
+{
+    return arg; /* on the thread pool */
+}
+
+/* Of two that may answer, the one that is there first. */
+static int ask_both(void)
+{
+    static char cached[] = "the pool";
+    skink_future *futures[2] = { NULL, NULL };
+    size_t first;
+    void *value = NULL;
+    int error = skink_future_create(&futures[0]); /* nobody ever completes it */
+    if (!error) error = skink_offload_start(skink_scheduler_current(), compute, cached, &futures[1]);
+    if (!error) error = skink_await_any(futures, 2, skink_after(SKINK_S), &first);
+    if (!error) error = skink_await(futures[first], SKINK_FOREVER, &value);
+    if (!error) printf("first: %s\n", (char *)value);
+    skink_future_unref(futures[0]);
+    skink_future_unref(futures[1]);
+    return error;
+}
+
 static void look_up_all(void *arg)
 {
     static const char *const keys[] = { "quick", "slow" };
@@ -38,6 +80,9 @@ static void look_up_all(void *arg)
         int error = look_up_quickly(keys[i], &value);
         printf("%s: %s\n", keys[i], error ? skink_strerror(error) : value);
     }
+    ask_again();
+    int error = ask_both();
+    if (error) printf("both: %s\n", skink_strerror(error));
 }
 
 int main(void)

@@ -76,8 +76,11 @@ void skink_future_unref(skink_future *future)
     /* Nobody can complete it any more: continuations never run, and go with it. */
     for (struct skink__waiter *waiter = future->waiters; waiter;) {
         struct skink__waiter *next = waiter->next;
-        SKINK_ASSERT(waiter->kind == SKINK__WAITER_CONTINUATION);
-        continuation_free((struct continuation *)waiter);
+        SKINK_ASSERT(waiter->kind == SKINK__WAITER_CONTINUATION || waiter->kind == SKINK__WAITER_ANY);
+        if (waiter->kind == SKINK__WAITER_ANY)
+            skink__any_forget((struct skink__any_waiter *)waiter); /* of a task that was dropped */
+        else
+            continuation_free((struct continuation *)waiter);
         waiter = next;
     }
     future->waiters = NULL;
@@ -121,6 +124,20 @@ static bool link_if_pending(skink_future *future, struct skink__waiter *waiter)
     if (pending) waiter_link(future, waiter);
     pthread_mutex_unlock(&future->lock);
     return pending;
+}
+
+bool skink__future_link(skink_future *future, struct skink__waiter *waiter)
+{
+    return link_if_pending(future, waiter);
+}
+
+bool skink__future_unlink(skink_future *future, struct skink__waiter *waiter)
+{
+    pthread_mutex_lock(&future->lock);
+    bool was_linked = waiter->linked;
+    waiter_unlink(future, waiter);
+    pthread_mutex_unlock(&future->lock);
+    return was_linked;
 }
 
 static int result_of(const skink_future *future, void **ret_value)
@@ -249,6 +266,8 @@ static struct skink__waiter *wake_waiters(skink_future *future, const skink_sche
             if (skink__wait_claim(task)) skink__wait_wake(task, 0, here == task->scheduler);
         } else if (waiter->kind == SKINK__WAITER_THREAD) {
             skink__thread_notify(&((struct thread_waiter *)waiter)->woken);
+        } else if (waiter->kind == SKINK__WAITER_ANY) {
+            skink__any_wake((struct skink__any_waiter *)waiter, here);
         } else {
             waiter->next = continuations;
             continuations = waiter;

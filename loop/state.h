@@ -43,7 +43,7 @@ static inline uint64_t skink__counted(const skink__counter *counter)
 
 /* ---- futures ---- */
 
-enum skink__waiter_kind { SKINK__WAITER_TASK, SKINK__WAITER_THREAD, SKINK__WAITER_CONTINUATION };
+enum skink__waiter_kind { SKINK__WAITER_TASK, SKINK__WAITER_THREAD, SKINK__WAITER_CONTINUATION, SKINK__WAITER_ANY };
 
 /* Somebody who waits for a future; lives with the one who waits. Guarded by the future's lock while linked. */
 struct skink__waiter {
@@ -52,6 +52,16 @@ struct skink__waiter {
     enum skink__waiter_kind kind;
     bool linked;
 };
+
+/* One of several futures that somebody waits for (await_any.c). */
+struct skink__any_waiter {
+    struct skink__waiter base;
+    struct skink__any *any;
+};
+
+/* Under the future's lock, after unlinking it: the future is complete, or goes without ever being. */
+void skink__any_wake(struct skink__any_waiter *waiter, const skink_scheduler *here);
+void skink__any_forget(struct skink__any_waiter *waiter);
 
 /* Who alone can complete a future, as far as that is certain. */
 enum skink__completer {
@@ -74,6 +84,11 @@ struct skink_future {
     void *value;
     void *completer; /* skink_task or skink__blocker, by its kind */
 };
+
+/* False: it is complete already. */
+bool skink__future_link(skink_future *future, struct skink__waiter *waiter);
+/* When this returns, no completer looks at the waiter any more. False: it was not linked. */
+bool skink__future_unlink(skink_future *future, struct skink__waiter *waiter);
 
 /* Host code, on any thread: block for it. Takes what skink__detection_begin() gave. */
 int skink__future_block(skink_future *future, uint64_t deadline_ns, struct skink__blocker *blocker, void **ret_value);

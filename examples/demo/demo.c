@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * examples/demo/demo.c - the module that the stock server loads: seven routes to see skink at work.
+ * examples/demo/demo.c - the module that the stock server loads: eight routes to see skink at work.
  *
  *     GET  /hello               200, "hello\n"
  *     POST /echo                200, the body
@@ -9,6 +9,8 @@
  *     GET  /spin                computes without end
  *     GET  /stream?bytes=N      N bytes, written piece by piece; without N, until the client leaves
  *     PUT  /upload              200, and how many bytes the body had, read as it arrives; at most 64 GiB
+ *     GET  /cold?ms=N           needs what takes N milliseconds to load (200 by default), and is loaded once: however many
+ *                               requests come meanwhile, they are suspended until it is there. Says how often it was loaded
  *
  * /stick is what a handler must never do, on purpose. ms=forever, which is also the default, never ends. H says how:
  *
@@ -351,13 +353,48 @@ static void spin(skink_request *request, void *arg)
     answer(request, "never\n");
 }
 
+/* --- loaded once --- */
+
+static skink_once catalogue_once = SKINK_ONCE_INIT;
+static int catalogue_loads;        /* the loop's: tasks need no lock */
+static uint64_t catalogue_load_ns; /* of the request that came first */
+
+static int load_catalogue(void *arg)
+{
+    (void)arg;
+    int error = skink_sleep(catalogue_load_ns);
+    if (error == 0) catalogue_loads++;
+    return error;
+}
+
+static void cold(skink_request *request, void *arg)
+{
+    (void)arg;
+    const char *ms = skink_request_query(request, "ms");
+    uint64_t load_ns = 200 * SKINK_MS;
+    if (ms && !parse_ms(ms, &load_ns)) {
+        refuse(request, "ms must be a whole number of milliseconds, at most a day: /cold?ms=200");
+        return;
+    }
+    if (catalogue_load_ns == 0) catalogue_load_ns = load_ns;
+    int error = skink_once_run(&catalogue_once, load_catalogue, NULL, skink_after(30 * SKINK_S));
+    if (error) {
+        fail_with(request, error);
+        return;
+    }
+    char text[64];
+    snprintf(text, sizeof text, "loaded %d time%s\n", catalogue_loads, catalogue_loads == 1 ? "" : "s");
+    answer(request, text);
+}
+
 int skink_module_init(const skink_module *module)
 {
     static const struct {
         const char *method, *pattern;
         skink_handler handler;
     } routes[] = { { "GET", "/hello", hello }, { "POST", "/echo", echo }, { "GET", "/sleep", sleep_awhile },
-                   { "GET", "/stick", stick }, { "GET", "/spin", spin },  { "GET", "/stream", stream } };
+                   { "GET", "/stick", stick }, { "GET", "/spin", spin },  { "GET", "/stream", stream },
+                   { "GET", "/cold", cold } };
     skink_route_options streamed = SKINK_ROUTE_OPTIONS_INIT;
     streamed.stream_body = true;
     streamed.max_body_bytes = (size_t)64 << 30;

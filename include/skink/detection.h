@@ -10,6 +10,7 @@
  *
  *     skink_await(future, ...)         suspend; everybody else goes on
  *     skink_offload(fn, arg, ...)      run what blocks on the thread pool, and await it
+ *     skink_once_run(once, ...)        for what is initialised once: waiters are suspended, not blocked
  *     skink_blocking_begin(), _end()   block right here, with the loop handed to another thread meanwhile
  *     skink_offload_block(fn, ...)     run it on the pool and block for it: never a deadlock, but the loop waits
  *

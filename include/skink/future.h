@@ -13,6 +13,7 @@
 #include "skink/clock.h"
 #include "skink/scheduler.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #ifdef __cplusplus
 extern "C" {
@@ -63,6 +64,26 @@ SKINK_NODISCARD SKINK_API int skink_await(skink_future *future, uint64_t deadlin
  */
 SKINK_NODISCARD SKINK_API int skink_future_block(skink_future *future, uint64_t deadline_ns,
                                                  void **ret_value) SKINK_ANY_THREAD SKINK_BLOCKS;
+
+/*
+ * Wait until one of the futures is complete, and say which: *ret_index (may be NULL) is the first of those that are.
+ * Whether it has a value or an error, skink_await() of that one tells without waiting. The array must stay as it is meanwhile,
+ * and the caller hold references. A task is suspended; any other thread blocks.
+ *   0           one is complete
+ *   -ETIMEDOUT, -ECANCELED, -EPERM, -ENOMEM   as skink_await()
+ *   -EINVAL     no futures, or a NULL among them
+ */
+SKINK_NODISCARD SKINK_API int skink_await_any(skink_future *const *futures, size_t count, uint64_t deadline_ns,
+                                              size_t *ret_index) SKINK_ANY_THREAD SKINK_SUSPENDS;
+
+/*
+ * Wait until all of them are complete. None is no wait. When the deadline passes or the task is cancelled, some may be.
+ *   0           all have values
+ *   <0          all are complete, and this is the error of the first in the array that has one; or
+ *   -ETIMEDOUT, -ECANCELED, -EPERM, -ENOMEM, -EINVAL   as skink_await(): not all are (skink_future_is_done() says which)
+ */
+SKINK_NODISCARD SKINK_API int skink_await_all(skink_future *const *futures, size_t count,
+                                              uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_SUSPENDS;
 
 /* Where a continuation runs. */
 typedef enum skink_where {

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * once.c - initialise once; see skink/once.h.
+ *
+ * An attempt is a future and the task that completes it. The lock is held for a few instructions, and never while the host's
+ * function runs. It is one for all, as it is taken only while something is being initialised.
+ */
+#include "skink/once.h"
+#include "loop/hooks.h"
+#include "loop/memory.h"
+#include "loop/runtime.h"
+#include "loop/state.h"
+#include <errno.h>
+#include <unistd.h>
+
+struct attempt {
+    _Atomic uint32_t refs; /* the once's, and each caller's */
+    skink_once *once;
+    skink_future *future;
+    int (*fn)(void *arg);
+    void *arg;
+    _Atomic(skink_task *) task; /* reference; which runs it */
+    _Atomic int tid;            /* or the thread, if it is no loop thread */
+    _Atomic bool dropped;       /* it will never end; before the future is complete */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void attempt_unref(struct attempt *attempt)
+{
+    if (atomic_fetch_sub_explicit(&attempt->refs, 1, memory_order_acq_rel) != 1) return;
+    skink_task_unref(atomic_load(&attempt->task));
+    skink_future_unref(attempt->future);
+    skink__free(attempt);
+}
+
+static int attempt_create(skink_once *once, int (*fn)(void *arg), void *arg, struct attempt **ret_attempt)
+{
+    struct attempt *attempt = skink__zalloc(sizeof *attempt);
+    if (!attempt) return -ENOMEM;
+    atomic_init(&attempt->refs, 1);
+    attempt->once = once;
+    attempt->fn = fn;
+    attempt->arg = arg;
+    int err = skink_future_create(&attempt->future);
+    if (err)
+        skink__free(attempt);
+    else
+        *ret_attempt = attempt;
+    return err;
+}
+
+/* It has ended: whoever comes from now on finds it done, or begins anew. */
+static void finish(struct attempt *attempt, int error)
+{
+    skink_once *once = attempt->once;
+    pthread_mutex_lock(&lock);
+    once->private_attempt = NULL;
+    /* Release: who finds it done finds what fn has made. */
+    if (!error) __atomic_store_n(&once->private_done, 1, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&lock);
+    if (error)
+        (void)!skink_future_fail(attempt->future, error < 0 ? error : -EIO);
+    else
+        (void)!skink_future_complete(attempt->future, NULL);
+    attempt_unref(attempt); /* the once's */
+}
+
+static void run(void *arg)
+{
+    struct attempt *attempt = arg;
+    finish(attempt, attempt->fn(attempt->arg));
+}
+
+/* Its scheduler stops, or has stopped, before it has come to its end. */
+static void drop(void *arg)
+{
+    struct attempt *attempt = arg;
+    atomic_store(&attempt->dropped, true);
+    finish(attempt, -ECANCELED);
+}
+
+static const struct skink__task_kind kind = { .dropped = drop, .lost = drop };
+
+/* Outside of the runtime section. */
+static void start(struct attempt *attempt)
+{
+    skink_scheduler *here = skink__runtime_enter();
+    if (!here) {
+        atomic_store(&attempt->tid, (int)gettid());
+        run(attempt);
+        return;
+    }
+    struct skink__task_spec spec = { .name = "once", .kind = &kind, .fn = run, .arg = attempt };
+    skink_task *task = NULL;
+    int err = skink__runtime_spawn(here, &spec, &task);
+    atomic_store(&attempt->task, task); /* before it can run: that is on this thread, later */
+    skink__runtime_leave(here);
+    if (err) finish(attempt, err);
+}
+
+/* The attempt that runs, or one that is to be started; with a reference. NULL: it is done, or without memory. */
+static struct attempt *join(skink_once *once, int (*fn)(void *arg), void *arg, bool *ret_first, int *ret_err)
+{
+    *ret_first = false;
+    *ret_err = 0;
+    pthread_mutex_lock(&lock);
+    struct attempt *attempt = once->private_attempt;
+    if (!attempt && !skink_once_is_done(once)) {
+        *ret_err = attempt_create(once, fn, arg, &attempt);
+        *ret_first = *ret_err == 0;
+        once->private_attempt = attempt;
+    }
+    if (attempt) atomic_fetch_add_explicit(&attempt->refs, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&lock);
+    return attempt;
+}
+
+static bool runs_here(const struct attempt *attempt)
+{
+    const struct skink__thread *thread = skink__thread_self();
+    if (thread) return thread->current && thread->current == atomic_load(&attempt->task);
+    return atomic_load(&attempt->tid) == (int)gettid();
+}
+
+/* One attempt. True: it will never end, and the caller tries another. */
+static bool try_once(skink_once *once, int (*fn)(void *arg), void *arg, uint64_t deadline_ns, int *ret_err)
+{
+    bool first;
+    struct attempt *attempt = join(once, fn, arg, &first, ret_err);
+    if (!attempt) return false;
+    if (first) start(attempt);
+    bool self = !first && runs_here(attempt);
+    int err = self ? -EDEADLK : skink_await(attempt->future, deadline_ns, NULL);
+    bool again = err == -ECANCELED && skink_future_is_done(attempt->future) && atomic_load(&attempt->dropped);
+    attempt_unref(attempt);
+    *ret_err = err;
+    return again;
+}
+
+int skink_once_run(skink_once *once, int (*fn)(void *arg), void *arg, uint64_t deadline_ns)
+{
+    if (!once || !fn) return -EINVAL;
+    if (skink_once_is_done(once)) return 0;
+    if (skink__thread_self() && !skink__in_task()) return -EPERM;
+    int err;
+    while (try_once(once, fn, arg, deadline_ns, &err)) {
+    }
+    return err;
+}
+
+bool skink_once_is_done(const skink_once *once)
+{
+    return __atomic_load_n(&once->private_done, __ATOMIC_ACQUIRE) != 0;
+}
+
+int skink_once_reset(skink_once *once)
+{
+    if (!once) return -EINVAL;
+    pthread_mutex_lock(&lock);
+    int err = once->private_attempt ? -EBUSY : 0;
+    if (!err) __atomic_store_n(&once->private_done, 0, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&lock);
+    return err;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* test_once.c - initialised once: errors, cancelled callers, several loops, and an end that never comes. */
+#include "skink/skink.h"
+#include "tests/support/case.h"
+#include "tests/support/wait.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define UNSET 1
+
+struct fixture {
+    skink_scheduler *scheduler, *other;
+    skink_once once;
+    _Atomic int runs, inner;
+    _Atomic int result; /* of fn */
+    _Atomic int answers, errors;
+    _Atomic int last;
+    _Atomic bool go;
+    uint64_t deadline_ns;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_int_equal(skink_scheduler_create(NULL, &f->scheduler), 0);
+    assert_int_equal(skink_scheduler_start(f->scheduler), 0);
+    assert_int_equal(skink_scheduler_create(NULL, &f->other), 0);
+    assert_int_equal(skink_scheduler_start(f->other), 0);
+    f->deadline_ns = SKINK_FOREVER;
+    atomic_store(&f->last, UNSET);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    atomic_store(&f->go, true);
+    skink_scheduler_destroy(f->scheduler);
+    skink_scheduler_destroy(f->other);
+    free(f);
+    return 0;
+}
+
+/* Suspends until it is told to go on. */
+static int initialise(void *arg)
+{
+    struct fixture *f = arg;
+    atomic_fetch_add(&f->runs, 1);
+    while (!atomic_load(&f->go)) {
+        int err = skink_scheduler_current() ? skink_sleep(SKINK_MS) : 0;
+        if (err) return err;
+    }
+    return atomic_load(&f->result);
+}
+
+static void need_it(void *arg)
+{
+    struct fixture *f = arg;
+    int err = skink_once_run(&f->once, initialise, f, f->deadline_ns);
+    atomic_store(&f->last, err);
+    atomic_fetch_add(err ? &f->errors : &f->answers, 1);
+}
+
+static void *need_it_on_thread(void *arg)
+{
+    need_it(arg);
+    return NULL;
+}
+
+static void everybody_waits_for_one_run(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(skink_post(i % 2 ? f->scheduler : f->other, need_it, f), 0);
+    assert_int_equal(pthread_create(&thread, NULL, need_it_on_thread, f), 0);
+    test_wait_until(atomic_load(&f->runs) == 1, 5000);
+    assert_false(skink_once_is_done(&f->once));
+    assert_int_equal(skink_once_reset(&f->once), -EBUSY);
+    atomic_store(&f->go, true);
+    test_wait_until(atomic_load(&f->answers) == 101, 5000);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&f->runs), 1);
+    assert_true(skink_once_is_done(&f->once));
+    assert_int_equal(skink_once_run(&f->once, initialise, f, 0), 0);
+    assert_int_equal(skink_once_reset(&f->once), 0);
+    assert_int_equal(skink_post(f->scheduler, need_it, f), 0);
+    test_wait_until(atomic_load(&f->runs) == 2, 5000);
+    test_wait_until(atomic_load(&f->answers) == 102, 5000);
+}
+
+static void an_error_is_everybodys_and_does_not_stick(void **state)
+{
+    struct fixture *f = *state;
+    atomic_store(&f->result, -EIO);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(skink_post(f->scheduler, need_it, f), 0);
+    test_wait_until(atomic_load(&f->runs) == 1, 5000);
+    assert_true(atomic_load(&f->errors) == 0);
+    atomic_store(&f->go, true);
+    test_wait_until(atomic_load(&f->errors) == 10, 5000);
+    assert_int_equal(atomic_load(&f->last), -EIO);
+    assert_int_equal(atomic_load(&f->runs), 1);
+    atomic_store(&f->result, 0);
+    need_it(f); /* this thread, which runs it itself */
+    assert_int_equal(atomic_load(&f->answers), 1);
+    assert_int_equal(atomic_load(&f->runs), 2);
+}
+
+static void who_came_first_may_be_cancelled_like_the_others(void **state)
+{
+    struct fixture *f = *state;
+    skink_task *first;
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &first, need_it, f), 0);
+    test_wait_until(atomic_load(&f->runs) == 1, 5000);
+    assert_int_equal(skink_post(f->scheduler, need_it, f), 0);
+    assert_int_equal(skink_task_cancel(first), 0);
+    test_wait_until(atomic_load(&f->errors) == 1, 5000);
+    assert_int_equal(atomic_load(&f->last), -ECANCELED);
+    atomic_store(&f->go, true);
+    test_wait_until(atomic_load(&f->answers) == 1, 5000);
+    assert_int_equal(atomic_load(&f->runs), 1);
+    skink_task_unref(first);
+}
+
+static void each_caller_waits_until_its_own_deadline(void **state)
+{
+    struct fixture *f = *state;
+    f->deadline_ns = skink_after(20 * SKINK_MS);
+    assert_int_equal(skink_post(f->scheduler, need_it, f), 0);
+    test_wait_until(atomic_load(&f->errors) == 1, 5000);
+    assert_int_equal(atomic_load(&f->last), -ETIMEDOUT);
+    assert_int_equal(atomic_load(&f->runs), 1);
+}
+
+static int recurse(void *arg)
+{
+    struct fixture *f = arg;
+    atomic_store(&f->inner, skink_once_run(&f->once, recurse, f, SKINK_FOREVER));
+    return 0;
+}
+
+static void need_recursive(void *arg)
+{
+    struct fixture *f = arg;
+    atomic_store(&f->last, skink_once_run(&f->once, recurse, f, SKINK_FOREVER));
+}
+
+static void waiting_for_itself_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(skink_post(f->scheduler, need_recursive, f), 0);
+    test_wait_until(atomic_load(&f->last) == 0, 5000);
+    assert_int_equal(atomic_load(&f->inner), -EDEADLK);
+    assert_int_equal(skink_once_reset(&f->once), 0);
+    atomic_store(&f->inner, 0);
+    need_recursive(f);
+    assert_int_equal(atomic_load(&f->inner), -EDEADLK);
+}
+
+/* Its scheduler stops while it runs: those who wait on another begin anew there. */
+static int never_on_other(void *arg)
+{
+    struct fixture *f = arg;
+    atomic_fetch_add(&f->runs, 1);
+    if (skink_scheduler_current() != f->other) return 0;
+    for (;;)
+        (void)!skink_yield(); /* whatever it is told */
+}
+
+static void need_stubborn(void *arg)
+{
+    struct fixture *f = arg;
+    int err = skink_once_run(&f->once, never_on_other, f, SKINK_FOREVER);
+    atomic_fetch_add(err ? &f->errors : &f->answers, 1);
+}
+
+static void when_its_scheduler_stops_others_try_again(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(skink_post(f->other, need_stubborn, f), 0);
+    test_wait_until(atomic_load(&f->runs) == 1, 5000);
+    assert_int_equal(skink_post(f->scheduler, need_stubborn, f), 0);
+    assert_int_equal(skink_scheduler_stop(f->other, skink_now()), -ECANCELED);
+    test_wait_until(atomic_load(&f->answers) == 1, 5000);
+    assert_int_equal(atomic_load(&f->runs), 2);
+    assert_true(skink_once_is_done(&f->once));
+}
+
+static void run_in_runtime(struct uv_loop_s *loop, void *arg)
+{
+    (void)loop;
+    need_it(arg);
+}
+
+static void bad_calls_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(skink_once_run(NULL, initialise, f, 0), -EINVAL);
+    assert_int_equal(skink_once_run(&f->once, NULL, f, 0), -EINVAL);
+    assert_int_equal(skink_once_reset(NULL), -EINVAL);
+    assert_int_equal(skink_scheduler_uv(f->scheduler, run_in_runtime, f), 0);
+    assert_int_equal(atomic_load(&f->last), -EPERM);
+    assert_int_equal(atomic_load(&f->runs), 0);
+}
+
+static const struct test_case cases[] = {
+    CASE(everybody_waits_for_one_run),
+    CASE(an_error_is_everybodys_and_does_not_stick),
+    CASE(who_came_first_may_be_cancelled_like_the_others),
+    CASE(each_caller_waits_until_its_own_deadline),
+    CASE(waiting_for_itself_is_refused),
+    CASE(when_its_scheduler_stops_others_try_again),
+    CASE(bad_calls_are_refused),
+};
+TEST_MAIN(cases, setup, teardown)

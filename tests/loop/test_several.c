@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/* test_several.c - waiting for the first of several futures, for all of them, and trying again. */
+#include "skink/skink.h"
+#include "tests/support/case.h"
+#include "tests/support/wait.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define UNSET 1
+enum { MANY = 8 };
+
+struct fixture {
+    skink_scheduler *scheduler;
+    skink_future *futures[MANY];
+    uint64_t deadline_ns;
+    _Atomic int result;
+    _Atomic size_t index;
+    _Atomic bool waiting;
+    _Atomic int attempts;
+    uint64_t begun_ns[16];
+    skink_retry_options retry;
+    int succeed_at;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_int_equal(skink_scheduler_create(NULL, &f->scheduler), 0);
+    assert_int_equal(skink_scheduler_start(f->scheduler), 0);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(skink_future_create(&f->futures[i]), 0);
+    f->deadline_ns = SKINK_FOREVER;
+    f->retry = (skink_retry_options)SKINK_RETRY_OPTIONS_INIT;
+    atomic_store(&f->result, UNSET);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    skink_scheduler_destroy(f->scheduler);
+    for (int i = 0; i < MANY; i++)
+        skink_future_unref(f->futures[i]);
+    free(f);
+    return 0;
+}
+
+static void wait_any(void *arg)
+{
+    struct fixture *f = arg;
+    size_t index = 99;
+    atomic_store(&f->waiting, true);
+    int err = skink_await_any(f->futures, MANY, f->deadline_ns, &index);
+    atomic_store(&f->index, index);
+    atomic_store(&f->result, err);
+}
+
+static void wait_all(void *arg)
+{
+    struct fixture *f = arg;
+    atomic_store(&f->waiting, true);
+    atomic_store(&f->result, skink_await_all(f->futures, MANY, f->deadline_ns));
+}
+
+static void *any_on_thread(void *arg)
+{
+    wait_any(arg);
+    return NULL;
+}
+
+static void start(struct fixture *f, void (*fn)(void *arg))
+{
+    atomic_store(&f->waiting, false);
+    atomic_store(&f->result, UNSET);
+    assert_int_equal(skink_post(f->scheduler, fn, f), 0);
+    test_wait_until(atomic_load(&f->waiting), 5000);
+}
+
+static int result_of(struct fixture *f)
+{
+    test_wait_until(atomic_load(&f->result) != UNSET, 5000);
+    return atomic_load(&f->result);
+}
+
+static void any_ends_with_the_first_in_a_task_and_on_a_thread(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, any_on_thread, f), 0);
+    test_wait_until(atomic_load(&f->waiting), 5000);
+    assert_int_equal(skink_future_fail(f->futures[5], -EIO), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&f->result), 0);
+    assert_int_equal(atomic_load(&f->index), 5);
+    skink_future_unref(f->futures[5]);
+    assert_int_equal(skink_future_create(&f->futures[5]), 0);
+
+    start(f, wait_any);
+    assert_int_equal(skink_future_complete(f->futures[3], f), 0);
+    assert_int_equal(result_of(f), 0);
+    assert_int_equal(atomic_load(&f->index), 3);
+    assert_int_equal(skink_future_complete(f->futures[1], f), 0); /* nobody waits for it any more */
+    start(f, wait_any);
+    assert_int_equal(result_of(f), 0);
+    assert_int_equal(atomic_load(&f->index), 1); /* the first of those that are complete */
+}
+
+static void any_ends_at_its_deadline_and_when_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    f->deadline_ns = skink_after(10 * SKINK_MS);
+    start(f, wait_any);
+    assert_int_equal(result_of(f), -ETIMEDOUT);
+    f->deadline_ns = skink_after(10 * SKINK_MS);
+    wait_any(f); /* a thread */
+    assert_int_equal(atomic_load(&f->result), -ETIMEDOUT);
+    f->deadline_ns = SKINK_FOREVER;
+    skink_task *task;
+    atomic_store(&f->waiting, false);
+    atomic_store(&f->result, UNSET);
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &task, wait_any, f), 0);
+    test_wait_until(atomic_load(&f->waiting), 5000);
+    assert_int_equal(skink_task_cancel(task), 0);
+    assert_int_equal(result_of(f), -ECANCELED);
+    skink_task_unref(task);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(skink_future_complete(f->futures[i], NULL), 0); /* finds nobody */
+}
+
+static void any_of_nothing_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    size_t index;
+    skink_future *with_null[] = { f->futures[0], NULL };
+    assert_int_equal(skink_await_any(NULL, 1, 0, &index), -EINVAL);
+    assert_int_equal(skink_await_any(f->futures, 0, 0, &index), -EINVAL);
+    assert_int_equal(skink_await_any(with_null, 2, 0, &index), -EINVAL);
+    assert_int_equal(skink_await_all(NULL, 0, 0), 0);
+    assert_int_equal(skink_await_all(NULL, 1, 0), -EINVAL);
+}
+
+static void *complete_even(void *arg)
+{
+    struct fixture *f = arg;
+    for (int i = 0; i < MANY; i += 2)
+        (void)!skink_future_complete(f->futures[i], NULL);
+    return NULL;
+}
+
+static void *complete_odd(void *arg)
+{
+    struct fixture *f = arg;
+    for (int i = 1; i < MANY; i += 2)
+        (void)!skink_future_complete(f->futures[i], NULL);
+    return NULL;
+}
+
+/* Several complete at once, and the deadline passes at that moment: it ends once, and nothing is touched afterwards. */
+static void any_ends_once_whoever_is_first(void **state)
+{
+    struct fixture *f = *state;
+    for (int round = 0; round < 100; round++) {
+        f->deadline_ns = skink_after(SKINK_MS);
+        start(f, wait_any);
+        pthread_t even, odd;
+        assert_int_equal(pthread_create(&even, NULL, complete_even, f), 0);
+        assert_int_equal(pthread_create(&odd, NULL, complete_odd, f), 0);
+        int err = result_of(f);
+        assert_true(err == 0 || err == -ETIMEDOUT);
+        pthread_join(even, NULL);
+        pthread_join(odd, NULL);
+        for (int i = 0; i < MANY; i++) {
+            skink_future_unref(f->futures[i]);
+            assert_int_equal(skink_future_create(&f->futures[i]), 0);
+        }
+    }
+}
+
+/* A task that waits when its scheduler is destroyed leaves nothing behind. */
+static void a_dropped_wait_is_not_found_any_more(void **state)
+{
+    struct fixture *f = *state;
+    skink_scheduler *idle;
+    assert_int_equal(skink_scheduler_create(NULL, &idle), 0);
+    assert_int_equal(skink_scheduler_start(idle), 0);
+    assert_int_equal(skink_post(idle, wait_any, f), 0);
+    test_wait_until(atomic_load(&f->waiting), 5000);
+    skink_scheduler_destroy(idle);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(skink_future_complete(f->futures[i], NULL), 0);
+}
+
+static void all_waits_for_the_last_and_tells_the_first_error(void **state)
+{
+    struct fixture *f = *state;
+    start(f, wait_all);
+    assert_int_equal(skink_future_fail(f->futures[6], -EPIPE), 0);
+    for (int i = 0; i < MANY - 1; i++)
+        if (i != 6 && i != 2) assert_int_equal(skink_future_complete(f->futures[i], NULL), 0);
+    assert_int_equal(skink_future_fail(f->futures[2], -EIO), 0);
+    assert_int_equal(atomic_load(&f->result), UNSET);
+    assert_int_equal(skink_future_complete(f->futures[MANY - 1], NULL), 0);
+    assert_int_equal(result_of(f), -EIO);
+}
+
+static void all_ends_at_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < MANY - 1; i++)
+        assert_int_equal(skink_future_complete(f->futures[i], NULL), 0);
+    f->deadline_ns = skink_after(10 * SKINK_MS);
+    start(f, wait_all);
+    assert_int_equal(result_of(f), -ETIMEDOUT);
+}
+
+/* --- again --- */
+
+static int attempt(uint32_t number, void *arg)
+{
+    struct fixture *f = arg;
+    f->begun_ns[number] = skink_now();
+    if ((int)number != atomic_fetch_add(&f->attempts, 1) + 1) return -EINVAL;
+    return (int)number == f->succeed_at ? 0 : -EIO;
+}
+
+static void retry(void *arg)
+{
+    struct fixture *f = arg;
+    atomic_store(&f->result, skink_retry(&f->retry, attempt, f));
+}
+
+static int run_retry(struct fixture *f)
+{
+    atomic_store(&f->attempts, 0);
+    atomic_store(&f->result, UNSET);
+    assert_int_equal(skink_post(f->scheduler, retry, f), 0);
+    return result_of(f);
+}
+
+static void it_is_tried_until_it_succeeds_with_growing_pauses(void **state)
+{
+    struct fixture *f = *state;
+    f->retry.attempts_max = 10;
+    f->retry.pause_ns = 4 * SKINK_MS;
+    f->retry.pause_max_ns = 10 * SKINK_MS;
+    f->retry.no_jitter = true;
+    f->succeed_at = 5;
+    assert_int_equal(run_retry(f), 0);
+    assert_int_equal(atomic_load(&f->attempts), 5);
+    static const uint64_t pauses_ms[] = { 4, 8, 10, 10 };
+    for (int i = 0; i < 4; i++)
+        assert_true(f->begun_ns[i + 2] - f->begun_ns[i + 1] >= pauses_ms[i] * SKINK_MS);
+}
+
+static void attempts_are_counted_and_the_last_error_told(void **state)
+{
+    struct fixture *f = *state;
+    f->retry.pause_ns = SKINK_MS;
+    assert_int_equal(run_retry(f), -EIO);
+    assert_int_equal(atomic_load(&f->attempts), 3);
+}
+
+static bool only_the_first(int error, uint32_t number, void *arg)
+{
+    (void)arg;
+    return error == -EIO && number < 2;
+}
+
+static void the_predicate_decides(void **state)
+{
+    struct fixture *f = *state;
+    f->retry.pause_ns = SKINK_MS;
+    f->retry.attempts_max = 100;
+    f->retry.retryable = only_the_first;
+    assert_int_equal(run_retry(f), -EIO);
+    assert_int_equal(atomic_load(&f->attempts), 2);
+}
+
+static void the_deadline_ends_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    f->retry.pause_ns = 3600 * SKINK_S;
+    f->retry.pause_max_ns = 3600 * SKINK_S;
+    f->retry.deadline_ns = skink_after(20 * SKINK_MS);
+    assert_int_equal(run_retry(f), -ETIMEDOUT);
+    assert_int_equal(atomic_load(&f->attempts), 1);
+}
+
+static void a_cancelled_task_does_not_try_again(void **state)
+{
+    struct fixture *f = *state;
+    skink_task *task;
+    f->retry.pause_ns = 3600 * SKINK_S;
+    f->retry.pause_max_ns = 3600 * SKINK_S;
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &task, retry, f), 0);
+    test_wait_until(atomic_load(&f->attempts) == 1, 5000);
+    assert_int_equal(skink_task_cancel(task), 0);
+    assert_int_equal(result_of(f), -ECANCELED);
+    assert_int_equal(atomic_load(&f->attempts), 1);
+    skink_task_unref(task);
+}
+
+/* Of pauses of 40 ms with half of it up to chance, some are clearly shorter, and none is shorter than half. */
+static void jitter_spreads_the_pauses(void **state)
+{
+    struct fixture *f = *state;
+    f->retry.attempts_max = 12;
+    f->retry.pause_ns = 20 * SKINK_MS;
+    f->retry.pause_max_ns = 20 * SKINK_MS;
+    uint64_t shortest = UINT64_MAX;
+    assert_int_equal(run_retry(f), -EIO);
+    for (int i = 1; i < 12; i++) {
+        uint64_t pause = f->begun_ns[i + 1] - f->begun_ns[i];
+        if (pause < shortest) shortest = pause;
+    }
+    assert_true(shortest >= 10 * SKINK_MS);
+    assert_true(shortest < 20 * SKINK_MS);
+}
+
+static void bad_retries_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(skink_retry(NULL, NULL, f), -EINVAL);
+    assert_int_equal(skink_retry(NULL, attempt, f), -EPERM);
+    f->retry.jitter_percent = 101;
+    assert_int_equal(skink_retry(&f->retry, attempt, f), -EINVAL);
+    assert_int_equal(atomic_load(&f->attempts), 0);
+}
+
+static const struct test_case cases[] = {
+    CASE(any_ends_with_the_first_in_a_task_and_on_a_thread),
+    CASE(any_ends_at_its_deadline_and_when_cancelled),
+    CASE(any_of_nothing_is_refused),
+    CASE(any_ends_once_whoever_is_first),
+    CASE(a_dropped_wait_is_not_found_any_more),
+    CASE(all_waits_for_the_last_and_tells_the_first_error),
+    CASE(all_ends_at_its_deadline),
+    CASE(it_is_tried_until_it_succeeds_with_growing_pauses),
+    CASE(attempts_are_counted_and_the_last_error_told),
+    CASE(the_predicate_decides),
+    CASE(the_deadline_ends_a_pause),
+    CASE(a_cancelled_task_does_not_try_again),
+    CASE(jitter_spreads_the_pauses),
+    CASE(bad_retries_are_refused),
+};
+TEST_MAIN(cases, setup, teardown)
