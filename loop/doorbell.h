@@ -66,12 +66,18 @@ static inline bool skink__doorbell_was_rung(const struct skink__doorbell *bell)
     return atomic_load_explicit(&bell->fd, memory_order_relaxed) == 0;
 }
 
-/* A bell that is rung from host code, and not once per turn: the ringer has its own half of the fence. Before it: the
- * stores that the watchdog is to find. After hanging, the watchdog passes a full fence and looks. */
+/*
+ * A bell that is rung from host code, and not once per turn, needs no barrier of all threads: both sides exchange the one
+ * word. Who rings before it is hung leaves a release there that the hanging acquires, so the look that follows finds
+ * what the ringer stored before; and who rings afterwards takes the descriptor.
+ */
+static inline void skink__doorbell_hang_by_exchange(struct skink__doorbell *bell, int eventfd)
+{
+    (void)atomic_exchange(&bell->fd, eventfd);
+}
+
 static inline void skink__doorbell_ring_at_once(struct skink__doorbell *bell)
 {
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&bell->fd, memory_order_relaxed) == 0) return;
     int fd = atomic_exchange(&bell->fd, 0);
     if (fd == 0) return;
     uint64_t one = 1;

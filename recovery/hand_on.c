@@ -18,10 +18,9 @@
 
 static void hang(skink_recovery *recovery, struct skink__watch *watch)
 {
-    skink__doorbell_hang(skink__scheduler_blocking_bell(watch->scheduler), recovery->wakeup_fd);
+    /* Either the look that follows sees the stretch that begins now, or that sees the bell. */
+    skink__doorbell_hang_by_exchange(skink__scheduler_blocking_bell(watch->scheduler), recovery->wakeup_fd);
     watch->blocking_bell_hung = true;
-    /* Its other half is in the ring: either we see the stretch that begins now, or it sees the bell. */
-    atomic_thread_fence(memory_order_seq_cst);
 }
 
 void skink__blocking_bell_take_down(skink_recovery *recovery, struct skink__watch *watch)

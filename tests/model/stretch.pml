@@ -3,7 +3,8 @@
  * tests/model/stretch.pml - stretches that are known to block (loop/blocking.c, recovery/hand_on.c): one that lasts is handed
  * on, also when the watchdog sleeps as it begins; and once one has ended, its task is not taken off the loop for it.
  *
- * Both sides of the bell have a full fence, so that all is seen in the order in which it was done. `n` stands for the thread
+ * Both sides of the bell exchange one word, with acquire and release, so that who comes second sees what the other did
+ * before. `n` stands for the thread
  * object and the number of the slice together: what was seen of one is never mistaken for another.
  */
 #define RUNTIME 0
