@@ -16,21 +16,28 @@
 #include "skink/scheduler.h"
 #include "skink/shutdown.h"
 #include "skink/stats_server.h"
+#include "skink/workers.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+enum { LOOPS_MAX = 256 }; /* the schema says so, too */
+
 struct assembly {
     const struct config *config;
     skink_recovery *recovery;
-    skink_scheduler *scheduler;
-    skink_http_server *http;
+    struct loop {
+        skink_scheduler *scheduler;
+        bool watched;
+    } loops[LOOPS_MAX];
+    skink_http_server *http[LOOPS_MAX]; /* each on its own loop */
+    size_t loop_count;
+    skink_workers *workers; /* NULL: no request needs them */
     skink_stats_server *stats;
     struct inherited inherited; /* while the sockets are opened */
-    bool watched;
-    bool wedged; /* the loop thread is stuck where nobody can take over: nothing may be freed */
+    bool wedged;                /* the loop thread is stuck where nobody can take over: nothing may be freed */
 };
 
 static uint64_t number(const struct assembly *a, enum config_id id)
@@ -95,24 +102,79 @@ static skink_detection detection_mode(const struct assembly *a)
     return SKINK_DETECTION_OFF + (skink_detection)number(a, CONFIG_DETECTION_MODE); /* the words are in its order */
 }
 
-static int create_scheduler(struct assembly *a)
+static int create_loop(struct assembly *a, size_t i)
 {
+    char name[16] = "loop";
+    if (a->loop_count > 1) snprintf(name, sizeof name, "loop-%u", (unsigned)i + 1);
     skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.name = name;
     options.stack_size_bytes = number(a, CONFIG_LOOP_STACK_SIZE);
     options.task_max = (uint32_t)number(a, CONFIG_LOOP_MAX_TASKS);
     options.detection = detection_mode(a);
-    int error = skink_scheduler_create(&options, &a->scheduler);
+    int error = skink_scheduler_create(&options, &a->loops[i].scheduler);
     if (error) return error;
-    error = skink_recovery_watch(a->recovery, a->scheduler);
-    a->watched = error == 0;
+    error = skink_recovery_watch(a->recovery, a->loops[i].scheduler);
+    a->loops[i].watched = error == 0;
     return error;
 }
 
-static int create_http(struct assembly *a)
+static int create_loops(struct assembly *a)
+{
+    a->loop_count = (size_t)number(a, CONFIG_LOOP_COUNT);
+    int error = 0;
+    for (size_t i = 0; i < a->loop_count && !error; i++)
+        error = create_loop(a, i);
+    return error;
+}
+
+/* The words are in the order of the enumerators, without the library's own default. */
+static skink_execution execution(const struct config_value *value)
+{
+    return (skink_execution)(value->number + SKINK_EXECUTE_LOOP);
+}
+
+static bool sets_execution(const struct config_value *route_values)
+{
+    return route_values && route_values[CONFIG_ROUTE_EXECUTION].origin.kind != ORIGIN_DEFAULT;
+}
+
+static bool needs_workers(const struct config *config)
+{
+    if (execution(&config->values[CONFIG_CONCURRENCY_EXECUTION]) != SKINK_EXECUTE_LOOP) return true;
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct config_value *values = config->routes[i].values;
+        if (sets_execution(values) && execution(&values[CONFIG_ROUTE_EXECUTION]) != SKINK_EXECUTE_LOOP) return true;
+    }
+    return false;
+}
+
+static int create_workers(struct assembly *a)
+{
+    if (!needs_workers(a->config)) return 0;
+    skink_workers_options options = SKINK_WORKERS_OPTIONS_INIT;
+    options.threads = (uint32_t)number(a, CONFIG_CONCURRENCY_THREADS);
+    options.stack_size_bytes = number(a, CONFIG_CONCURRENCY_STACK_SIZE);
+    options.deadlock_timeout_ns = number(a, CONFIG_LOOP_DEADLOCK_TIMEOUT);
+    int error = skink_workers_create(&options, &a->workers);
+    skink_scheduler *scheduler;
+    for (size_t i = 0; !error && (scheduler = skink_workers_scheduler_at(a->workers, i)) != NULL; i++)
+        error = skink_recovery_watch(a->recovery, scheduler);
+    return error;
+}
+
+/* Limits of the process are shared out among its loops; the whole is at least one for each. */
+static uint32_t share(const struct assembly *a, uint64_t whole, size_t i)
+{
+    if (!whole) return 0;
+    uint64_t part = whole / a->loop_count + (i < whole % a->loop_count);
+    return part ? (uint32_t)part : 1;
+}
+
+static int create_http(struct assembly *a, size_t i)
 {
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
-    if (number(a, CONFIG_HTTP_REUSE_PORT)) options.flags |= SKINK_HTTP_REUSE_PORT;
-    options.max_connections = (uint32_t)number(a, CONFIG_HTTP_MAX_CONNECTIONS);
+    if (number(a, CONFIG_HTTP_REUSE_PORT) || a->loop_count > 1) options.flags |= SKINK_HTTP_REUSE_PORT;
+    options.max_connections = share(a, number(a, CONFIG_HTTP_MAX_CONNECTIONS), i);
     options.max_header_bytes = number(a, CONFIG_HTTP_MAX_HEADER);
     options.max_body_bytes = number(a, CONFIG_HTTP_MAX_BODY);
     options.header_timeout_ns = number(a, CONFIG_HTTP_HEADER_TIMEOUT);
@@ -122,20 +184,25 @@ static int create_http(struct assembly *a)
     options.quarantine_strikes = (uint32_t)number(a, CONFIG_QUARANTINE_STRIKES);
     options.quarantine_window_ns = number(a, CONFIG_QUARANTINE_WINDOW);
     options.quarantine_period_ns = number(a, CONFIG_QUARANTINE_PERIOD);
-    options.max_requests = (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_REQUESTS);
-    options.max_queue = (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_QUEUE);
+    options.max_requests = share(a, number(a, CONFIG_CONCURRENCY_MAX_REQUESTS), i);
+    options.max_queue = share(a, number(a, CONFIG_CONCURRENCY_MAX_QUEUE), i);
+    options.workers = a->workers;
+    options.execution = execution(&a->config->values[CONFIG_CONCURRENCY_EXECUTION]);
     options.trusted_proxies = a->config->values[CONFIG_HTTP_TRUSTED_PROXIES].text;
     options.server_header = a->config->values[CONFIG_HTTP_SERVER_HEADER].text;
-    return skink_http_server_create(a->scheduler, &options, &a->http);
+    return skink_http_server_create(a->loops[i].scheduler, &options, &a->http[i]);
 }
 
 static enum exit_status create_parts(struct assembly *a)
 {
     int error = create_recovery(a);
     if (error) return cannot_start("cannot create the watchdog and its threads: %s", skink_strerror(error));
-    error = create_scheduler(a);
+    error = create_loops(a);
     if (error) return cannot_start("cannot create the scheduler: %s", skink_strerror(error));
-    error = create_http(a);
+    error = create_workers(a);
+    if (error) return cannot_start("cannot create the worker threads: %s", skink_strerror(error));
+    for (size_t i = 0; i < a->loop_count && !error; i++)
+        error = create_http(a, i);
     if (error) return cannot_start("cannot create the HTTP server: %s", skink_strerror(error));
     return EXIT_STATUS_OK;
 }
@@ -144,10 +211,14 @@ static enum exit_status load_modules(struct assembly *a, const char *const *modu
 {
     char complaint[MODULE_COMPLAINT_BYTES];
     for (size_t i = 0; i < module_count; i++) {
-        if (!skink__module_load(modules[i], a->scheduler, a->http, complaint)) return cannot_start("%s", complaint);
+        if (!skink__module_load(modules[i], a->loops[0].scheduler, a->http[0], (uint32_t)a->loop_count, complaint))
+            return cannot_start("%s", complaint);
         skink__log_line(SKINK_LOG_INFO, "event=module_loaded file=\"%s\"", modules[i]);
     }
-    return EXIT_STATUS_OK;
+    int error = 0;
+    for (size_t i = 1; i < a->loop_count && !error; i++)
+        error = skink_http_copy_routes(a->http[0], a->http[i]);
+    return error ? cannot_start("cannot give each loop its routes: %s", skink_strerror(error)) : EXIT_STATUS_OK;
 }
 
 /* A path of the configuration that no module added: say which there are, and which was probably meant. */
@@ -157,7 +228,7 @@ static void report_unknown_route(const struct assembly *a, const struct config_v
     const char *method, *pattern, *last = "";
     char known[512] = "";
     size_t length = 0;
-    for (size_t i = 0; skink_http_route_at(a->http, i, &method, &pattern); i++) {
+    for (size_t i = 0; skink_http_route_at(a->http[0], i, &method, &pattern); i++) {
         skink__suggest_offer(&suggestion, path->text, pattern);
         if (strcmp(pattern, last) == 0) continue; /* one path with several methods, most often added in a row */
         last = pattern;
@@ -172,19 +243,26 @@ static void report_unknown_route(const struct assembly *a, const struct config_v
                            path->text, length ? known : "(there are none; is a --module missing?)");
 }
 
-/* The routes' settings, once the modules have said which routes there are. */
-/* 0 in all of them: as the server has it. */
+/* On one loop; NULL: as the server has it. */
+static int set_route_on(struct assembly *a, size_t i, const char *pattern, const struct config_value *values)
+{
+    skink_http_server *http = a->http[i];
+    int error = skink_http_route_set_timeout(http, pattern, values ? values[CONFIG_ROUTE_DEADLOCK_TIMEOUT].number : 0);
+    if (error) return error;
+    error =
+        skink_http_route_set_request_timeout(http, pattern, values ? values[CONFIG_ROUTE_REQUEST_TIMEOUT].number : 0);
+    if (error) return error;
+    return skink_http_route_set_limits(http, pattern,
+                                       values ? share(a, values[CONFIG_ROUTE_MAX_REQUESTS].number, i) : 0,
+                                       values ? share(a, values[CONFIG_ROUTE_MAX_QUEUE].number, i) : 0);
+}
+
 static int set_route(struct assembly *a, const char *pattern, const struct config_value *values)
 {
-    int error =
-        skink_http_route_set_timeout(a->http, pattern, values ? values[CONFIG_ROUTE_DEADLOCK_TIMEOUT].number : 0);
-    if (error) return error;
-    error = skink_http_route_set_request_timeout(a->http, pattern,
-                                                 values ? values[CONFIG_ROUTE_REQUEST_TIMEOUT].number : 0);
-    if (error) return error;
-    return skink_http_route_set_limits(a->http, pattern,
-                                       values ? (uint32_t)values[CONFIG_ROUTE_MAX_REQUESTS].number : 0,
-                                       values ? (uint32_t)values[CONFIG_ROUTE_MAX_QUEUE].number : 0);
+    int error = 0;
+    for (size_t i = 0; i < a->loop_count && !error; i++)
+        error = set_route_on(a, i, pattern, values);
+    return error;
 }
 
 static void set_routes(struct assembly *a, struct problems *problems)
@@ -200,11 +278,26 @@ static void set_routes(struct assembly *a, struct problems *problems)
     }
 }
 
+/* Where requests run is settled before the server listens. Paths without a route have been reported. */
+static int set_executions(struct assembly *a)
+{
+    int error = 0;
+    for (size_t i = 0; i < a->config->route_count; i++) {
+        const struct config_value *values = a->config->routes[i].values;
+        for (size_t j = 0; j < a->loop_count && sets_execution(values) && !error; j++)
+            error = skink_http_route_set_execution(a->http[j], values[CONFIG_ROUTE_PATH].text,
+                                                   execution(&values[CONFIG_ROUTE_EXECUTION]));
+    }
+    return error;
+}
+
 /* The routes' settings, once the modules have said which routes there are. */
 static enum exit_status configure_routes(struct assembly *a)
 {
     struct problems problems = { 0 };
     set_routes(a, &problems);
+    int error = problems.errors ? 0 : set_executions(a);
+    if (error) return cannot_start("cannot say where requests of a route run: %s", skink_strerror(error));
     skink__problems_print(&problems, stderr);
     enum exit_status status = problems.errors ? EXIT_STATUS_CONFIGURATION : EXIT_STATUS_OK;
     skink__problems_fini(&problems);
@@ -216,7 +309,7 @@ static enum exit_status configure_routes(struct assembly *a)
 static bool has_route(const struct assembly *a, const char *path)
 {
     const char *method, *pattern;
-    for (size_t i = 0; skink_http_route_at(a->http, i, &method, &pattern); i++)
+    for (size_t i = 0; skink_http_route_at(a->http[0], i, &method, &pattern); i++)
         if (strcmp(pattern, path) == 0) return true;
     return false;
 }
@@ -236,16 +329,24 @@ void skink__assembly_forget_routes(struct assembly *assembly)
 }
 
 /* What was checked when it was read cannot be refused. */
+static void apply_to_loop(struct assembly *a, size_t i)
+{
+    skink_http_server *http = a->http[i];
+    (void)!skink_scheduler_set_detection(a->loops[i].scheduler, detection_mode(a));
+    (void)!skink_http_set_request_timeout(http, number(a, CONFIG_HTTP_REQUEST_TIMEOUT));
+    skink_http_set_timeouts(http, number(a, CONFIG_HTTP_HEADER_TIMEOUT), number(a, CONFIG_HTTP_IDLE_TIMEOUT),
+                            number(a, CONFIG_RECOVERY_LATE_WINDOW));
+    skink_http_set_limits(http, share(a, number(a, CONFIG_CONCURRENCY_MAX_REQUESTS), i),
+                          share(a, number(a, CONFIG_CONCURRENCY_MAX_QUEUE), i));
+}
+
 void skink__assembly_apply(struct assembly *a)
 {
     struct problems none = { 0 };
     (void)!skink_recovery_set_timeout(a->recovery, number(a, CONFIG_LOOP_DEADLOCK_TIMEOUT));
-    (void)!skink_scheduler_set_detection(a->scheduler, detection_mode(a));
-    (void)!skink_http_set_request_timeout(a->http, number(a, CONFIG_HTTP_REQUEST_TIMEOUT));
-    skink_http_set_timeouts(a->http, number(a, CONFIG_HTTP_HEADER_TIMEOUT), number(a, CONFIG_HTTP_IDLE_TIMEOUT),
-                            number(a, CONFIG_RECOVERY_LATE_WINDOW));
-    skink_http_set_limits(a->http, (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_REQUESTS),
-                          (uint32_t)number(a, CONFIG_CONCURRENCY_MAX_QUEUE));
+    skink_workers_set_timeouts(a->workers, number(a, CONFIG_LOOP_DEADLOCK_TIMEOUT), 0);
+    for (size_t i = 0; i < a->loop_count; i++)
+        apply_to_loop(a, i);
     skink_stats_server_set_health(a->stats, number(a, CONFIG_HEALTH_MAX_RSS), number(a, CONFIG_HEALTH_MAX_QUEUE_TIME));
     set_routes(a, &none);
     skink__problems_fini(&none);
@@ -287,12 +388,27 @@ static enum exit_status cannot_inherit(const char *address, int error)
                         skink_strerror(error));
 }
 
+/* All loops on one address. The first takes whatever port 0 stands for, the others the one that it got. A unix socket
+ * cannot be had twice: there the first loop listens for all. */
+static int listen_on_all(struct assembly *a, const char *address, int *ret_port)
+{
+    int error = skink_http_listen(a->http[0], address, ret_port);
+    if (strncmp(address, "unix:", 5) == 0) return error;
+    char same[512];
+    const char *colon = strrchr(address, ':');
+    snprintf(same, sizeof same, "%.*s:%d", (int)(colon - address), address, *ret_port);
+    bool is_descriptor = strncmp(address, "fd:", 3) == 0;
+    for (size_t i = 1; i < a->loop_count && !error; i++)
+        error = skink_http_listen(a->http[i], is_descriptor ? address : same, NULL);
+    return error;
+}
+
 static enum exit_status open_inherited_http(struct assembly *a)
 {
     for (size_t i = 0; i < a->inherited.count; i++) {
         const struct inherited_socket *socket = &a->inherited.sockets[i];
         if (socket->is_stats) continue;
-        int port = 0, error = skink_http_listen(a->http, socket->address, &port);
+        int port = 0, error = listen_on_all(a, socket->address, &port);
         if (error) return cannot_inherit(socket->address, error);
         log_listening("http", socket->address, port);
     }
@@ -304,7 +420,7 @@ static enum exit_status open_http(struct assembly *a)
     if (skink__inherited_has(&a->inherited, false)) return open_inherited_http(a);
     const struct config_value *address = &a->config->values[CONFIG_HTTP_LISTEN];
     int port = 0;
-    int error = skink_http_listen(a->http, address->text, &port);
+    int error = listen_on_all(a, address->text, &port);
     if (error) return cannot_listen(address, &skink__config_keys[CONFIG_HTTP_LISTEN], error);
     log_listening("http", address->text, port);
     return EXIT_STATUS_OK;
@@ -333,9 +449,9 @@ static enum exit_status open_stats(struct assembly *a)
     const struct config_value *address = &a->config->values[CONFIG_STATS_LISTEN];
     const char *inherited = inherited_stats_address(a);
     skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
-    sources.scheduler = a->scheduler;
+    sources.scheduler = a->loops[0].scheduler;
     sources.recovery = a->recovery;
-    sources.http_server = a->http;
+    sources.http_server = a->http[0]; /* and those that have its routes */
     sources.max_connections = (uint32_t)number(a, CONFIG_STATS_MAX_CONNECTIONS);
     sources.max_rss_bytes = number(a, CONFIG_HEALTH_MAX_RSS);
     sources.max_queue_ns = number(a, CONFIG_HEALTH_MAX_QUEUE_TIME);
@@ -363,9 +479,12 @@ static enum exit_status open_sockets(struct assembly *a)
     return status;
 }
 
-static enum exit_status start_loop(struct assembly *a)
+static enum exit_status start_loops(struct assembly *a)
 {
-    int error = skink_scheduler_start(a->scheduler);
+    int error = a->workers ? skink_workers_start(a->workers) : 0;
+    if (error) return cannot_start("cannot start the worker threads: %s", skink_strerror(error));
+    for (size_t i = 0; i < a->loop_count && !error; i++)
+        error = skink_scheduler_start(a->loops[i].scheduler);
     return error ? cannot_start("cannot start the loop thread: %s", skink_strerror(error)) : EXIT_STATUS_OK;
 }
 
@@ -383,7 +502,7 @@ enum exit_status skink__assembly_start(const struct config *config, const char *
     if (status == EXIT_STATUS_OK) status = load_modules(a, modules, module_count);
     if (status == EXIT_STATUS_OK) status = configure_routes(a);
     if (status == EXIT_STATUS_OK) status = open_sockets(a);
-    if (status == EXIT_STATUS_OK) status = start_loop(a);
+    if (status == EXIT_STATUS_OK) status = start_loops(a);
     if (status == EXIT_STATUS_OK)
         *ret_assembly = a;
     else
@@ -396,7 +515,7 @@ bool skink__assembly_stop(struct assembly *assembly, bool with_delay)
     skink_shutdown_options options = SKINK_SHUTDOWN_OPTIONS_INIT;
     if (with_delay) options.delay_ns = number(assembly, CONFIG_SHUTDOWN_DELAY);
     options.grace_ns = number(assembly, CONFIG_SHUTDOWN_GRACE);
-    int error = skink_shutdown(&assembly->http, 1, &options);
+    int error = skink_shutdown(assembly->http, assembly->loop_count, &options);
     assembly->wedged = error == -ETIMEDOUT;
     if (error == 0) return true;
     skink__log_line(SKINK_LOG_WARNING, "event=stop_cut reason=\"%s\"", skink_strerror(error));
@@ -406,7 +525,8 @@ bool skink__assembly_stop(struct assembly *assembly, bool with_delay)
 void skink__assembly_resume(struct assembly *assembly)
 {
     skink_recovery_resume(assembly->recovery);
-    skink_http_quarantine_lift(assembly->http);
+    for (size_t i = 0; i < assembly->loop_count; i++)
+        skink_http_quarantine_lift(assembly->http[i]);
     skink__log_line(SKINK_LOG_WARNING, "event=resumed");
 }
 
@@ -421,16 +541,29 @@ static bool has_strays(const struct assembly *assembly)
     return assembly->recovery && skink_recovery_stats_read(assembly->recovery, &stats) == 0 && stats.strays > 0;
 }
 
+static void destroy_workers(struct assembly *assembly)
+{
+    skink_scheduler *scheduler;
+    for (size_t i = 0; (scheduler = skink_workers_scheduler_at(assembly->workers, i)) != NULL; i++)
+        (void)skink_recovery_unwatch(assembly->recovery, scheduler);
+    skink_workers_destroy(assembly->workers);
+}
+
 /* Recovery goes last: it is needed for as long as a task can get stuck, and the stop is such a time. */
 bool skink__assembly_destroy(struct assembly *assembly)
 {
     if (!assembly) return true;
     if (assembly->wedged) return false;
     skink_stats_server_destroy(assembly->stats);
-    skink_http_server_destroy(assembly->http);
+    destroy_workers(assembly);
+    for (size_t i = 0; i < assembly->loop_count; i++)
+        skink_http_server_destroy(assembly->http[i]);
     bool strays = has_strays(assembly);
-    if (assembly->watched) skink_recovery_unwatch(assembly->recovery, assembly->scheduler);
-    skink_scheduler_destroy(assembly->scheduler);
+    for (size_t i = 0; i < assembly->loop_count; i++) {
+        struct loop *loop = &assembly->loops[i];
+        if (loop->watched) skink_recovery_unwatch(assembly->recovery, loop->scheduler);
+        skink_scheduler_destroy(loop->scheduler);
+    }
     skink_recovery_destroy(assembly->recovery);
     free(assembly);
     return !strays;

@@ -61,7 +61,7 @@ static bool check_abi(const char *file, void *object, char *complaint)
 }
 
 static bool run_init(const char *file, void *object, skink_scheduler *scheduler, skink_http_server *http_server,
-                     char *complaint)
+                     uint32_t loop_count, char *complaint)
 {
     module_init init;
     void *symbol = dlsym(object, "skink_module_init");
@@ -74,8 +74,11 @@ static bool run_init(const char *file, void *object, skink_scheduler *scheduler,
     static skink_module modules[MODULES_MAX];
     static size_t count;
     skink_module *module = &modules[count++]; /* check_first() has counted as well */
-    *module =
-        (skink_module){ .abi = SKINK_MODULE_ABI, .path = file, .scheduler = scheduler, .http_server = http_server };
+    *module = (skink_module){ .abi = SKINK_MODULE_ABI,
+                              .path = file,
+                              .scheduler = scheduler,
+                              .http_server = http_server,
+                              .loop_count = loop_count };
     int error = init(module);
     if (error == 0) return true;
     snprintf(complaint, MODULE_COMPLAINT_BYTES, "%s: skink_module_init failed with %d (%s)", file, error,
@@ -84,7 +87,7 @@ static bool run_init(const char *file, void *object, skink_scheduler *scheduler,
 }
 
 bool skink__module_load(const char *file, skink_scheduler *scheduler, skink_http_server *http_server,
-                        char complaint[MODULE_COMPLAINT_BYTES])
+                        uint32_t loop_count, char complaint[MODULE_COMPLAINT_BYTES])
 {
     if (access(file, R_OK)) { /* the loader's own words for this are less clear */
         snprintf(complaint, MODULE_COMPLAINT_BYTES, "%s: %s", file, strerror(errno));
@@ -96,5 +99,5 @@ bool skink__module_load(const char *file, skink_scheduler *scheduler, skink_http
         return false;
     }
     return check_first(file, object, complaint) && check_abi(file, object, complaint) &&
-           run_init(file, object, scheduler, http_server, complaint);
+           run_init(file, object, scheduler, http_server, loop_count, complaint);
 }

@@ -14,5 +14,5 @@
  * when the last thread has left a module's code (a stray may never), so it is not unloaded before the process ends.
  */
 bool skink__module_load(const char *file, skink_scheduler *scheduler, skink_http_server *http_server,
-                        char complaint[MODULE_COMPLAINT_BYTES]);
+                        uint32_t loop_count, char complaint[MODULE_COMPLAINT_BYTES]);
 #endif

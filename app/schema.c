@@ -7,7 +7,7 @@
 const struct config_section skink__config_sections[CONFIG_SECTION_COUNT] = {
     { "loop", "The loop thread and its tasks." },
     { "http", "The HTTP server." },
-    { "concurrency", "How many requests are worked on at once." },
+    { "concurrency", "How many requests are worked on at once, and where." },
     { "stats", "Metrics and health, served by a thread of their own." },
     { "health", "When a server that goes on nevertheless calls itself unhealthy." },
     { "shutdown", "The way down after SIGTERM." },
@@ -46,6 +46,17 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "1",
         .most = "16777216",
         .sentence = "Living tasks past which a new one is refused; a request is then answered with 503.",
+    },
+    [CONFIG_LOOP_COUNT] = {
+        .name = "loop.count",
+        .environment = "SKINK_LOOP_COUNT",
+        .type = CONFIG_COUNT,
+        .fallback = "1",
+        .least = "1",
+        .most = "256",
+        .sentence = "Loops, each with a thread and a listening socket of its own on the one port, among which the kernel "
+                    "spreads the connections. Handlers of different loops run at the same time: what they share needs locks. "
+                    "Limits of connections, requests and queues are those of the process, shared out evenly.",
     },
     [CONFIG_HTTP_LISTEN] = {
         .name = "http.listen",
@@ -143,6 +154,35 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .reloadable = true,
         .sentence = "Requests past `concurrency.max_requests` that wait, in order of arrival; one more is answered with "
                     "429. One whose client leaves leaves the queue.",
+    },
+    [CONFIG_CONCURRENCY_EXECUTION] = {
+        .name = "concurrency.execution",
+        .environment = "SKINK_CONCURRENCY_EXECUTION",
+        .type = CONFIG_WORD,
+        .fallback = "loop",
+        .words = "loop threads serial",
+        .sentence = "Where requests run: `loop`, many at once on the loop thread, where they may not block; `threads`, one "
+                    "on each of many threads; `serial`, on threads as well, but one at a time in all. In the last two they "
+                    "may block, for `loop.deadlock_timeout` or `http.request_timeout`, whichever is shorter: then the "
+                    "client gets 504, and the thread is replaced and counted as a stray.",
+    },
+    [CONFIG_CONCURRENCY_THREADS] = {
+        .name = "concurrency.threads",
+        .environment = "SKINK_CONCURRENCY_THREADS",
+        .type = CONFIG_COUNT,
+        .fallback = "64",
+        .least = "1",
+        .most = "1024",
+        .sentence = "Threads for requests whose execution is `threads` or `serial`. There are none while no request's is.",
+    },
+    [CONFIG_CONCURRENCY_STACK_SIZE] = {
+        .name = "concurrency.stack_size",
+        .environment = "SKINK_CONCURRENCY_STACK_SIZE",
+        .type = CONFIG_SIZE,
+        .fallback = "1mb",
+        .least = "16kb",
+        .most = "64mb",
+        .sentence = "Stack of each request on such a thread. Only the pages that it touches take memory.",
     },
     [CONFIG_HTTP_TRUSTED_PROXIES] = {
         .name = "http.trusted_proxies",
@@ -414,6 +454,13 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .reloadable = true,
         .sentence = "Requests past this route's `max_requests` that wait; one more is answered with 429. Without it none "
                     "waits.",
+    },
+    [CONFIG_ROUTE_EXECUTION] = {
+        .name = "execution",
+        .type = CONFIG_WORD,
+        .words = "loop threads serial",
+        .sentence = "Instead of `concurrency.execution`, for requests on this route. All that are `serial` run one at a time, "
+                    "of whatever route they are.",
     },
 };
 

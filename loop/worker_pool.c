@@ -14,8 +14,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum { THREADS_DEFAULT = 16, THREADS_MAX = 1024, STACK_BYTES_DEFAULT = 1024 * 1024, RETRY_MS = 10 };
-#define TIME_LIMIT_DEFAULT_NS (30 * SKINK_S)
+enum { THREADS_DEFAULT = 64, THREADS_MAX = 1024, STACK_BYTES_DEFAULT = 1024 * 1024, RETRY_MS = 10 };
+
+#define TIMEOUT_MIN_NS (10 * SKINK_MS) /* the shortest that a watchdog can tell */
 
 struct skink__worker {
     skink_workers *pool;
@@ -38,7 +39,8 @@ struct skink_workers {
     pthread_mutex_t lock;
     pthread_cond_t settled; /* nothing is queued and nobody busy */
     uint32_t count;
-    uint64_t time_limit_ns;
+    uint64_t deadlock_timeout_ns; /* 0: the watchdog's */
+    uint64_t time_limit_ns;       /* 0: none */
     uint64_t stop_deadline_ns;
     bool running, stopping;
     struct queue queues[SKINK__LANES];
@@ -143,9 +145,19 @@ static const struct skink__task_kind kind = {
     .abandoned = on_stuck, .dropped = on_dropped, .lost = on_lost, .label = label
 };
 
+/* One that blocks for all the time that it has will not come to its end in time, so it loses its thread then. */
+static void set_times(struct skink__job *job, const skink_workers *pool)
+{
+    uint64_t timeout_ns = job->deadlock_timeout_ns ? job->deadlock_timeout_ns : pool->deadlock_timeout_ns;
+    if (!job->time_limit_ns) job->time_limit_ns = pool->time_limit_ns;
+    if (timeout_ns && job->time_limit_ns && job->time_limit_ns < timeout_ns) timeout_ns = job->time_limit_ns;
+    job->deadlock_timeout_ns = timeout_ns && timeout_ns < TIMEOUT_MIN_NS ? TIMEOUT_MIN_NS : timeout_ns;
+}
+
 static int start_job(struct skink__job *job, struct skink__worker *worker)
 {
     skink_workers *pool = job->workers;
+    set_times(job, pool);
     job->waited_ns = skink_now() - job->submitted_ns;
     struct skink__task_spec spec = {
         .name = job->name, .deadlock_timeout_ns = job->deadlock_timeout_ns, .kind = &kind, .fn = run_job, .arg = job
@@ -224,8 +236,8 @@ static void on_time_up(uv_timer_t *timer)
 /* Runtime section of the worker. */
 static void start_clock(struct skink__job *job)
 {
-    uint64_t limit_ns = job->time_limit_ns ? job->time_limit_ns : job->workers->time_limit_ns;
-    if (!job->worker || limit_ns == SKINK_FOREVER) return; /* none: it was taken for stuck on its first step */
+    uint64_t limit_ns = job->time_limit_ns;
+    if (!job->worker || !limit_ns) return; /* no worker: it was taken for stuck on its first step */
     uv_update_time(&job->worker->scheduler->loop);
     (void)uv_timer_start(&job->worker->timer, on_time_up, (limit_ns + SKINK_MS - 1) / SKINK_MS, 0);
 }
@@ -370,8 +382,8 @@ static int options_read(skink_workers_options *given, const skink_workers_option
     if (err) return err;
     if (!given->threads) given->threads = THREADS_DEFAULT;
     if (!given->stack_size_bytes) given->stack_size_bytes = STACK_BYTES_DEFAULT;
-    if (!given->time_limit_ns) given->time_limit_ns = TIME_LIMIT_DEFAULT_NS;
-    return given->flags || given->threads > THREADS_MAX ? -EINVAL : 0;
+    bool short_timeout = given->deadlock_timeout_ns && given->deadlock_timeout_ns < TIMEOUT_MIN_NS;
+    return given->flags || given->threads > THREADS_MAX || short_timeout ? -EINVAL : 0;
 }
 
 static void init_timer(uv_loop_t *loop, void *arg)
@@ -409,6 +421,7 @@ int skink_workers_create(const skink_workers_options *options, skink_workers **r
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&pool->lock, NULL);
     atomic_init(&pool->refs, 1);
+    pool->deadlock_timeout_ns = given.deadlock_timeout_ns;
     pool->time_limit_ns = given.time_limit_ns;
     pool->count = given.threads;
     for (unsigned i = given.threads; i-- > 0;) { /* so that the first is the first to be used */
@@ -427,6 +440,15 @@ int skink_workers_create(const skink_workers_options *options, skink_workers **r
 skink_scheduler *skink_workers_scheduler_at(skink_workers *workers, size_t i)
 {
     return workers && i < workers->count ? workers->workers[i].scheduler : NULL;
+}
+
+void skink_workers_set_timeouts(skink_workers *workers, uint64_t deadlock_timeout_ns, uint64_t time_limit_ns)
+{
+    if (!workers) return;
+    pthread_mutex_lock(&workers->lock);
+    workers->deadlock_timeout_ns = deadlock_timeout_ns;
+    workers->time_limit_ns = time_limit_ns;
+    pthread_mutex_unlock(&workers->lock);
 }
 
 int skink_workers_start(skink_workers *workers)

@@ -37,7 +37,7 @@ struct skink__job {
     /* The submitter's, before it submits. */
     const struct skink__job_type *type;
     const char *name;             /* for reports; valid until the end */
-    uint64_t deadlock_timeout_ns; /* of each slice; 0: the watchdog's */
+    uint64_t deadlock_timeout_ns; /* of each slice; 0: that of the workers */
     uint64_t time_limit_ns;       /* from its start on; 0: that of the workers */
 
     /* The pool's, under its lock. */

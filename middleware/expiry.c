@@ -7,13 +7,24 @@
 #include <errno.h>
 #include <stddef.h>
 
+static uint64_t own_timeout(const skink_request *request)
+{
+    const struct skink__route *route = request->route;
+    return route ? atomic_load_explicit((_Atomic uint64_t *)&route->request_timeout_ns, memory_order_relaxed) : 0;
+}
+
+uint64_t skink__expiry_timeout(const skink_request *request)
+{
+    uint64_t own_ns = own_timeout(request);
+    return own_ns ? own_ns : atomic_load_explicit(&request->server->request_timeout_ns, memory_order_relaxed);
+}
+
 /* The list of those that take as long as this one: the route's, made at its first use, or the server's. */
 static struct skink__deadline_list *list_of(const skink_request *request)
 {
     skink_http_server *server = request->server;
     struct skink__route *route = request->route;
-    uint64_t own_ns = route ? atomic_load_explicit(&route->request_timeout_ns, memory_order_relaxed) : 0;
-    uint64_t timeout_ns = own_ns ? own_ns : atomic_load_explicit(&server->request_timeout_ns, memory_order_relaxed);
+    uint64_t own_ns = own_timeout(request), timeout_ns = skink__expiry_timeout(request);
     if (!timeout_ns) return NULL;
     struct skink__deadline_list *list = own_ns ? &route->expiry : &server->expiry;
     if (!list->owner) skink__deadline_list_init(list, &server->deadlines, timeout_ns, skink__expiry_end);

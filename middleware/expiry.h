@@ -14,6 +14,9 @@
 /* The request is complete. */
 void skink__expiry_begin(skink_request *request);
 
+/* How long it may take in all; 0: as long as it wants. */
+uint64_t skink__expiry_timeout(const skink_request *request);
+
 /* What the server's lists call. */
 void skink__expiry_end(struct skink__deadline *entry, void *server);
 #endif

@@ -32,16 +32,23 @@ static void read_http(struct skink__health_facts *facts, const skink_http_server
     facts->draining = skink__drain_is_announced(server);
 }
 
+static void read_scheduler(struct skink__health_facts *facts, skink_scheduler *scheduler)
+{
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    if (skink_scheduler_stats_read(scheduler, &stats) != 0) return;
+    if (!stats.running) facts->stopped = true;
+    if (skink__scheduler_is_stopping(scheduler)) facts->stopping = true;
+    if (stats.held) facts->held = true;
+}
+
 struct skink__health_facts skink__health_read(const skink_stats_sources *sources,
                                               const struct skink__health_limits *limits)
 {
     struct skink__health_facts facts = { .memory = is_memory_over(limits) };
-    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-    if (sources->scheduler && skink_scheduler_stats_read(sources->scheduler, &stats) == 0) {
-        facts.stopped = !stats.running;
-        facts.stopping = skink__scheduler_is_stopping(sources->scheduler);
-        facts.held = stats.held;
-    }
+    /* With several loops: the worst of any. */
+    skink_scheduler *scheduler = sources->scheduler;
+    for (size_t i = 1; scheduler; scheduler = skink__http_stats_scheduler_at(sources->http_server, i++))
+        read_scheduler(&facts, scheduler);
     if (sources->http_server) read_http(&facts, sources->http_server, limits);
     if (!sources->recovery) return facts;
     facts.watchdog_late = skink_recovery_ping(sources->recovery, skink_after(LATE_NS)) != 0;

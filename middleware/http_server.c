@@ -55,6 +55,13 @@ void skink__http_server_unref(skink_http_server *server)
     skink__free(server->server_line);
     skink__proxies_fini(&server->trusted_proxies);
     skink__workers_unref(server->workers);
+    /* A twin's own list is the rest of ours. */
+    skink_http_server *twin = server->is_twin ? NULL : atomic_load(&server->next_twin);
+    while (twin) {
+        skink_http_server *next = atomic_load(&twin->next_twin);
+        skink__http_server_unref(twin);
+        twin = next;
+    }
     skink__free(server->read_buffer);
     skink__free(server->scratch);
     pthread_mutex_destroy(&server->admin);
@@ -246,6 +253,59 @@ static int add_middleware(skink_http_server *server, const struct skink__middlew
     more[server->middleware_count++] = *entry;
     server->middlewares = more;
     return 0;
+}
+
+/* --- the same routes on another loop --- */
+
+static int copy_route(skink_http_server *to, struct skink__route *route)
+{
+    struct skink__route *copy;
+    int err = skink__routes_add(&to->routes, llhttp_method_name(route->method), route->pattern, route->handler,
+                                route->arg, &copy);
+    if (err) return err;
+    atomic_store(&copy->deadlock_timeout_ns, atomic_load(&route->deadlock_timeout_ns));
+    atomic_store(&copy->request_timeout_ns, atomic_load(&route->request_timeout_ns));
+    copy->execution = route->execution;
+    copy->stream_body = route->stream_body;
+    copy->limits = route->limits;
+    set_limits(copy->limit, atomic_load(&route->limit->max_requests), atomic_load(&route->limit->max_queue));
+    atomic_store(&copy->next_twin, atomic_load(&route->next_twin));
+    atomic_store_explicit(&route->next_twin, copy, memory_order_release);
+    return 0;
+}
+
+static int copy_routes(skink_http_server *from, skink_http_server *to)
+{
+    if (atomic_load(&from->listened) || atomic_load(&to->listened)) return -EBUSY;
+    struct skink__route *route = atomic_load(&from->routes.first);
+    /* First: what routes point to has to stay, also after a failure. */
+    atomic_store(&to->next_twin, atomic_load(&from->next_twin));
+    atomic_store_explicit(&from->next_twin, skink__http_server_ref(to), memory_order_release);
+    atomic_store(&to->routes.none.next_twin, atomic_load(&from->routes.none.next_twin));
+    atomic_store_explicit(&from->routes.none.next_twin, &to->routes.none, memory_order_release);
+    to->is_twin = true;
+    int err = 0;
+    for (; route && !err; route = atomic_load(&route->next))
+        err = copy_route(to, route);
+    for (unsigned i = 0; i < from->middleware_count && !err; i++) {
+        struct skink__middleware_entry entry = from->middlewares[i];
+        if (entry.prefix && !(entry.prefix = skink__strdup(entry.prefix))) return -ENOMEM;
+        err = add_middleware(to, &entry);
+        if (err) skink__free(entry.prefix);
+    }
+    return err;
+}
+
+int skink_http_copy_routes(skink_http_server *from, skink_http_server *to)
+{
+    if (!from || !to || from == to) return -EINVAL;
+    pthread_mutex_lock(&from->admin);
+    pthread_mutex_lock(&to->admin); /* always in this order: `to` is nobody's `from` */
+    bool fit = !to->is_twin && !from->is_twin && !atomic_load(&to->next_twin) && !atomic_load(&to->routes.first);
+    int err = fit ? copy_routes(from, to) : -EINVAL;
+    pthread_mutex_unlock(&to->admin);
+    pthread_mutex_unlock(&from->admin);
+    return err;
 }
 
 static int use(skink_http_server *server, struct skink__middleware_entry *entry)

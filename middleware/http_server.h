@@ -80,6 +80,10 @@ struct skink_http_server {
     skink_execution execution; /* of routes that say nothing else */
     skink_workers *workers;    /* with a reference on their memory; NULL: none */
 
+    /* Those that have its routes too, each with a reference; written before it listens, read by any thread. */
+    _Atomic(skink_http_server *) next_twin;
+    bool is_twin;
+
     struct skink__limit limit; /* of all requests together */
 
     _Atomic uint64_t request_timeout_ns; /* any thread writes; 0: none */

@@ -8,19 +8,37 @@ static uint64_t get(const _Atomic uint64_t *counter)
     return atomic_load_explicit((_Atomic uint64_t *)counter, memory_order_relaxed);
 }
 
+static const struct skink__route *twin_of(const struct skink__route *route)
+{
+    return atomic_load_explicit((_Atomic(struct skink__route *) *)&route->next_twin, memory_order_acquire);
+}
+
+static const skink_http_server *twin_server(const skink_http_server *server)
+{
+    return atomic_load_explicit((_Atomic(skink_http_server *) *)&server->next_twin, memory_order_acquire);
+}
+
+static void add_route(const struct skink__route *route, struct skink__http_route_stats *stats)
+{
+    for (unsigned i = 0; i < SKINK__HTTP_BUCKETS; i++) {
+        uint64_t count = get(&route->buckets[i]);
+        stats->durations.buckets[i] += count;
+        stats->requests += count;
+    }
+    stats->durations.sum_ns += get(&route->sum_ns);
+    if (skink__quarantine_is_on(&route->quarantine)) stats->quarantined = 1;
+    stats->quarantines += get(&route->quarantine.begun);
+    stats->quarantine_refused += get(&route->quarantine.refused);
+    stats->quarantine_trials += get(&route->quarantine.trials);
+}
+
+/* On all loops together. */
 static void read_route(const struct skink__route *route, struct skink__http_route_stats *ret_stats)
 {
     *ret_stats = (struct skink__http_route_stats){ .method = "", .route = route->pattern };
     if (route->handler) ret_stats->method = llhttp_method_name(route->method);
-    for (unsigned i = 0; i < SKINK__HTTP_BUCKETS; i++) {
-        ret_stats->durations.buckets[i] = get(&route->buckets[i]);
-        ret_stats->requests += ret_stats->durations.buckets[i];
-    }
-    ret_stats->durations.sum_ns = get(&route->sum_ns);
-    ret_stats->quarantined = skink__quarantine_is_on(&route->quarantine);
-    ret_stats->quarantines = get(&route->quarantine.begun);
-    ret_stats->quarantine_refused = get(&route->quarantine.refused);
-    ret_stats->quarantine_trials = get(&route->quarantine.trials);
+    for (; route; route = twin_of(route))
+        add_route(route, ret_stats);
 }
 
 /* Call each(route, arg) for the added ones and for the one that stands for none. */
@@ -48,26 +66,33 @@ static void add_up(const struct skink__route *route, void *arg)
         stats->durations.buckets[i] += one.durations.buckets[i];
 }
 
-void skink__http_stats_read(const skink_http_server *server, struct skink__http_stats *ret_stats)
+static void add_server(const skink_http_server *server, struct skink__http_stats *stats)
 {
     const struct skink__http_counters *counters = &server->counters;
-    *ret_stats = (struct skink__http_stats){
-        .connections = get(&counters->connections),
-        .connections_total = get(&counters->connections_total),
-        .connections_refused = get(&counters->connections_refused),
-        .in_flight = get(&counters->in_flight),
-        .response_bytes = get(&counters->response_bytes),
-        .late_answers_dropped = get(&counters->late_answers_dropped),
-        .requests_expired = get(&counters->requests_expired),
-        .answers_client_gone = get(&counters->answers_client_gone),
-        .answers_missing = get(&counters->answers_missing),
-        .answers_cut = get(&counters->answers_cut),
-        .requests_refused = get(&counters->requests_refused),
-        .requests_malformed = get(&counters->requests_malformed),
-        .has_quarantine = server->quarantine.strikes > 0,
-        .queue_full_since_ns = get(&server->limit.full_since_ns),
-    };
+    stats->connections += get(&counters->connections);
+    stats->connections_total += get(&counters->connections_total);
+    stats->connections_refused += get(&counters->connections_refused);
+    stats->in_flight += get(&counters->in_flight);
+    stats->response_bytes += get(&counters->response_bytes);
+    stats->late_answers_dropped += get(&counters->late_answers_dropped);
+    stats->requests_expired += get(&counters->requests_expired);
+    stats->answers_client_gone += get(&counters->answers_client_gone);
+    stats->answers_missing += get(&counters->answers_missing);
+    stats->answers_cut += get(&counters->answers_cut);
+    stats->requests_refused += get(&counters->requests_refused);
+    stats->requests_malformed += get(&counters->requests_malformed);
+    if (server->quarantine.strikes) stats->has_quarantine = true;
+    uint64_t full_since_ns = get(&server->limit.full_since_ns);
+    if (full_since_ns && (!stats->queue_full_since_ns || full_since_ns < stats->queue_full_since_ns))
+        stats->queue_full_since_ns = full_since_ns;
+}
+
+void skink__http_stats_read(const skink_http_server *server, struct skink__http_stats *ret_stats)
+{
+    *ret_stats = (struct skink__http_stats){ 0 };
     for_each(server, add_up, ret_stats);
+    for (; server; server = twin_server(server))
+        add_server(server, ret_stats);
 }
 
 struct each_route {
@@ -100,7 +125,9 @@ static void hand_codes(const struct skink__route *route, void *arg)
     const struct each_code *to = arg;
     const char *method = route->handler ? llhttp_method_name(route->method) : "";
     for (int i = 0; i < SKINK__CODES; i++) {
-        uint64_t count = get(&route->codes[i]);
+        uint64_t count = 0;
+        for (const struct skink__route *twin = route; twin; twin = twin_of(twin))
+            count += get(&twin->codes[i]);
         if (count) to->each(method, route->pattern, i + SKINK__CODE_FIRST, count, to->arg);
     }
 }
@@ -113,20 +140,17 @@ void skink__http_stats_codes(const skink_http_server *server,
     for_each(server, hand_codes, &to);
 }
 
-static void read_limit(const struct skink__limit *limit, const char *route, struct skink__http_limit_stats *ret_stats)
+static void add_limit(const struct skink__limit *limit, struct skink__http_limit_stats *stats)
 {
-    *ret_stats = (struct skink__http_limit_stats){
-        .route = route,
-        .max_requests = atomic_load_explicit((_Atomic uint32_t *)&limit->max_requests, memory_order_relaxed),
-        .max_queue = atomic_load_explicit((_Atomic uint32_t *)&limit->max_queue, memory_order_relaxed),
-        .in_use = get(&limit->in_use),
-        .queued = get(&limit->queued),
-        .turned_away = get(&limit->turned_away),
-        .left = get(&limit->left),
-        .waits.sum_ns = get(&limit->sum_ns),
-    };
+    stats->max_requests += atomic_load_explicit((_Atomic uint32_t *)&limit->max_requests, memory_order_relaxed);
+    stats->max_queue += atomic_load_explicit((_Atomic uint32_t *)&limit->max_queue, memory_order_relaxed);
+    stats->in_use += get(&limit->in_use);
+    stats->queued += get(&limit->queued);
+    stats->turned_away += get(&limit->turned_away);
+    stats->left += get(&limit->left);
+    stats->waits.sum_ns += get(&limit->sum_ns);
     for (unsigned i = 0; i < SKINK__HTTP_BUCKETS; i++)
-        ret_stats->waits.buckets[i] = get(&limit->buckets[i]);
+        stats->waits.buckets[i] += get(&limit->buckets[i]);
 }
 
 static bool was_used(const struct skink__http_limit_stats *stats)
@@ -140,14 +164,29 @@ static bool was_used(const struct skink__http_limit_stats *stats)
 void skink__http_stats_limits(const skink_http_server *server,
                               void (*each)(const struct skink__http_limit_stats *limit, void *arg), void *arg)
 {
-    struct skink__http_limit_stats stats;
-    read_limit(&server->limit, "(all)", &stats);
+    struct skink__http_limit_stats stats = { .route = "(all)" };
+    for (const skink_http_server *twin = server; twin; twin = twin_server(twin))
+        add_limit(&twin->limit, &stats);
     each(&stats, arg);
     const struct skink__route *route =
         atomic_load_explicit((_Atomic(struct skink__route *) *)&server->routes.first, memory_order_acquire);
     for (; route; route = atomic_load_explicit((_Atomic(struct skink__route *) *)&route->next, memory_order_acquire)) {
         if (!route->owns_limit) continue;
-        read_limit(route->limit, route->pattern, &stats);
+        stats = (struct skink__http_limit_stats){ .route = route->pattern };
+        for (const struct skink__route *twin = route; twin; twin = twin_of(twin))
+            add_limit(twin->limit, &stats);
         if (was_used(&stats)) each(&stats, arg);
     }
+}
+
+skink_scheduler *skink__http_stats_scheduler_at(const skink_http_server *server, size_t i)
+{
+    while (server && i-- > 0)
+        server = twin_server(server);
+    return server ? server->scheduler : NULL;
+}
+
+skink_workers *skink__http_stats_workers(const skink_http_server *server)
+{
+    return server->workers;
 }

@@ -46,7 +46,8 @@ struct skink__http_stats {
     struct skink__http_durations durations;
 };
 
-/* Any thread. The server must not be destroyed during the call. */
+/* Any thread. Together with the servers that have the same routes (skink_http_copy_routes()), as everything below. The
+ * server must not be destroyed during the call. */
 void skink__http_stats_read(const skink_http_server *server, struct skink__http_stats *ret_stats);
 
 /*
@@ -88,4 +89,10 @@ void skink__http_stats_limits(const skink_http_server *server,
 void skink__http_stats_codes(const skink_http_server *server,
                              void (*each)(const char *method, const char *route, int code, uint64_t count, void *arg),
                              void *arg);
+
+/* The scheduler of the server, and of those that have the same routes, from 0; NULL past the last. */
+skink_scheduler *skink__http_stats_scheduler_at(const skink_http_server *server, size_t i);
+
+/* The workers that it uses; NULL: none. */
+skink_workers *skink__http_stats_workers(const skink_http_server *server);
 #endif

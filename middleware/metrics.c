@@ -5,6 +5,7 @@
  * A gauge and a counter never share a name up to "_total": readers that cut the suffix would mix them up.
  */
 #include "middleware/metrics.h"
+#include "loop/takeover.h"
 #include "middleware/health.h"
 #include "middleware/http_stats.h"
 #include "middleware/process_metrics.h"
@@ -76,13 +77,89 @@ static const struct row scheduler_rows[] = {
 };
 #undef ROW
 
-static void write_scheduler(struct skink__prometheus *writer, skink_scheduler *scheduler)
+/* The i-th scheduler: that of the sources, or of the servers that have the same routes as theirs. */
+static skink_scheduler *scheduler_at(const skink_stats_sources *sources, size_t i)
 {
-    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-    if (!scheduler || skink_scheduler_stats_read(scheduler, &stats)) return;
-    WRITE_TABLE(writer, scheduler_rows, &stats);
-    write_gauge(writer, "skink_loop_running", "1 between start and stop of the scheduler.", stats.running);
-    write_gauge(writer, "skink_loop_held", "1 while no task runs because the stray limit was passed.", stats.held);
+    return i == 0 ? sources->scheduler : skink__http_stats_scheduler_at(sources->http_server, i);
+}
+
+static bool read_scheduler(const skink_stats_sources *sources, size_t i, skink_scheduler_stats *stats)
+{
+    *stats = (skink_scheduler_stats)SKINK_SCHEDULER_STATS_INIT;
+    skink_scheduler *scheduler = scheduler_at(sources, i);
+    return scheduler && skink_scheduler_stats_read(scheduler, stats) == 0;
+}
+
+static void add_scheduler(skink_scheduler_stats *sum, const skink_scheduler_stats *one)
+{
+    for (const struct row *row = scheduler_rows; row < scheduler_rows + sizeof scheduler_rows / sizeof *row; row++)
+        *(uint64_t *)((char *)sum + row->offset) += *(const uint64_t *)((const char *)one + row->offset);
+    sum->generation--; /* each begins at 1, and so does the sum */
+}
+
+/* With several loops: what tells them apart. */
+static void write_each_scheduler(struct skink__prometheus *writer, const skink_stats_sources *sources,
+                                 const struct row *row, const char *name, const char *help)
+{
+    skink_scheduler_stats stats;
+    skink__prometheus_family(writer, row->type, name, help);
+    for (size_t i = 0; read_scheduler(sources, i, &stats); i++) {
+        const struct skink__label labels[] = { { "scheduler", skink__scheduler_name(scheduler_at(sources, i)) },
+                                               { 0 } };
+        skink__prometheus_count(writer, labels, *(const uint64_t *)((const char *)&stats + row->offset));
+    }
+}
+
+static void write_schedulers(struct skink__prometheus *writer, const skink_stats_sources *sources)
+{
+    skink_scheduler_stats sum, one;
+    if (!read_scheduler(sources, 0, &sum)) return;
+    uint64_t count = 1, running = sum.running, held = sum.held;
+    for (; read_scheduler(sources, count, &one); count++) {
+        add_scheduler(&sum, &one);
+        running += one.running;
+        held += one.held;
+    }
+    WRITE_TABLE(writer, scheduler_rows, &sum);
+    write_gauge(writer, "skink_loop_running", "Loops between their start and their stop.", running);
+    write_gauge(writer, "skink_loop_held", "Loops that run no task because the stray limit was passed.", held);
+    if (count == 1) return;
+#define OF_EACH(type, field) &(const struct row){ type, COUNT, FIELD(skink_scheduler_stats, field), NULL, NULL }
+    write_each_scheduler(writer, sources, OF_EACH(SKINK__GAUGE, generation), "skink_scheduler_generation",
+                         "Number of the loop thread, of each of several loops.");
+    write_each_scheduler(writer, sources, OF_EACH(SKINK__GAUGE, tasks_living), "skink_scheduler_tasks_living",
+                         "Tasks spawned and not ended, of each of several loops.");
+    write_each_scheduler(writer, sources, OF_EACH(SKINK__COUNTER, slices), "skink_scheduler_slices_total",
+                         "Slices started, of each of several loops.");
+#undef OF_EACH
+}
+
+/* ---- workers ---- */
+
+#define ROW(type, unit, field, name, help)                                                                             \
+    {                                                                                                                  \
+        type, unit, FIELD(skink_workers_stats, field), name, help                                                      \
+    }
+static const struct row worker_rows[] = {
+    ROW(SKINK__GAUGE, COUNT, threads, "skink_workers", "Threads for requests that may block."),
+    ROW(SKINK__GAUGE, COUNT, busy, "skink_workers_busy", "Of these, with a request."),
+    ROW(SKINK__GAUGE, COUNT, held, "skink_workers_held", "Of these, lost until a stray returns."),
+    ROW(SKINK__GAUGE, COUNT, queued, "skink_worker_queue_length",
+        "Requests that wait for a worker, or for their turn in serial execution."),
+    ROW(SKINK__COUNTER, COUNT, started, "skink_worker_requests_total", "Requests that ever got a worker."),
+    ROW(SKINK__COUNTER, COUNT, stuck, "skink_worker_stuck_total", "Requests whose thread was taken from them."),
+    ROW(SKINK__COUNTER, COUNT, overdue, "skink_worker_overdue_total",
+        "Requests whose time passed while they were suspended, so that their worker went on without them."),
+    ROW(SKINK__COUNTER, NANOSECONDS, waited_ns, "skink_worker_wait_seconds_total",
+        "Time that requests have waited for a worker."),
+};
+#undef ROW
+
+static void write_workers(struct skink__prometheus *writer, const skink_http_server *server)
+{
+    skink_workers_stats stats = SKINK_WORKERS_STATS_INIT;
+    skink_workers *workers = server ? skink__http_stats_workers(server) : NULL;
+    if (workers && skink_workers_stats_read(workers, &stats) == 0) WRITE_TABLE(writer, worker_rows, &stats);
 }
 
 /* ---- recovery ---- */
@@ -334,7 +411,8 @@ void skink__metrics_write(const struct skink__metrics *metrics, struct skink__pr
     struct skink__health_facts facts = skink__health_read(sources, &metrics->limits);
     write_gauge(writer, "skink_healthy", "1 while /health answers 200, and 0 while it answers 503.",
                 skink__health_judge(&facts, SKINK__PROBE_READY).healthy);
-    write_scheduler(writer, sources->scheduler);
+    write_schedulers(writer, sources);
+    write_workers(writer, sources->http_server);
     write_recovery(writer, sources->recovery);
     write_http(writer, sources->http_server);
     skink__process_metrics_write(writer, metrics->start_unix_ns);

@@ -23,7 +23,8 @@ struct skink__route {
     /* skink__routes.first, in the order they were added. Whoever adds writes it last, so that a reader of the counters
      * on another thread sees whole routes. */
     _Atomic(struct skink__route *) next;
-    struct skink__route *next_here; /* skink__route_node.routes: same path, another method */
+    _Atomic(struct skink__route *) next_twin; /* the same route of a server that has these routes too */
+    struct skink__route *next_here;           /* skink__route_node.routes: same path, another method */
     llhttp_method_t method;
     char *pattern;
     char *name;                           /* "GET /users/{id}": the task's */

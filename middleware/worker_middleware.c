@@ -5,6 +5,7 @@
 #include "loop/memory.h"
 #include "loop/worker_pool.h"
 #include "middleware/admission.h"
+#include "middleware/expiry.h"
 #include "middleware/loop_middleware.h"
 #include "middleware/pipeline.h"
 #include "middleware/response.h"
@@ -148,7 +149,7 @@ int skink__worker_middleware_start(skink_request *request)
     on->job.type = &type;
     on->job.name = route ? route->name : "(no route)";
     if (route) on->job.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
-    on->job.time_limit_ns = on->job.deadlock_timeout_ns;
+    on->job.time_limit_ns = skink__expiry_timeout(request);
     on->request = request;
     request->on_worker = on;
     skink__request_ref(request);

@@ -156,6 +156,18 @@ SKINK_API void skink_http_set_timeouts(skink_http_server *server, uint64_t heade
  * NULL is fine. */
 SKINK_API void skink_http_quarantine_lift(skink_http_server *server) SKINK_ANY_THREAD;
 
+/*
+ * Give `to` all routes and middlewares of `from`, with their arguments and settings, so that several loops serve the same:
+ * each server on a scheduler of its own, all of them with SKINK_HTTP_REUSE_PORT on one port. Handlers of different loops run
+ * at the same time: what they share needs locks, or has to be there once for each loop (skink_scheduler_current()).
+ * What `from` counts includes what `to` counts from then on. Before either listens; `to` must have no routes yet, and
+ * a server is copied to once.
+ *   -EINVAL  a NULL, twice the same server, or `to` has routes or is a copy already
+ *   -EBUSY   one of them listens already
+ *   -ENOMEM  `to` is to be destroyed
+ */
+SKINK_NODISCARD SKINK_API int skink_http_copy_routes(skink_http_server *from, skink_http_server *to) SKINK_ANY_THREAD;
+
 /* Where requests of this pattern run, all its methods. Before the first listen.
  *   -EINVAL  no such way, or one that needs workers, and the server has none
  *   -ENOENT  no route has this pattern

@@ -24,6 +24,9 @@ typedef struct skink_module {
     const char *path;               /* of the shared object                                              */
     skink_scheduler *scheduler;     /* for tasks of the module's own; not started yet                    */
     skink_http_server *http_server; /* for its routes and middlewares                                    */
+    uint32_t loop_count;            /* loop.count. With more than 1 the routes and middlewares are copied to
+                                       each loop after all modules were initialised, and handlers of
+                                       different loops run at the same time; `scheduler` is the first    */
 } skink_module;
 
 /* The one entry point. Returns 0, or a negative errno, with which skinkd refuses to start (exit status 1). */

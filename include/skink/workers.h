@@ -24,12 +24,14 @@ typedef struct skink_workers skink_workers; /* opaque */
 
 /* Zero in any field means its default; an unknown flag is -EINVAL. */
 typedef struct skink_workers_options {
-    size_t size;             /* set by SKINK_WORKERS_OPTIONS_INIT                                              */
-    uint32_t flags;          /* none yet                                                                       */
-    uint32_t threads;        /* default 16, at most 1024                                                       */
-    size_t stack_size_bytes; /* of each request; default 1 MiB: what blocks is often deep; used pages count    */
-    uint64_t time_limit_ns;  /* how long a request may take there, waits included; default 30 s, SKINK_FOREVER
-                                for none. A route with a deadlock timeout has that one instead                 */
+    size_t size;                  /* set by SKINK_WORKERS_OPTIONS_INIT                                              */
+    uint32_t flags;               /* none yet                                                                       */
+    uint32_t threads;             /* default 64, at most 1024                                                       */
+    size_t stack_size_bytes;      /* of each request; default 1 MiB: what blocks is often deep; used pages count    */
+    uint64_t deadlock_timeout_ns; /* of a request whose route has none: for how long it may block its thread until
+                                     that is taken from it; default: the recovery's                              */
+    uint64_t time_limit_ns; /* how long a request may take there, waits included; default: as long as it wants. For
+                               one with a request timeout it is that one                                         */
 } skink_workers_options;
 #define SKINK_WORKERS_OPTIONS_INIT                                                                                     \
     {                                                                                                                  \
@@ -47,6 +49,11 @@ SKINK_NODISCARD SKINK_API int skink_workers_create(const skink_workers_options *
 /* The i-th worker's scheduler, from 0, for skink_recovery_watch(); NULL past the last. It is the workers': to be
  * watched, and for nothing else. */
 SKINK_API skink_scheduler *skink_workers_scheduler_at(skink_workers *workers, size_t i) SKINK_ANY_THREAD;
+
+/* Change how long requests may block their threads, and how long they may take, for those that start from now on; 0 as in
+ * the options. */
+SKINK_API void skink_workers_set_timeouts(skink_workers *workers, uint64_t deadlock_timeout_ns,
+                                          uint64_t time_limit_ns) SKINK_ANY_THREAD;
 
 /* Start their threads, once. Errors as skink_scheduler_start(); then none runs. */
 SKINK_NODISCARD SKINK_API int skink_workers_start(skink_workers *workers) SKINK_ANY_THREAD;

@@ -94,6 +94,7 @@ static void create(struct shop *shop, const struct setup *setup)
     memset(shop, 0, sizeof *shop);
     skink_workers_options workers = SKINK_WORKERS_OPTIONS_INIT;
     workers.threads = setup->threads;
+    workers.deadlock_timeout_ns = setup->timeout_ns;
     workers.time_limit_ns = setup->timeout_ns;
     assert_int_equal(skink_workers_create(&workers, &shop->workers), 0);
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
@@ -278,8 +279,8 @@ static void what_needs_workers_is_refused_without(void **state)
     assert_int_equal(skink_workers_create(&too_many, &workers), -EINVAL);
     assert_int_equal(skink_workers_start(NULL), -EINVAL);
     assert_int_equal(skink_workers_create(NULL, &workers), 0);
-    assert_non_null(skink_workers_scheduler_at(workers, 15));
-    assert_null(skink_workers_scheduler_at(workers, 16));
+    assert_non_null(skink_workers_scheduler_at(workers, 63));
+    assert_null(skink_workers_scheduler_at(workers, 64));
     assert_int_equal(skink_workers_stop(workers, 0), -EALREADY);
     skink_workers_destroy(workers);
 }
@@ -555,12 +556,33 @@ static void a_route_has_its_own_deadline(void **state)
     struct shop shop;
     create(&shop, &(struct setup){ .threads = 2, .execution = SKINK_EXECUTE_THREADS, .timeout_ns = 60 * SKINK_S });
     assert_int_equal(skink_http_route_set_timeout(shop.fixture.server, "/block", 50 * SKINK_MS), 0);
-    assert_int_equal(skink_http_route_set_timeout(shop.fixture.server, "/long", 50 * SKINK_MS), 0);
+    assert_int_equal(skink_http_route_set_request_timeout(shop.fixture.server, "/long", 50 * SKINK_MS), 0);
     start(&shop);
     int blocks = ask(&shop, "/block", 0), sleeps = ask(&shop, "/long", 1);
     expect_error(blocks, 504, "\"number\":1012,", true);
-    expect_error(sleeps, 504, "\"number\":1012,", false);
+    expect_error(sleeps, 504, "\"number\":1010,", false);
     close(blocks), close(sleeps);
+    destroy(&shop);
+}
+
+/* One that blocks until its request's time is over loses its thread then, however long the loop's own timeout is. */
+static void past_its_request_timeout_a_worker_is_replaced(void **state)
+{
+    (void)state;
+    struct shop shop;
+    create(&shop, &(struct setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS, .timeout_ns = 60 * SKINK_S });
+    skink_workers_set_timeouts(shop.workers, 60 * SKINK_S, 0);
+    assert_int_equal(skink_http_set_request_timeout(shop.fixture.server, 80 * SKINK_MS), 0);
+    start(&shop);
+    int fd = ask(&shop, "/block", 0);
+    struct reply reply;
+    client_read(fd, &reply, false);
+    assert_int_equal(reply.status, 504);
+    reply_free(&reply);
+    test_wait_until(recovery_stats(&shop).strays == 1, WAIT_MS);
+    client_expect(fd, "GET /step HTTP/1.1\r\n" H "\r\n", 200, "stepped");
+    assert_int_equal(stats(&shop).stuck, 1);
+    close(fd);
     destroy(&shop);
 }
 
@@ -843,6 +865,7 @@ static const struct test_case cases[] = {
     CASE(a_request_that_is_suspended_past_its_time_gets_504),
     CASE(its_waits_end_when_its_time_is_up),
     CASE(a_route_has_its_own_deadline),
+    CASE(past_its_request_timeout_a_worker_is_replaced),
     CASE(a_request_timeout_holds_on_workers_too),
     CASE(the_limit_of_strays_holds_for_workers),
     CASE(after_many_stuck_ones_all_permits_and_workers_are_there),

@@ -82,6 +82,10 @@ struct fixture {
     uint64_t timeout_ns; /* may be set before open_all() */
     uint32_t max_strays;
     uint32_t max_connections; /* 0: the default */
+    bool wide;                /* with workers, and a second loop */
+    skink_workers *workers;
+    skink_scheduler *second_scheduler;
+    skink_http_server *second_server;
 };
 
 static void handle_hello(skink_request *request, void *arg)
@@ -136,6 +140,17 @@ static void open_stats(struct fixture *f)
     assert_true(f->stats_port > 0);
 }
 
+/* Another loop with the same routes. */
+static void open_second(struct fixture *f, const skink_http_options *http_options)
+{
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.name = "second";
+    assert_int_equal(skink_scheduler_create(&options, &f->second_scheduler), 0);
+    assert_int_equal(skink_http_server_create(f->second_scheduler, http_options, &f->second_server), 0);
+    assert_int_equal(skink_http_copy_routes(f->http_server, f->second_server), 0);
+    assert_int_equal(skink_scheduler_start(f->second_scheduler), 0);
+}
+
 static void open_all(struct fixture *f)
 {
     skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
@@ -148,12 +163,15 @@ static void open_all(struct fixture *f)
     assert_int_equal(skink_recovery_create(&options, &f->recovery), 0);
     assert_int_equal(skink_scheduler_create(NULL, &f->scheduler), 0);
     assert_int_equal(skink_recovery_watch(f->recovery, f->scheduler), 0);
+    if (f->wide) assert_int_equal(skink_workers_create(NULL, &f->workers), 0);
+    http_options.workers = f->workers;
     assert_int_equal(skink_http_server_create(f->scheduler, &http_options, &f->http_server), 0);
     assert_int_equal(skink_http_route(f->http_server, "GET", "/hello", NULL, handle_hello, f), 0);
     assert_int_equal(skink_http_route(f->http_server, "GET", "/stick", NULL, handle_stick, f), 0);
     assert_int_equal(skink_http_route(f->http_server, "GET", "/nothing", NULL, handle_nothing, f), 0);
     assert_int_equal(skink_http_route(f->http_server, "GET", "/wait", NULL, handle_wait, f), 0);
     assert_int_equal(skink_http_route(f->http_server, "GET", "/say/\"hello\"\\", NULL, handle_hello, f), 0);
+    if (f->wide) open_second(f, &http_options);
     assert_int_equal(skink_http_listen(f->http_server, "127.0.0.1:0", &f->port), 0);
     open_stats(f);
     assert_int_equal(skink_scheduler_start(f->scheduler), 0);
@@ -172,8 +190,11 @@ static int teardown(void **state)
         sem_post(&f->gate);
     if (f->recovery) test_wait(has_ended, f->recovery, 10000); /* strays look at the gate until they end */
     skink_stats_server_destroy(f->stats_server);
+    skink_workers_destroy(f->workers);
     skink_http_server_destroy(f->http_server);
+    skink_http_server_destroy(f->second_server);
     skink_scheduler_destroy(f->scheduler);
+    skink_scheduler_destroy(f->second_scheduler);
     skink_recovery_destroy(f->recovery);
     sem_destroy(&f->gate);
     free(f->answer);
@@ -340,6 +361,7 @@ static void compare(const struct families *these, const struct families *those, 
 static void documentation_has_each_metric_and_no_other(void **state)
 {
     struct fixture *f = *state;
+    f->wide = true;
     open_all(f);
     assert_int_equal(ask(f->port, "GET", "/hello", f->answer), 200); /* so that every family has a sample */
     static struct families printed, documented;
