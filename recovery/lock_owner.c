@@ -300,9 +300,9 @@ static char state_of(pid_t tid)
     return end_of_name && end_of_name[1] == ' ' && end_of_name[2] ? end_of_name[2] : '?';
 }
 
-void skink__thread_view_read(struct skink__symbols *symbols, pid_t tid, struct skink__thread_view *ret_view)
+/* False: it moved in the middle of the look. */
+static bool look(struct skink__symbols *symbols, pid_t tid, struct skink__thread_view *view)
 {
-    struct skink__thread_view *view = ret_view;
     memset(view, 0, sizeof *view);
     view->tid = tid;
     read_file(tid, "comm", view->name, sizeof view->name);
@@ -310,9 +310,17 @@ void skink__thread_view_read(struct skink__symbols *symbols, pid_t tid, struct s
     read_file(tid, "wchan", view->wchan, sizeof view->wchan);
     if (strcmp(view->wchan, "0") == 0) view->wchan[0] = '\0';
     view->answer = skink__blocked_read(tid, &view->blocked);
-    if (view->answer != SKINK__BLOCKED_YES) return;
+    if (view->answer != SKINK__BLOCKED_YES) return true;
     view->pc_count = skink__blocked_stack(symbols, tid, &view->blocked, view->pcs, SKINK__STACK_MAX, &view->whole);
     view->wait = lock_wait_of(symbols, view);
+    return view->pc_count > 0 && skink__blocked_still(tid, &view->blocked);
+}
+
+void skink__thread_view_read(struct skink__symbols *symbols, pid_t tid, struct skink__thread_view *ret_view)
+{
+    enum { LOOKS = 3 };
+    for (int i = 0; i < LOOKS && !look(symbols, tid, ret_view);)
+        i++;
 }
 
 /* ---- the chain ---- */

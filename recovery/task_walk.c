@@ -82,23 +82,29 @@ static bool walk_stack(struct skink__task_walk *walk, const struct skink__sight 
     return true;
 }
 
-/* Standing, the name may be gone by now: it is read with care, and byte by word. */
+/* A text that may be gone by now. Near the end of a mapping, byte by byte. */
+static void copy_with_care(const char *from, char *ret_text, size_t text_bytes)
+{
+    size_t length = 0;
+    if (skink__own_memory_read((uintptr_t)from, ret_text, text_bytes - 1))
+        length = strnlen(ret_text, text_bytes - 1);
+    else
+        while (length < text_bytes - 1 && skink__own_memory_read((uintptr_t)from + length, &ret_text[length], 1) &&
+               ret_text[length])
+            length++;
+    ret_text[length] = '\0';
+}
+
 static void copy_name(const struct skink__sight *sight, char *ret_name, size_t name_bytes)
 {
     ret_name[0] = '\0';
     if (!sight->name) return;
-    if (!sight->is_standing) {
-        size_t length = strnlen(sight->name, name_bytes - 1);
-        memcpy(ret_name, sight->name, length);
-        ret_name[length] = '\0';
+    if (sight->is_standing) {
+        copy_with_care(sight->name, ret_name, name_bytes);
         return;
     }
-    char name[NAME_BYTES];
-    size_t length = 0;
-    while (length < name_bytes - 1 && skink__own_memory_read((uintptr_t)sight->name + length, &name[length], 1) &&
-           name[length])
-        length++;
-    memcpy(ret_name, name, length);
+    size_t length = strnlen(sight->name, name_bytes - 1);
+    memcpy(ret_name, sight->name, length);
     ret_name[length] = '\0';
 }
 

@@ -4,6 +4,7 @@
 #include "tests/middleware/fixture.h"
 #include "tests/support/wait.h"
 #include <jansson.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -156,8 +157,121 @@ static void a_loop_that_is_stuck_is_told_about_as_well(void **state)
     site_close(&site);
 }
 
+/* ---- threads ---- */
+
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+
+static void want_mutex(void *arg)
+{
+    struct site *site = arg;
+    atomic_fetch_add(&site->stuck, 1);
+    pthread_mutex_lock(&held);
+    pthread_mutex_unlock(&held);
+}
+
+/* The test's own thread has a lock, and the loop waits for it: before the declaration, and as a stray afterwards. */
+static void the_owner_of_a_lock_is_told(void **state)
+{
+    (void)state;
+    struct site site;
+    site_open(&site, 300 * SKINK_MS);
+    pthread_mutex_lock(&held);
+    site_spawn(&site, "wants", want_mutex, 1);
+    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
+    unsigned named = 0;
+    do {
+        assert_int_equal(skink_recovery_stats_read(site.recovery, &stats), 0);
+        json_t *dump = ask_json(&site, "/threads?format=json");
+        json_t *lock = json_array_get(json_object_get(dump, "locks"), 0);
+        if (atomic_load(&site.stuck) && lock) {
+            assert_string_equal(text(lock, "kind"), "mutex");
+            /* The main thread's id is the process's. At the moment of the declaration the waiter is disturbed, and then
+             * nobody is named. */
+            if (json_is_integer(json_object_get(lock, "owner"))) {
+                assert_int_equal(number(lock, "owner"), getpid());
+                named++;
+            }
+            assert_int_equal(json_array_size(json_object_get(lock, "waiting")), 1);
+        }
+        json_decref(dump);
+    } while (stats.strays != 1);
+    assert_true(named > 0);
+    struct reply reply;
+    ask(&site, "/threads", &reply);
+    assert_int_equal(reply.status, 200);
+    assert_non_null(strstr(reply.body, "(stray of incident "));
+    assert_non_null(strstr(reply.body, "(other thread), waiting: "));
+    reply_free(&reply);
+    pthread_mutex_unlock(&held);
+    site_close(&site);
+}
+
+/* ---- many at once ---- */
+
+enum { ASKERS = 12 };
+
+struct asker {
+    struct site *site;
+    pthread_t thread;
+    int status;
+};
+
+static void *ask_for_tasks(void *arg)
+{
+    struct asker *asker = arg;
+    struct reply reply;
+    ask(asker->site, "/tasks", &reply);
+    asker->status = reply.status;
+    reply_free(&reply);
+    return NULL;
+}
+
+/* Each is answered or told to come again, and the page beside it is not held up. */
+static void many_dumps_at_once_are_bounded(void **state)
+{
+    (void)state;
+    struct site site;
+    struct asker askers[ASKERS];
+    site_open(&site, 10 * SKINK_S);
+    site_spawn(&site, "parked", park, 2000);
+    test_wait_until(suspended(&site) == 2000, 10000);
+    for (int i = 0; i < ASKERS; i++) {
+        askers[i] = (struct asker){ .site = &site };
+        assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_for_tasks, &askers[i]), 0);
+    }
+    struct reply reply;
+    ask(&site, "/health", &reply);
+    assert_int_equal(reply.status, 200);
+    reply_free(&reply);
+    int answered = 0;
+    for (int i = 0; i < ASKERS; i++) {
+        pthread_join(askers[i].thread, NULL);
+        assert_true(askers[i].status == 200 || askers[i].status == 503);
+        answered += askers[i].status == 200;
+    }
+    assert_true(answered >= 1);
+    site_close(&site);
+}
+
+/* The stats server goes while a dump is being made, of a loop that does not answer. */
+static void a_stop_waits_for_a_dump_and_no_longer(void **state)
+{
+    (void)state;
+    struct site site;
+    site_open(&site, 60 * SKINK_S);
+    site_spawn(&site, "stuck", stick, 1);
+    test_wait_until(atomic_load(&site.stuck) == 1, 5000);
+    int fd = client_connect(site.port);
+    client_send_text(fd, "GET /tasks HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    uint64_t begun = test_now_ns();
+    site_close(&site);
+    assert_true(test_now_ns() - begun < test_ms(10000));
+    close(fd);
+}
+
 static const struct test_case cases[] = {
-    CASE(tasks_are_told_as_text_and_as_json),
-    CASE(a_loop_that_is_stuck_is_told_about_as_well),
+    CASE(tasks_are_told_as_text_and_as_json),    CASE(a_loop_that_is_stuck_is_told_about_as_well),
+    CASE(the_owner_of_a_lock_is_told),           CASE(many_dumps_at_once_are_bounded),
+    CASE(a_stop_waits_for_a_dump_and_no_longer),
 };
 TEST_MAIN(cases, NULL, NULL)
