@@ -28,7 +28,7 @@ typedef struct skink_hooks {
     size_t size; /* set by SKINK_HOOKS_INIT */
 
     /* One line in logfmt (`event=deadlock task=/stick ...`), without a newline; the text is valid during the
-     * call only. Called from the watchdog, from loop threads inside the runtime section and from helper
+     * call only. Behind an `event=deadlock` come lines for people, at most 4 KB of them, which begin with "| ". Called from the watchdog, from loop threads inside the runtime section and from helper
      * threads, several at once: it must be thread-safe and must not block. NULL: lines are dropped. */
     void (*log)(skink_log_level level, const char *line, void *arg);
 
