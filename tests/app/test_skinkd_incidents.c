@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/app/test_skinkd_incidents.c - what an operator of skinkd gets when requests get stuck in each way. */
+#include "loop/sanitizer.h"
 #include "skinkd_fixture.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
@@ -83,6 +84,8 @@ static void each_way_of_sticking_is_explained(void **state)
 {
     (void)state;
     char folder[] = "/tmp/skink-test-XXXXXX", setting[96];
+    const bool can_name =
+        !SKINK__ASAN; /* elfutils does not find the module's functions beside AddressSanitizer's mappings */
     assert_non_null(mkdtemp(folder));
     snprintf(setting, sizeof setting, "recovery.incident_dir=%s", folder);
     struct skinkd *server =
@@ -103,7 +106,8 @@ static void each_way_of_sticking_is_explained(void **state)
         assert_int_equal(json_integer_value(json_object_get(incident, "generation")), i + 1);
         assert_string_equal(text_of(json_object_get(incident, "waits_on"), "kind"), ways[i].kind);
         assert_string_equal(text_of(incident, "syscall"), ways[i].syscall);
-        if (json_array_size(json_object_get(incident, "stack")) > 0) assert_true(names(incident, ways[i].function));
+        if (can_name && json_array_size(json_object_get(incident, "stack")) > 0 && !names(incident, ways[i].function))
+            fail_msg("%s: %s", ways[i].how, json_dumps(incident, JSON_INDENT(1)));
         check_file(folder, incident);
         char one[96];
         snprintf(one, sizeof one, "/incidents/%s", text_of(incident, "id"));
