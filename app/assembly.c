@@ -71,6 +71,12 @@ static void raise_descriptor_limit(void)
     (void)!setrlimit(RLIMIT_NOFILE, &limit); /* if it cannot be raised, accepting says so later */
 }
 
+/* The same; without a text the key is not set. */
+static skink_action action_of(const struct config_value *value)
+{
+    return value->text ? (skink_action)(value->number + SKINK_ACTION_TAKEOVER) : SKINK_ACTION_DEFAULT;
+}
+
 /* On a helper thread. */
 static void limit_reached(skink_limit limit, bool in_force, void *arg)
 {
@@ -89,6 +95,9 @@ static int create_recovery(struct assembly *a)
     options.burst_window_ns = number(a, CONFIG_RECOVERY_BURST_WINDOW);
     options.on_limit = on_limit(a);
     options.limit_reached = limit_reached;
+    options.action = action_of(&a->config->values[CONFIG_RECOVERY_ACTION]);
+    options.reports_per_minute = (uint32_t)number(a, CONFIG_RECOVERY_REPORTS_PER_MINUTE);
+    options.log_notes = number(a, CONFIG_RECOVERY_LOG_NOTES) != 0;
     options.arg = a;
     options.blocking_grace_ns = number(a, CONFIG_RECOVERY_BLOCKING_GRACE);
     options.max_blocking = (uint32_t)number(a, CONFIG_RECOVERY_MAX_BLOCKING);
@@ -251,6 +260,9 @@ static int set_route_on(struct assembly *a, size_t i, const char *pattern, const
     if (error) return error;
     error =
         skink_http_route_set_request_timeout(http, pattern, values ? values[CONFIG_ROUTE_REQUEST_TIMEOUT].number : 0);
+    if (error) return error;
+    error = skink_http_route_set_action(http, pattern,
+                                        values ? action_of(&values[CONFIG_ROUTE_ACTION]) : SKINK_ACTION_DEFAULT);
     if (error) return error;
     return skink_http_route_set_limits(http, pattern,
                                        values ? share(a, values[CONFIG_ROUTE_MAX_REQUESTS].number, i) : 0,

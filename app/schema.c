@@ -367,6 +367,33 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .sentence = "A folder for one JSON file per incident, readable for the server's user only; it must exist. The newest "
                     "1000 files are kept. Nothing is written if this is empty.",
     },
+    [CONFIG_RECOVERY_ACTION] = {
+        .name = "recovery.action",
+        .environment = "SKINK_RECOVERY_ACTION",
+        .type = CONFIG_WORD,
+        .words = "takeover report abort off",
+        .fallback = "takeover",
+        .sentence = "What is done about a task that is stuck. takeover: another thread goes on with the loop. report: an "
+                    "incident, and no more. abort: an incident, then SIGABRT on the stuck thread. off: nothing.",
+    },
+    [CONFIG_RECOVERY_REPORTS_PER_MINUTE] = {
+        .name = "recovery.reports_per_minute",
+        .environment = "SKINK_RECOVERY_REPORTS_PER_MINUTE",
+        .type = CONFIG_COUNT,
+        .fallback = "60",
+        .least = "0",
+        .most = "100000",
+        .sentence = "Incidents that are logged and written to files, a quarter of them with the same stack. More are only "
+                    "counted. 0 is no limit.",
+    },
+    [CONFIG_RECOVERY_LOG_NOTES] = {
+        .name = "recovery.log_notes",
+        .environment = "SKINK_RECOVERY_LOG_NOTES",
+        .type = CONFIG_WORD,
+        .words = "off on",
+        .fallback = "off",
+        .sentence = "Log a line for each task that has held the loop for half of its timeout. They are counted in any case.",
+    },
     [CONFIG_QUARANTINE_STRIKES] = {
         .name = "quarantine.strikes",
         .environment = "SKINK_QUARANTINE_STRIKES",
@@ -428,6 +455,12 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .most = "24h",
         .reloadable = true,
         .sentence = "Instead of `loop.deadlock_timeout`, for requests on this route.",
+    },
+    [CONFIG_ROUTE_ACTION] = {
+        .name = "action",
+        .type = CONFIG_WORD,
+        .words = "takeover report abort off",
+        .sentence = "Instead of `recovery.action`, for requests on this route.",
     },
     [CONFIG_ROUTE_REQUEST_TIMEOUT] = {
         .name = "request_timeout",

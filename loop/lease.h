@@ -11,6 +11,8 @@
  *   3  watchdog     RUNNING(n)  -> ABANDONED(n) compare-exchange    n was seen for the whole timeout
  *   4  loop thread  RUNTIME(n)  -> RUNTIME(n')  store               once round the loop; so a word that stands
  *                                                                   still means sleep in poll, or a stall
+ *   p  watchdog     RUNNING(n)  -> PEEKED | RUNNING(n), and back: compare-exchange, store    it reads what the task works
+ *                   on. The task cannot end meanwhile: its thread loses 2, sees why, and tries again
  *   5  loop thread  RUNTIME | ABANDONED -> ENDED store, release     the thread has let go of everything
  *
  * Who wins 3 owns the scheduler.
@@ -30,6 +32,9 @@ enum skink__lease_state {
 
 /* In a timeout: the slice is in a stretch that is known to block, and may be taken off the loop after a short grace. */
 #define SKINK__SLICE_BLOCKS (UINT64_C(1) << 63)
+/* In a timeout: what is done when it has passed, a skink_action; 0: the watchdog's own. */
+#define SKINK__SLICE_ACTION_SHIFT 60
+#define SKINK__SLICE_ACTION_MASK (UINT64_C(7) << SKINK__SLICE_ACTION_SHIFT)
 
 struct skink__lease {
     /* n << 2 | state. Loop thread writes; watchdog reads and does transition 3. */
@@ -57,9 +62,11 @@ static inline enum skink__lease_state skink__lease_state(uint64_t word)
     return (enum skink__lease_state)(word & 3);
 }
 
+#define SKINK__LEASE_PEEKED (UINT64_C(1) << 63) /* beside RUNNING(n) */
+
 static inline uint64_t skink__lease_slice(uint64_t word)
 {
-    return word >> 2;
+    return (word & ~SKINK__LEASE_PEEKED) >> 2;
 }
 
 /* Transition 1 and 1b. Release: what the runtime section wrote is there for whoever wins 3. */
@@ -75,6 +82,19 @@ static inline bool skink__lease_take(struct skink__lease *lease, uint64_t slice)
     uint64_t expected = skink__lease_word(SKINK__RUNNING, slice);
     return atomic_compare_exchange_strong_explicit(&lease->word, &expected, skink__lease_word(SKINK__RUNTIME, slice),
                                                    memory_order_acquire, memory_order_acquire);
+}
+
+/* Transition p. For a few instructions at a time, of the watchdog's. Acquire and release as with a lock. */
+static inline bool skink__lease_peek(struct skink__lease *lease, uint64_t slice)
+{
+    uint64_t expected = skink__lease_word(SKINK__RUNNING, slice);
+    return atomic_compare_exchange_strong_explicit(&lease->word, &expected, expected | SKINK__LEASE_PEEKED,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+static inline void skink__lease_unpeek(struct skink__lease *lease, uint64_t slice)
+{
+    atomic_store_explicit(&lease->word, skink__lease_word(SKINK__RUNNING, slice), memory_order_release);
 }
 
 /* Transition 3. Acquire: the winner sees all that the runtime section wrote before transition 1. Release: a

@@ -87,6 +87,7 @@ struct skink__task_kind {
 struct skink__task_spec {
     const char *name;                    /* valid until the task has ended */
     uint64_t deadlock_timeout_ns;        /* 0: the watchdog's */
+    unsigned action;                     /* a skink_action, when that has passed; 0: the watchdog's */
     const struct skink__task_kind *kind; /* NULL: nothing special */
     void (*fn)(void *arg);
     void *arg;

@@ -34,7 +34,7 @@ static void task_init(skink_task *task, const struct skink__task_spec *spec)
     task->co = NULL;
     task->fn = spec->fn;
     task->arg = spec->arg;
-    task->timeout_ns = spec->deadlock_timeout_ns;
+    task->timeout_ns = spec->deadlock_timeout_ns | (uint64_t)spec->action << SKINK__SLICE_ACTION_SHIFT;
     task->token = spec->token ? skink_token_ref(spec->token) : NULL;
     skink__task_set_ending(task, spec->token || task->foreign ? SKINK__ENDING_KNOWN : SKINK__ENDING_PLAIN);
     task->has_done = false;
@@ -86,7 +86,7 @@ bool skink__task_submit(skink_task *task, bool here)
 {
     skink_scheduler *scheduler = task->scheduler;
     if (atomic_load_explicit(&scheduler->stopping, memory_order_relaxed)) return false;
-    note_timeout(scheduler, task->timeout_ns);
+    note_timeout(scheduler, task->timeout_ns & ~SKINK__SLICE_ACTION_MASK);
     if (here) {
         skink__count(&scheduler->tasks_spawned, 1);
         skink__ready_push(scheduler, task);
@@ -173,10 +173,13 @@ int skink_spawn(skink_scheduler *scheduler, const skink_task_options *options, s
     int err = SKINK__OPTIONS_READ(&given, options);
     if (err) return err;
     if (!scheduler || !fn || given.flags) return -EINVAL;
+    if (given.action > SKINK_ACTION_OFF) return -EINVAL;
     if (given.deadlock_timeout_ns && given.deadlock_timeout_ns < TIMEOUT_MIN_MS * SKINK_MS) return -EINVAL;
-    struct skink__task_spec spec = {
-        .name = given.name, .deadlock_timeout_ns = given.deadlock_timeout_ns, .fn = fn, .arg = arg
-    };
+    struct skink__task_spec spec = { .name = given.name,
+                                     .deadlock_timeout_ns = given.deadlock_timeout_ns,
+                                     .action = given.action,
+                                     .fn = fn,
+                                     .arg = arg };
     return spawn_from_anywhere(scheduler, &spec, ret_task);
 }
 

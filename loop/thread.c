@@ -117,6 +117,12 @@ static void migrate(struct skink__thread *stray)
     skink__task_leave(stray, SKINK__LEAVE_MIGRATE);
 }
 
+static bool is_abandoned(const struct skink__thread *thread)
+{
+    uint64_t word = atomic_load_explicit(&thread->lease.word, memory_order_acquire);
+    return skink__lease_state(word) == SKINK__ABANDONED;
+}
+
 struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread)
 {
     if (skink__thread_in_runtime(thread)) {
@@ -124,8 +130,13 @@ struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread)
         return thread;
     }
     do {
-        migrate(thread);
-        thread = skink__thread_self(); /* another thread, in host code again: it may be abandoned at once as well */
+        /* Acquire: what migrate() reads of the thread object was written before. */
+        if (atomic_load_explicit(&thread->lease.word, memory_order_acquire) & SKINK__LEASE_PEEKED) {
+            sched_yield(); /* transition p: it is over in a moment */
+        } else if (is_abandoned(thread)) {
+            migrate(thread);
+            thread = skink__thread_self(); /* another thread, in host code again: it may be abandoned at once as well */
+        }
     } while (!skink__lease_take(&thread->lease, thread->slice));
     return thread;
 }

@@ -355,6 +355,19 @@ int skink_http_route_set_request_timeout(skink_http_server *server, const char *
     return skink__routes_set_request_timeout(&server->routes, pattern, request_timeout_ns);
 }
 
+int skink_http_route_set_action(skink_http_server *server, const char *pattern, skink_action action)
+{
+    if (!server || !pattern || (unsigned)action > SKINK_ACTION_OFF) return -EINVAL;
+    int err = -ENOENT;
+    struct skink__route *route = atomic_load_explicit(&server->routes.first, memory_order_acquire);
+    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire)) {
+        if (strcmp(route->pattern, pattern) != 0) continue;
+        atomic_store_explicit(&route->action, (unsigned)action, memory_order_relaxed);
+        err = 0;
+    }
+    return err;
+}
+
 void skink_http_quarantine_lift(skink_http_server *server)
 {
     if (!server) return;

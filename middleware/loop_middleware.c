@@ -198,6 +198,7 @@ static int start_task(skink_request *request)
         .name = route ? route->name : "(no route)", .kind = &kind, .fn = run, .arg = request, .borrow = true
     };
     if (route) spec.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
+    if (route) spec.action = atomic_load_explicit(&route->action, memory_order_relaxed);
     int err = skink__runtime_spawn(server->scheduler, &spec, &request->task);
     if (!err) skink__request_ref(request);
     return err == 0            ? 0

@@ -13,6 +13,7 @@
 #include "skink/version.h"
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- tables of plain numbers ---- */
 
@@ -193,6 +194,12 @@ static const struct row recovery_rows[] = {
         "Threads off the loop in a stretch that is known to block."),
     ROW(SKINK__COUNTER, COUNT, blocking_handed_on, "skink_blocking_handed_on_total",
         "Times the loop was handed on since a stretch that is known to block took longer than the grace."),
+    ROW(SKINK__COUNTER, COUNT, reported, "skink_deadlocks_only_reported_total",
+        "Slices declared stuck and left where they were; not among skink_deadlocks_total."),
+    ROW(SKINK__COUNTER, COUNT, reports_suppressed, "skink_reports_suppressed_total",
+        "Incidents not logged because of the limit of reports a minute."),
+    ROW(SKINK__COUNTER, COUNT, reports_lost, "skink_reports_lost_total",
+        "Incidents not reported at all, since more came than could be looked at."),
     ROW(SKINK__COUNTER, COUNT, ticks, "skink_watchdog_ticks_total", "Samples the watchdog has taken."),
     ROW(SKINK__COUNTER, COUNT, incident_files, "skink_incident_files_total",
         "Incident files written; one that ended later is written twice."),
@@ -224,12 +231,46 @@ static void write_recovery_limits(struct skink__prometheus *writer, const skink_
                                 stats->limit_in_force[i]);
 }
 
+static void write_incidents(const skink_recovery_count *count, void *arg)
+{
+    for (unsigned cause = 0; cause < SKINK_CAUSES; cause++)
+        for (unsigned action = 0; action < SKINK_ACTIONS; action++) {
+            /* One that is always there, so that a rate can be asked for before the first incident. */
+            bool first = *count->method == '\0' && strcmp(count->route, "(other)") == 0 &&
+                         cause == SKINK_CAUSE_UNKNOWN && action == SKINK_ACTION_TAKEOVER;
+            if (count->incidents[cause][action] == 0 && !first) continue;
+            const struct skink__label labels[] = { { "action", skink_action_name((skink_action)action) },
+                                                   { "cause", skink_cause_name((skink_cause)cause) },
+                                                   { "method", count->method },
+                                                   { "route", count->route },
+                                                   { 0 } };
+            skink__prometheus_count(arg, labels, count->incidents[cause][action]);
+        }
+}
+
+static void write_notes(const skink_recovery_count *count, void *arg)
+{
+    if (count->notes == 0 && strcmp(count->route, "(other)") != 0) return;
+    const struct skink__label labels[] = { { "method", count->method }, { "route", count->route }, { 0 } };
+    skink__prometheus_count(arg, labels, count->notes);
+}
+
+static void write_recovery_counts(struct skink__prometheus *writer, skink_recovery *recovery)
+{
+    skink__prometheus_family(writer, SKINK__COUNTER, "skink_incidents_total",
+                             "Slices declared stuck, counted when their cause is known.");
+    skink_recovery_counts(recovery, write_incidents, writer);
+    skink__prometheus_family(writer, SKINK__COUNTER, "skink_notes_total", "Slices that used half of their timeout.");
+    skink_recovery_counts(recovery, write_notes, writer);
+}
+
 static void write_recovery(struct skink__prometheus *writer, skink_recovery *recovery)
 {
     skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
     if (!recovery || skink_recovery_stats_read(recovery, &stats)) return;
     WRITE_TABLE(writer, recovery_rows, &stats);
     write_recovery_limits(writer, &stats);
+    write_recovery_counts(writer, recovery);
     skink__prometheus_family(writer, SKINK__HISTOGRAM, "skink_recovery_seconds",
                              "From a declared deadlock to the fresh loop thread's first act.");
     skink__prometheus_histogram(writer, NULL,

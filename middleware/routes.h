@@ -29,6 +29,7 @@ struct skink__route {
     char *pattern;
     char *name;                           /* "GET /users/{id}": the task's */
     _Atomic uint64_t deadlock_timeout_ns; /* any thread writes; read when a request is started */
+    _Atomic unsigned action;              /* the same; a skink_action */
     _Atomic uint64_t request_timeout_ns;  /* the same; 0: the server's */
     struct skink__deadline_list expiry;   /* runtime section, once it is used */
     struct skink__limit *limit;           /* shared by all methods of the pattern */

@@ -13,8 +13,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define LOWEST_PRIORITY 19 /* nice */
-
 static uint64_t wall_clock_ns(void)
 {
     struct timespec now;
@@ -30,6 +28,15 @@ static void copy_text(char *ret_text, size_t text_bytes, const char *from)
 }
 #define COPY_TEXT(to, from) copy_text((to), sizeof(to), (from))
 
+/* Whose counters those are. What has no route has its name in the place of one. */
+static uint32_t row_of(skink_recovery *recovery, skink_scheduler *scheduler)
+{
+    struct skink__task_label label;
+    skink__takeover_task_label(scheduler, &label);
+    if (!label.method) return skink__tally_row_of(&recovery->tally, "", skink__takeover_task_name(scheduler));
+    return skink__tally_row_of(&recovery->tally, label.method, *label.route ? label.route : "(none)");
+}
+
 /* What must be known before the scheduler is handed on: while it is ours, since transition 3 is won, the task cannot end,
  * and its name with it. */
 static void identify(skink_recovery *recovery, struct skink__watch *watch)
@@ -44,6 +51,7 @@ static void identify(skink_recovery *recovery, struct skink__watch *watch)
     if (label.method) COPY_TEXT(incident->method, label.method);
     if (label.route) COPY_TEXT(incident->route, label.route);
     incident->facts.request_id = label.request_id;
+    recovery->declared_row = row_of(recovery, watch->scheduler);
     stuck->incident_number = incident->facts.number = skink__incident_next_number();
     snprintf(stuck->incident_id, sizeof stuck->incident_id, "%s-%llu", recovery->id_prefix,
              (unsigned long long)incident->facts.number);
@@ -90,12 +98,19 @@ void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, stru
     sched_yield();
 }
 
+/* It runs when nobody else wants to; where that class is not to be had, at the lowest priority. */
+static void make_idle(pid_t tid)
+{
+    struct sched_param none = { 0 };
+    if (sched_setscheduler(tid, SCHED_IDLE, &none) != 0) setpriority(PRIO_PROCESS, (id_t)tid, 19);
+}
+
 /* The thread that was abandoned is the recovery's to count now. */
 static void account(skink_recovery *recovery, struct skink__watch *watch, struct skink__subject *stuck, bool hold)
 {
     /* A stray that spins must not take the processor from those who go on. It will not need its priority back: its task
      * goes on elsewhere, and the thread ends. One that blocks takes nothing, and is to come back quickly. */
-    if (stuck->clock.last.state == 'R') setpriority(PRIO_PROCESS, (id_t)stuck->probe.tid, LOWEST_PRIORITY);
+    if (stuck->clock.last.state == 'R') make_idle(stuck->probe.tid);
     skink__thread_probe_close(&stuck->probe);
     /* Held already: while it was stopping, a task ran all the same. Only one thread per scheduler is held. */
     if (watch->held) skink__stray_add(recovery, watch->held);
@@ -109,15 +124,21 @@ static void account(skink_recovery *recovery, struct skink__watch *watch, struct
 }
 
 /* Into the store, from where the helper thread takes it. */
-static void tell(skink_recovery *recovery, bool hold)
+static void tell(skink_recovery *recovery, skink_action action)
 {
     struct skink__incident *incident = &recovery->declared;
-    incident->facts.held = hold;
+    incident->facts.held = action == SKINK_ACTION_HOLD;
+    incident->facts.action = action;
     incident->facts.strays = recovery->stray_count;
     skink__incidents_add(&recovery->incidents, incident);
     struct skink__report *report = skink__report_next(recovery, SKINK__REPORT_DEADLOCK);
-    if (!report) return;
+    if (!report) { /* nobody will look for the cause */
+        skink__tally_incident(&recovery->tally, recovery->declared_row, incident->facts.cause, action);
+        return;
+    }
     report->incident_number = incident->facts.number;
+    report->tally_row = recovery->declared_row;
+    report->action = action;
     skink__report_submit(recovery);
 }
 
@@ -148,5 +169,52 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
     skink__limits_note(recovery, declared_ns, stuck_tid);
     recovery->stats.deadlocks++;
     recovery->stats.deadlocks_starved += cause == SKINK_CAUSE_STARVED;
-    tell(recovery, hold);
+    tell(recovery, hold ? SKINK_ACTION_HOLD : SKINK_ACTION_TAKEOVER);
+}
+
+/* ---- without a takeover ---- */
+
+void skink__declare_only(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause, skink_action action)
+{
+    struct skink__subject *stuck = watch->subject;
+    struct skink__lease *lease = skink__thread_lease(stuck->thread);
+    if (stuck->reported_slice == stuck->clock.slice || !skink__lease_peek(lease, stuck->clock.slice)) return;
+    identify(recovery, watch);
+    skink__lease_unpeek(lease, stuck->clock.slice);
+    stuck->reported_slice = stuck->clock.slice;
+    describe(watch, stuck, cause, &recovery->declared);
+    recovery->stats.reported++;
+    tell(recovery, action);
+    if (action == SKINK_ACTION_ABORT) skink__abort_soon(recovery, stuck->probe.tid);
+}
+
+void skink__declared_only_over(skink_recovery *recovery, struct skink__subject *subject)
+{
+    if (subject->reported_slice == 0) return;
+    uint64_t took_ns = skink_now() - subject->clock.first_seen_ns;
+    subject->reported_slice = 0;
+    skink__incidents_note_end(&recovery->incidents, subject->incident_number, took_ns);
+    struct skink__report *report = skink__report_next(recovery, SKINK__REPORT_STUCK_OVER);
+    if (!report) return;
+    memcpy(report->incident_id, subject->incident_id, sizeof report->incident_id);
+    report->time_ns = took_ns;
+    skink__report_submit(recovery);
+}
+
+void skink__note(skink_recovery *recovery, struct skink__watch *watch)
+{
+    struct skink__subject *late = watch->subject;
+    struct skink__lease *lease = skink__thread_lease(late->thread);
+    if (late->noted_slice == late->clock.slice || !skink__lease_peek(lease, late->clock.slice)) return;
+    uint32_t row = row_of(recovery, watch->scheduler);
+    struct skink__report *report = recovery->log_notes ? skink__report_next(recovery, SKINK__REPORT_NOTE) : NULL;
+    if (report) COPY_TEXT(report->task, skink__takeover_task_name(watch->scheduler));
+    skink__lease_unpeek(lease, late->clock.slice);
+    late->noted_slice = late->clock.slice;
+    recovery->stats.notes++;
+    recovery->tally.rows[row].notes++;
+    if (!report) return;
+    snprintf(report->scheduler, sizeof report->scheduler, "%s", skink__scheduler_name(watch->scheduler));
+    report->time_ns = late->clock.effective_ns;
+    skink__report_submit(recovery);
 }

@@ -54,27 +54,32 @@ static void investigate(skink_recovery *recovery, struct skink__incident *incide
     pthread_mutex_unlock(&recovery->mutex);
 }
 
-static void tell(skink_recovery *recovery, const skink_incident *incident)
+static void tell(skink_recovery *recovery, const skink_incident *incident, bool quiet)
 {
-    log_incident(incident);
-    write_file(recovery, incident);
+    if (!quiet) {
+        log_incident(incident);
+        write_file(recovery, incident);
+    }
     if (recovery->incident) recovery->incident(incident, recovery->arg);
 }
 
-bool skink__incident_report(skink_recovery *recovery, uint64_t number)
+bool skink__incident_report(skink_recovery *recovery, uint64_t number, skink_cause *ret_cause)
 {
     struct skink__incident incident;
     skink_incident view;
     if (!skink__incidents_read(&recovery->incidents, number, &incident)) return false;
     investigate(recovery, &incident);
     skink__incident_view(&incident, &view);
+    incident.is_quiet = !skink__report_limit_admits(&recovery->reports.limit, &view, skink_now());
+    *ret_cause = view.cause;
+    bool quiet = incident.is_quiet;
     skink_incident *told = skink__incident_copy(&view); /* the store may let go of its own at any time */
     skink__incidents_complete(&recovery->incidents, &incident);
     if (!told) {
         incident.findings = NULL;
         skink__incident_view(&incident, &view);
     }
-    tell(recovery, told ? told : &view);
+    tell(recovery, told ? told : &view, quiet);
     skink_incident_free(told);
     return true;
 }

@@ -78,7 +78,7 @@ void skink__incident_line(const skink_incident *incident, char text[SKINK__INCID
         incident->generation);
     add_quoted(&line, "task", incident->task);
     add(&line, " slice_ms=%llu effective_ms=%llu cause=%s action=%s strays=%u", ms(incident->slice_ns),
-        ms(incident->effective_ns), skink_cause_name(incident->cause), incident->held ? "hold" : "takeover",
+        ms(incident->effective_ns), skink_cause_name(incident->cause), skink_action_name(incident->action),
         (unsigned)incident->strays);
     if (incident->route) {
         add(&line, " method=%s", incident->method ? incident->method : "-");

@@ -98,7 +98,7 @@ void skink__incidents_complete(struct skink__incidents *incidents, const struct 
         *found = *complete;
         found->facts.finished_after_ns = finished_after_ns;
         found->is_complete = true;
-        found->has_news = finished_after_ns != 0;
+        found->has_news = finished_after_ns != 0 && !found->is_quiet;
     }
     pthread_mutex_unlock(&incidents->mutex);
     skink__free(unwanted);
@@ -110,7 +110,7 @@ void skink__incidents_note_end(struct skink__incidents *incidents, uint64_t numb
     struct skink__incident *found = find(incidents, number);
     if (found) {
         found->facts.finished_after_ns = finished_after_ns;
-        found->has_news = found->is_complete;
+        found->has_news = found->is_complete && !found->is_quiet;
     }
     pthread_mutex_unlock(&incidents->mutex);
 }

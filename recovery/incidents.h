@@ -26,6 +26,7 @@ struct skink__incident {
     char route[128];
     bool is_request;
     bool is_complete; /* the report is done with it                                                              */
+    bool is_quiet;    /* not to be filed                                                                         */
     bool has_news;    /* it was told and filed, and has ended since                                              */
     char wchan[64];
     char call[24];    /* facts.syscall; "": none                                                                 */

@@ -76,7 +76,12 @@ static int read_options(skink_recovery *recovery, const skink_recovery_options *
         if (reserved < 0) return reserved;
         recovery->may_signal = true;
     }
+    if ((unsigned)options.action > SKINK_ACTION_OFF) return -EINVAL;
+    recovery->action = options.action ? options.action : SKINK_ACTION_TAKEOVER;
+    recovery->log_notes = options.log_notes;
+    recovery->reports.limit.per_minute = options.reports_per_minute;
     err = skink__limits_init(&recovery->limits, &options);
+    if (!err) err = skink__tally_init(&recovery->tally);
     if (err) return err;
     return skink__incident_files_init(&recovery->files, options.incident_dir);
 }
@@ -153,6 +158,7 @@ void skink__recovery_free(skink_recovery *recovery)
     pthread_cond_destroy(&recovery->ticked);
     pthread_mutex_destroy(&recovery->mutex);
     skink__limits_fini(&recovery->limits);
+    skink__tally_fini(&recovery->tally);
     skink__free(recovery);
 }
 

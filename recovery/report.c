@@ -18,6 +18,7 @@ struct skink__report *skink__report_next(skink_recovery *recovery, enum skink__r
     if (!reports->running) return NULL; /* a stray that outlived the recovery */
     if (reports->count == SKINK__REPORTS_MAX) {
         reports->lost++;
+        if (kind == SKINK__REPORT_DEADLOCK) recovery->stats.reports_lost++;
         return NULL;
     }
     struct skink__report *report = &reports->ring[(reports->first + reports->count) % SKINK__REPORTS_MAX];
@@ -39,12 +40,34 @@ static unsigned long long ms(uint64_t ns)
     return (unsigned long long)(ns / SKINK_MS);
 }
 
+/* An incident that the store has let go of is counted by what was known at once. */
+static bool deliver_incident(skink_recovery *recovery, const struct skink__report *report)
+{
+    skink_cause cause = SKINK_CAUSE_UNKNOWN;
+    bool told = skink__incident_report(recovery, report->incident_number, &cause);
+    pthread_mutex_lock(&recovery->mutex);
+    skink__tally_incident(&recovery->tally, report->tally_row, cause, report->action);
+    recovery->stats.reports_suppressed = recovery->reports.limit.suppressed_total;
+    pthread_mutex_unlock(&recovery->mutex);
+    return told;
+}
+
 /* False: it could not be told. */
 static bool deliver(skink_recovery *recovery, struct skink__report *report)
 {
+    bool of_one_slice = report->kind == SKINK__REPORT_NOTE || report->kind == SKINK__REPORT_STUCK_OVER ||
+                        report->kind == SKINK__REPORT_STRAY_RETURNED;
+    if (of_one_slice && !skink__report_limit_admits_line(&recovery->reports.limit, skink_now())) return true;
     switch (report->kind) {
     case SKINK__REPORT_DEADLOCK:
-        return skink__incident_report(recovery, report->incident_number);
+        return deliver_incident(recovery, report);
+    case SKINK__REPORT_STUCK_OVER:
+        skink__log(SKINK_LOG_INFO, "event=stuck_over id=%s slice_ms=%llu", report->incident_id, ms(report->time_ns));
+        break;
+    case SKINK__REPORT_NOTE:
+        skink__log(SKINK_LOG_INFO, "event=note scheduler=%s task=\"%s\" effective_ms=%llu", report->scheduler,
+                   report->task, ms(report->time_ns));
+        break;
     case SKINK__REPORT_STRAY_RETURNED:
         skink__log(SKINK_LOG_INFO, "event=stray_returned id=%s after_ms=%llu", report->incident_id,
                    ms(report->time_ns));
@@ -69,6 +92,19 @@ static bool deliver(skink_recovery *recovery, struct skink__report *report)
     return true;
 }
 
+/* Once a minute, or at the end, or at once where there is no limit. */
+static void tell_what_is_missing(struct skink__report_limit *limit, uint64_t lost, bool at_the_end)
+{
+    limit->lost += lost;
+    if (!skink__report_limit_is_over(limit, skink_now()) && !at_the_end) return;
+    if (limit->suppressed_reports + limit->suppressed_lines > 0)
+        skink__log(SKINK_LOG_WARNING, "event=reports_suppressed reports=%llu lines=%llu",
+                   (unsigned long long)limit->suppressed_reports, (unsigned long long)limit->suppressed_lines);
+    if (limit->lost > 0)
+        skink__log(SKINK_LOG_WARNING, "event=reports_lost count=%llu", (unsigned long long)limit->lost);
+    limit->suppressed_reports = limit->suppressed_lines = limit->lost = 0;
+}
+
 static void deliver_all(skink_recovery *recovery)
 {
     struct skink__reports *reports = &recovery->reports;
@@ -80,18 +116,17 @@ static void deliver_all(skink_recovery *recovery)
         bool told = deliver(recovery, &report);
         pthread_mutex_lock(&recovery->mutex);
         reports->lost += !told;
+        recovery->stats.reports_lost += !told; /* only incidents can fail to */
     }
     pthread_mutex_unlock(&recovery->mutex);
     skink__incident_report_ends(recovery);
     pthread_mutex_lock(&recovery->mutex);
     skink__limits_tell(recovery);
-    if (reports->lost > 0) {
-        uint64_t lost = reports->lost;
-        reports->lost = 0;
-        pthread_mutex_unlock(&recovery->mutex);
-        skink__log(SKINK_LOG_WARNING, "event=reports_lost count=%llu", (unsigned long long)lost);
-        pthread_mutex_lock(&recovery->mutex);
-    }
+    uint64_t lost = reports->lost;
+    reports->lost = 0;
+    pthread_mutex_unlock(&recovery->mutex);
+    tell_what_is_missing(&reports->limit, lost, reports->quit);
+    pthread_mutex_lock(&recovery->mutex);
 }
 
 static bool has_something_to_tell(const skink_recovery *recovery)

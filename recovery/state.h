@@ -17,7 +17,9 @@
 #include "loop/takeover.h"
 #include "recovery/incident_files.h"
 #include "recovery/incidents.h"
+#include "recovery/report_limit.h"
 #include "recovery/slice_clock.h"
+#include "recovery/tally.h"
 #include "recovery/thread_probe.h"
 #include "skink/recovery.h"
 #include <pthread.h>
@@ -47,6 +49,9 @@ struct skink__subject {
     uint64_t blocking_since_ns;  /* 0: it was not */
     uint64_t glimpsed_slice;     /* the newest one when the last look saw the word move, and so timed none */
     uint64_t glimpsed_ns;        /* when that was; 0: it did not move */
+    skink_action slice_action;   /* the same; DEFAULT: the recovery's */
+    uint64_t noted_slice;        /* has been noted */
+    uint64_t reported_slice;     /* has been declared stuck and only reported; 0: none */
     enum skink__subject_role role;
 
     /* From the declaration on. */
@@ -144,6 +149,8 @@ bool skink__blocking_look(skink_recovery *recovery, struct skink__watch *watch, 
 enum skink__report_kind {
     SKINK__REPORT_DEADLOCK,
     SKINK__REPORT_STRAY_RETURNED,
+    SKINK__REPORT_STUCK_OVER,
+    SKINK__REPORT_NOTE,
     SKINK__REPORT_HOLD_ENDED,
     SKINK__REPORT_STALLED,
     SKINK__REPORT_STALL_OVER,
@@ -156,6 +163,9 @@ struct skink__report {
     enum skink__report_kind kind;
     uint64_t incident_number; /* DEADLOCK: the incident itself is in the store */
     char incident_id[SKINK_INCIDENT_ID_BYTES];
+    uint32_t tally_row; /* DEADLOCK */
+    skink_action action;
+    char task[128]; /* NOTE */
     char scheduler[16];
     uint64_t time_ns; /* for how long; what, depends on the kind */
     int error;
@@ -173,6 +183,7 @@ struct skink__reports {
     bool running;
     bool quit;
     struct skink__investigation *investigation; /* the helper thread's */
+    struct skink__report_limit limit;           /* the helper thread's */
 };
 
 /* The place for the next report, zeroed; NULL when the ring is full, which is counted. */
@@ -197,7 +208,7 @@ void skink__investigate(struct skink__investigation *investigation, struct skink
 /* ---- incident_report.c, on the helper thread ---- */
 
 /* Find out the rest of an incident, complete it in the store, and tell the host. False: it is not there any more. */
-bool skink__incident_report(skink_recovery *recovery, uint64_t number);
+bool skink__incident_report(skink_recovery *recovery, uint64_t number, skink_cause *ret_cause);
 
 /* Write the files anew of those that have ended since. */
 void skink__incident_report_ends(skink_recovery *recovery);
@@ -285,7 +296,11 @@ struct skink_recovery {
     bool watchdog_running;
     struct skink__reports reports;
     struct skink__limits limits;
+    struct skink__tally tally;
+    skink_action action;                /* constant, never DEFAULT */
+    bool log_notes;                     /* constant */
     struct skink__incidents incidents;  /* guarded by its own mutex */
+    uint32_t declared_row;              /* of the tally: what it is about */
     struct skink__incident declared;    /* the watchdog's, while it makes one */
     struct skink__incident_files files; /* the helper thread's */
     bool may_signal;                    /* constant */
@@ -299,6 +314,14 @@ struct skink_recovery {
 
 /* The slice that the watch's clock times is due. Nothing happens when it has moved on, or nobody is there to take over. */
 void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause);
+
+/* The same, but it stays where it is: an incident, and perhaps the end of the process. Once for each slice. */
+void skink__declare_only(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause, skink_action action);
+/* It is over after all, if there was one. */
+void skink__declared_only_over(skink_recovery *recovery, struct skink__subject *subject);
+
+/* The slice has used half of its time. Once for each. */
+void skink__note(skink_recovery *recovery, struct skink__watch *watch);
 
 /* The winner of transition 3 wakes a standby as the scheduler's next loop thread; its record goes to the watch. why
  * NULL and declared_ns 0: nothing was declared. */

@@ -69,7 +69,8 @@ static bool read_lease(struct skink__subject *subject, uint64_t *ret_word)
     *ret_word = word;
     if (skink__lease_state(word) != SKINK__RUNNING) return false;
     if (atomic_load_explicit(&lease->word, memory_order_relaxed) != word) return false;
-    subject->slice_timeout_ns = timeout_ns;
+    subject->slice_timeout_ns = timeout_ns & ~SKINK__SLICE_ACTION_MASK;
+    subject->slice_action = (skink_action)((timeout_ns & SKINK__SLICE_ACTION_MASK) >> SKINK__SLICE_ACTION_SHIFT);
     subject->slice_extension_ns = extended_slice == skink__lease_slice(word) ? extension_ns : 0;
     return true;
 }
@@ -156,7 +157,9 @@ static uint64_t look_at_slice(skink_recovery *recovery, struct skink__watch *wat
     struct skink__subject *subject = watch->subject;
     uint64_t slice = skink__lease_slice(word);
     if (!subject->clock.running || subject->clock.slice != slice) {
+        skink__declared_only_over(recovery, subject);
         if (!in_host_code) subject->slice_timeout_ns = 0;
+        if (!in_host_code) subject->slice_action = SKINK_ACTION_DEFAULT;
         end_stall(recovery, watch);
         if (!was_glimpsed(subject, slice)) {
             if (!moves_on(subject, word)) start_clock(subject, slice);
@@ -230,12 +233,16 @@ static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, cons
         return SKINK__NEVER;
     }
     end_stall(recovery, watch);
-    if (skink__slice_clock_is_due(clock, timeout_ns)) {
-        skink__declare(recovery, watch, SKINK_CAUSE_UNKNOWN);
-        return SKINK__NEVER;
-    }
-    if (skink__slice_clock_is_at_ceiling(clock, timeout_ns, recovery->ceiling_factor)) {
-        skink__declare(recovery, watch, SKINK_CAUSE_STARVED);
+    skink_action action = subject->slice_action ? subject->slice_action : recovery->action;
+    if (action == SKINK_ACTION_OFF || subject->reported_slice == clock->slice) return SKINK__NEVER;
+    if (skink__slice_clock_is_due(clock, timeout_ns / 2)) skink__note(recovery, watch);
+    bool due = skink__slice_clock_is_due(clock, timeout_ns);
+    if (due || skink__slice_clock_is_at_ceiling(clock, timeout_ns, recovery->ceiling_factor)) {
+        skink_cause cause = due ? SKINK_CAUSE_UNKNOWN : SKINK_CAUSE_STARVED;
+        if (action == SKINK_ACTION_TAKEOVER)
+            skink__declare(recovery, watch, cause);
+        else
+            skink__declare_only(recovery, watch, cause, action);
         return SKINK__NEVER;
     }
     /* Be there when it falls due, unless so little counts that it will not. */

@@ -10,6 +10,7 @@
 #ifndef SKINK_HTTP_SERVER_H
 #define SKINK_HTTP_SERVER_H
 #include "skink/annot.h"
+#include "skink/incident.h"
 #include "skink/middleware.h"
 #include "skink/scheduler.h"
 #include "skink/workers.h"
@@ -140,6 +141,11 @@ SKINK_API int skink_http_set_limits(skink_http_server *server, uint32_t max_requ
  * limit of its route first and then, after at most one more wait, the server's. -ENOENT: no route has this pattern. */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_limits(skink_http_server *server, const char *pattern,
                                                           uint32_t max_requests, uint32_t max_queue) SKINK_ANY_THREAD;
+
+/* Change what is done when a slice of a route's requests has used up its time; DEFAULT: the recovery's. -ENOENT: no route
+ * has this pattern. */
+SKINK_NODISCARD SKINK_API int skink_http_route_set_action(skink_http_server *server, const char *pattern,
+                                                          skink_action action) SKINK_ANY_THREAD;
 
 /* Change how long requests may take, for those that are complete from now on; 0: as long as they want, and for a route: the
  * server's. -ENOENT: no route has this pattern. */

@@ -37,6 +37,20 @@ typedef enum skink_cause {
  * `cause` in log lines, JSON and metrics. "unknown" for a number that is none. Static text. */
 SKINK_API const char *skink_cause_name(skink_cause cause) SKINK_ANY_THREAD;
 
+/* What is done about a slice that has used up its time; and what was done. */
+typedef enum skink_action {
+    SKINK_ACTION_DEFAULT = 0,  /* of a task: the recovery's; of the recovery: TAKEOVER                                */
+    SKINK_ACTION_TAKEOVER = 1, /* its thread is abandoned, and a fresh one goes on with the loop                      */
+    SKINK_ACTION_REPORT = 2,   /* an incident, and no more: the loop waits for it                                     */
+    SKINK_ACTION_ABORT = 3,    /* the incident is told, and the process ends with SIGABRT on the stuck thread         */
+    SKINK_ACTION_OFF = 4,      /* nothing: it may take as long as it wants                                            */
+    SKINK_ACTION_HOLD = 5 /* never asked for: a takeover at the stray limit, after which no task runs for a while */
+} skink_action;
+#define SKINK_ACTIONS 6 /* as many */
+
+/* "default", "takeover", "report", "abort", "off", "hold". Static text. */
+SKINK_API const char *skink_action_name(skink_action action) SKINK_ANY_THREAD;
+
 /* How the stack of a stuck thread was asked for, and why there is none. */
 typedef enum skink_capture {
     SKINK_CAPTURE_NONE = 0,     /* not yet, or never: the report is under way, or was lost              */
@@ -123,6 +137,8 @@ typedef struct skink_incident {
     const char *wchan;   /* the kernel function it is blocked in; "" when it is not, or that is not to be had    */
     const char *syscall; /* the system call it is in, such as "read"; NULL: in none, or not known                */
     skink_waits_on waits_on;
+
+    skink_action action; /* what was done: TAKEOVER, HOLD, REPORT or ABORT */
 } skink_incident;
 
 /*

@@ -72,6 +72,11 @@ typedef struct skink_recovery_options {
     uint64_t blocking_grace_ns;
     uint32_t max_blocking;
     uint64_t extend_ceiling_ns; /* default 5 min; by how much skink_slice_extend() may extend one slice   */
+
+    skink_action action;         /* of slices whose task says none */
+    uint32_t reports_per_minute; /* default 0: no limit; incidents logged and written to files, a quarter of them of the
+                                    same stack. The callback is told of all, and all are counted */
+    bool log_notes;              /* a line for each slice that has used half of its time */
 } skink_recovery_options;
 #define SKINK_RECOVERY_OPTIONS_INIT                                                                                    \
     {                                                                                                                  \
@@ -138,6 +143,10 @@ typedef struct skink_recovery_stats {
     uint64_t incident_files;        /* written, for an incident's end once more                           */
     uint64_t incident_files_failed; /* that could not be written                                          */
 
+    uint64_t notes;              /* slices that used half of their timeout; some of them were declared stuck later */
+    uint64_t reported;           /* slices declared stuck and only reported; not among deadlocks         */
+    uint64_t reports_suppressed; /* incidents not logged, because of reports_per_minute                  */
+    uint64_t reports_lost;       /* incidents not reported at all: more came than could be looked at     */
     uint64_t limit_reached[SKINK_LIMITS];  /* times that this skink_limit was reached */
     uint64_t limit_in_force[SKINK_LIMITS]; /* 1 while it is                           */
     uint64_t blocking_threads;   /* block off the loop, as was announced (skink/blocking.h)                  */
@@ -158,6 +167,21 @@ SKINK_API int skink_recovery_resume(skink_recovery *recovery) SKINK_ANY_THREAD;
 /* Read the counters. stats->size must be set; -EINVAL if it is zero. */
 SKINK_NODISCARD SKINK_API int skink_recovery_stats_read(skink_recovery *recovery,
                                                         skink_recovery_stats *stats) SKINK_ANY_THREAD;
+
+/* What happened to the requests of one route, or to the tasks of one name. */
+typedef struct skink_recovery_count {
+    const char *method; /* "": tasks that work on no request      */
+    const char *route;  /* of those, their name                   */
+    uint64_t incidents[SKINK_CAUSES]
+                      [SKINK_ACTIONS]; /* counted once their cause is known, a moment after the declaration */
+    uint64_t notes;                    /* slices that used half of their timeout */
+} skink_recovery_count;
+
+/* Call each(count, arg) for everything that has an incident or a note, on the calling thread, without any lock. What does
+ * not fit into 255 of them is in one of route "(other)". -EINVAL: a NULL. */
+SKINK_API int skink_recovery_counts(skink_recovery *recovery,
+                                    void (*each)(const skink_recovery_count *count, void *arg),
+                                    void *arg) SKINK_ANY_THREAD;
 
 /* May the next deadlock be recovered? */
 typedef enum skink_health {

@@ -11,6 +11,7 @@
 #define SKINK_TASK_H
 #include "skink/annot.h"
 #include "skink/clock.h"
+#include "skink/incident.h"
 #include "skink/scheduler.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +29,7 @@ typedef struct skink_task_options {
     uint32_t flags;               /* none yet                                                           */
     const char *name;             /* for reports; must stay valid until the task has ended (a literal)  */
     uint64_t deadlock_timeout_ns; /* of each slice; default: the watchdog's                             */
+    skink_action action;          /* when it has passed; default: the watchdog's                        */
 } skink_task_options;
 #define SKINK_TASK_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \

@@ -28,6 +28,7 @@ static skink_incident lock_incident(void)
                              .route = "/users/{id}",
                              .request_id = 12,
                              .cause = SKINK_CAUSE_LOCK,
+                             .action = SKINK_ACTION_TAKEOVER,
                              .slice_ns = 1003 * SKINK_MS,
                              .effective_ns = SKINK_S,
                              .strays = 1,

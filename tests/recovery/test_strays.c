@@ -3,9 +3,9 @@
 #include "tests/recovery/fixture.h"
 #include "tests/support/process.h"
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 enum { LIMIT = 2 };
 
@@ -133,13 +133,13 @@ static void stray_that_spins_steps_back_behind_the_others(void **state)
     s.spin = true;
     stuck_spawn(&f, &s);
     test_wait_until(fixture_stats(&f).deadlocks == 1, 10000);
-    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)atomic_load(&s.started_tid)), 19);
+    assert_int_equal(sched_getscheduler(atomic_load(&s.started_tid)), SCHED_IDLE);
     stuck_release(&s);
     test_wait_until(atomic_load(&s.ended), 10000);
-    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)atomic_load(&s.ended_tid)), getpriority(PRIO_PROCESS, 0));
+    assert_int_equal(sched_getscheduler(atomic_load(&s.ended_tid)), SCHED_OTHER);
     test_wait_until(fixture_stats(&f).strays == 0, 10000);
     stick(&f, &s); /* one that blocks */
-    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)atomic_load(&s.started_tid)), getpriority(PRIO_PROCESS, 0));
+    assert_int_equal(sched_getscheduler(atomic_load(&s.started_tid)), SCHED_OTHER);
     release_all(&f, &s, 1);
     assert_int_equal(fixture_stop(&f), 0);
 }
