@@ -106,6 +106,15 @@ class Server:
             found += [child for child, parent in parents.items() if parent == pid]
         return found
 
+    def cpu_ns(self):
+        """Processor time of all its threads so far."""
+        total = 0
+        for pid in self.pids():
+            for tid in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{tid}/schedstat", encoding="ascii") as file:
+                    total += int(file.read().split()[0])
+        return total
+
     def memory_bytes(self):
         """What all its processes hold, shared pages divided among those that share them."""
         total = 0

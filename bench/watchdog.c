@@ -3,13 +3,17 @@
  * watchdog.c - what does it cost to be watched?
  *
  * The timeout is one second. First the loop is kept busy with tasks that post themselves, then nothing is to be done. Of
- * the watchdog's thread the kernel tells its processor time and how often it ran (/proc/self/task/TID).
+ * the watchdog's thread the kernel tells its processor time and how often it ran (/proc/self/task/TID). `sleeper` is a thread
+ * that wakes up as often as the watchdog does while busy, and does nothing: what this machine takes for that alone.
  */
 #include "bench.h"
 #include "skink/skink.h"
 #include <dirent.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 struct usage {
@@ -69,6 +73,31 @@ static void measure(const char *side, long tid, int round, unsigned seconds)
     bench_row("watchdog", wake_ups, round, after.wake_ups - before.wake_ups, "count");
 }
 
+enum { LOOKS_A_SECOND = 24 };
+
+static _Atomic long sleeper_tid;
+
+static void *sleep_and_wake(void *unused)
+{
+    (void)unused;
+    struct timespec rest = { .tv_nsec = 1000000000 / LOOKS_A_SECOND };
+    prctl(PR_SET_TIMERSLACK, (unsigned long)rest.tv_nsec / 32, 0, 0, 0);
+    atomic_store(&sleeper_tid, (long)gettid());
+    while (atomic_load_explicit(&busy, memory_order_relaxed))
+        ppoll(NULL, 0, &rest, NULL);
+    atomic_store(&sleeper_tid, 0);
+    return NULL;
+}
+
+static void measure_sleeper(int round, unsigned seconds)
+{
+    pthread_t thread;
+    bench_check("thread", pthread_create(&thread, NULL, sleep_and_wake, NULL));
+    usleep(100000);
+    measure("sleeper", atomic_load(&sleeper_tid), round, seconds);
+    pthread_detach(thread); /* it ends with `busy` */
+}
+
 int main(int argc, char **argv)
 {
     int rounds = (int)bench_argument(argc, argv, 1, 3);
@@ -88,6 +117,7 @@ int main(int argc, char **argv)
         bench_check("skink_post", skink_post(scheduler, again, scheduler));
         usleep(500000);
         measure("busy", tid, round, seconds);
+        measure_sleeper(round, seconds);
         atomic_store(&busy, false);
         sleep(2); /* until it has seen that the loop sleeps, and parked */
         measure("idle", tid, round, seconds);

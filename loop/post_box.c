@@ -29,7 +29,7 @@
 #include "loop/state.h"
 #include <errno.h>
 
-enum { SLOTS = 1024, AHEAD = 16, POSTS_BEFORE_A_BOX = 32 };
+enum { SLOTS = 2048, AHEAD = 16, POSTS_BEFORE_A_BOX = 32 };
 enum { LOOKS = 4, PAUSES_BETWEEN_LOOKS = 32 }; /* of skink__boxes_refill() */
 enum { IDLE, ACTIVE, ORPHAN };
 

@@ -307,7 +307,7 @@ static void hold_the_loop(void *arg)
 static void a_full_box_goes_on_through_the_inbox(void **state)
 {
     struct fixture *f = *state;
-    enum { POSTS = 5000 };
+    enum { POSTS = 10000 };
     static struct poster poster;
     static struct ticket tickets[POSTS];
     poster = (struct poster){ .f = f };
