@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/app/test_skinkd_concurrency.c - skinkd under load that gets stuck, however its requests are executed. */
+#include "tests/app/config_fixture.h"
+#include "tests/app/skinkd_fixture.h"
+#include "tests/support/case.h"
+#include "tests/support/wait.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char *metrics(const struct skinkd *server)
+{
+    char *page = http_get(server->stats_port, "/metrics");
+    assert_int_equal(http_status(page), 200);
+    return page;
+}
+
+/* The value of a series, as its line begins; -1 without it. */
+static double value_of(const struct skinkd *server, const char *series)
+{
+    char *page = metrics(server), line[128];
+    snprintf(line, sizeof line, "\n%s ", series);
+    const char *at = strstr(page, line);
+    double value = at ? atof(at + strlen(line)) : -1;
+    free(page);
+    return value;
+}
+
+static struct skinkd *start_with(const char *text)
+{
+    char *file = temporary_file(text, strlen(text));
+    struct skinkd *server = START("--config", file);
+    unlink(file);
+    free(file);
+    return server;
+}
+
+static int status_of(int fd)
+{
+    char *answer = http_finish(fd, 15000);
+    int status = http_status(answer);
+    free(answer);
+    return status;
+}
+
+/* ---- the same load under each model ---- */
+
+enum { SLEEPERS = 200, HELLOS = 125, HELLO_MS = 20 };
+
+/* Goal: one request that blocks for ever, at a timeout of 1 s, costs nobody else an answer.
+ * | 200 clients        | one client           | 50 a second                              |
+ * | /sleep?ms=3000     |                      |                                          |
+ * |                    | /stick               | /hello                                   |
+ * |                    | 503 or 504 after 1 s | 200, those before after 1 s at most      |
+ * | 200                |                      |                                          | */
+static void only_the_stuck_one_suffers(const char *configuration, int stuck_status)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "loop.deadlock_timeout: 1s\nrecovery.late_window: 50ms\ndetection.mode: off\n%s",
+             configuration);
+    struct skinkd *server = start_with(text);
+    int sleepers[SLEEPERS], hellos[HELLOS];
+    for (int i = 0; i < SLEEPERS; i++)
+        sleepers[i] = http_begin(server->http_port, "GET", "/sleep?ms=3000");
+    test_wait_until(value_of(server, "skink_requests_in_flight") == SLEEPERS, 5000);
+    uint64_t begun = test_now_ns();
+    int stuck = http_begin(server->http_port, "GET", "/stick");
+    for (int i = 0; i < HELLOS; i++) {
+        test_wait_until(test_now_ns() - begun >= test_ms((uint64_t)i * HELLO_MS), 10000);
+        hellos[i] = http_begin(server->http_port, "GET", "/hello");
+    }
+    /* The last ones came long after the takeover. */
+    uint64_t asked = test_now_ns();
+    assert_int_equal(status_of(hellos[HELLOS - 1]), 200);
+    assert_true(test_now_ns() - asked < test_ms(900));
+    for (int i = 0; i < HELLOS - 1; i++)
+        assert_int_equal(status_of(hellos[i]), 200);
+    assert_int_equal(status_of(stuck), stuck_status);
+    for (int i = 0; i < SLEEPERS; i++)
+        assert_int_equal(status_of(sleepers[i]), 200);
+    assert_true(value_of(server, "skink_deadlocks_total") == 1);
+    assert_true(value_of(server, "skink_strays") == 1);
+    assert_true(value_of(server, "skink_permits_in_use{route=\"(all)\"}") == 0);
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 3); /* one thread is stuck for ever */
+    skinkd_free(server);
+}
+
+static void on_the_loop_only_the_stuck_one_suffers(void **state)
+{
+    (void)state;
+    only_the_stuck_one_suffers("", 503);
+}
+
+static void on_threads_only_the_stuck_one_suffers(void **state)
+{
+    (void)state;
+    only_the_stuck_one_suffers("concurrency: {execution: threads, threads: 256}\n", 504);
+}
+
+/* Sleeping would take its turn, too, so that is left to the loop. */
+static void in_serial_only_the_stuck_one_suffers(void **state)
+{
+    (void)state;
+    only_the_stuck_one_suffers("concurrency: {execution: serial, threads: 4}\n"
+                               "routes: [{path: /sleep, execution: loop}]\n",
+                               504);
+}
+
+/* ---- limits ---- */
+
+static void past_limit_and_queue_there_is_429(void **state)
+{
+    (void)state;
+    struct skinkd *server = start_with("concurrency: {max_requests: 2, max_queue: 1}\n"
+                                       "routes: [{path: /hello, max_requests: 5}]\n");
+    int fds[4];
+    for (int i = 0; i < 3; i++)
+        fds[i] = http_begin(server->http_port, "GET", "/sleep?ms=400");
+    test_wait_until(value_of(server, "skink_queue_length{route=\"(all)\"}") == 1, 5000);
+    fds[3] = http_begin(server->http_port, "GET", "/hello");
+    assert_int_equal(status_of(fds[3]), 429);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(status_of(fds[i]), 200);
+    assert_true(value_of(server, "skink_requests_rejected_total{route=\"(all)\"}") == 1);
+    assert_true(value_of(server, "skink_permits_limit{route=\"/hello\"}") == 5);
+    assert_true(value_of(server, "skink_queue_seconds_count{route=\"(all)\"}") == 1);
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    skinkd_free(server);
+}
+
+/* ---- several loops ---- */
+
+static void several_loops_share_port_routes_and_limits(void **state)
+{
+    (void)state;
+    char text[] = "loop: {count: 3, deadlock_timeout: 200ms}\n"
+                  "concurrency: {max_requests: 10, max_queue: 5}\n"
+                  "recovery.late_window: 10ms\n"
+                  "detection.mode: off\n";
+    char *file = temporary_file(text, strlen(text));
+    struct skinkd *server = START("--config", file);
+    /* The kernel spreads connections at random, over listeners that nobody counts: enough of them, and each has some. */
+    static const char *const slices[] = { "skink_scheduler_slices_total{scheduler=\"loop-1\"}",
+                                          "skink_scheduler_slices_total{scheduler=\"loop-2\"}",
+                                          "skink_scheduler_slices_total{scheduler=\"loop-3\"}" };
+    int asked = 0;
+    for (; asked < 1000 &&
+           (value_of(server, slices[0]) < 1 || value_of(server, slices[1]) < 1 || value_of(server, slices[2]) < 1);
+         asked++)
+        assert_int_equal(status_of(http_begin(server->http_port, "GET", "/hello")), 200);
+    assert_true(asked < 1000);
+    assert_true(value_of(server, "skink_requests_total{code=\"200\",method=\"GET\",route=\"/hello\"}") == asked);
+    assert_true(value_of(server, "skink_loop_running") == 3);
+    assert_true(value_of(server, "skink_permits_limit{route=\"(all)\"}") == 10);
+    /* One watchdog for all: whichever loop it is, the others do not even notice. */
+    int stuck = http_begin(server->http_port, "GET", "/stick");
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(status_of(http_begin(server->http_port, "GET", "/hello")), 200);
+    assert_int_equal(status_of(stuck), 503);
+    assert_true(value_of(server, "skink_deadlocks_total") == 1);
+    assert_true(value_of(server, "skink_loop_generation") == 2);
+    /* A reload is for all of them. */
+    FILE *stream = fopen(file, "w");
+    assert_non_null(stream);
+    fputs("loop: {count: 3, deadlock_timeout: 200ms}\nconcurrency: {max_requests: 31, max_queue: 5}\n"
+          "recovery.late_window: 10ms\ndetection.mode: off\n",
+          stream);
+    fclose(stream);
+    assert_int_equal(kill(server->pid, SIGHUP), 0);
+    test_wait_until(value_of(server, "skink_permits_limit{route=\"(all)\"}") == 31, 5000);
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 3);
+    skinkd_free(server);
+    unlink(file);
+    free(file);
+}
+
+static void loops_that_stop_finish_what_they_have(void **state)
+{
+    (void)state;
+    struct skinkd *server = start_with("loop.count: 2\nconcurrency.execution: threads\n");
+    int fds[8];
+    for (int i = 0; i < 8; i++)
+        fds[i] = http_begin(server->http_port, "GET", i % 2 ? "/sleep?ms=300" : "/stick?ms=300");
+    test_wait_until(value_of(server, "skink_workers_busy") == 8, 5000);
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(status_of(fds[i]), 200);
+    skinkd_free(server);
+}
+
+static void a_limit_that_cannot_be_shared_out_is_a_mistake(void **state)
+{
+    (void)state;
+    struct ended *ended = RUN("--check", "--set", "loop.count=4", "--set", "concurrency.max_requests=3");
+    assert_int_equal(ended->status, 2);
+    assert_non_null(strstr(ended->err, "concurrency.max_requests: 3 is less than loop.count, which is 4"));
+    free(ended);
+    ended = RUN("--check", "--set", "concurrency.execution=fibers");
+    assert_int_equal(ended->status, 2);
+    assert_non_null(strstr(ended->err, "one of loop, threads, serial"));
+    free(ended);
+}
+
+static const struct test_case cases[] = {
+    CASE_SERIAL(on_the_loop_only_the_stuck_one_suffers, 40), CASE_SERIAL(on_threads_only_the_stuck_one_suffers, 40),
+    CASE_SERIAL(in_serial_only_the_stuck_one_suffers, 40),   CASE(past_limit_and_queue_there_is_429),
+    CASE(several_loops_share_port_routes_and_limits),        CASE(loops_that_stop_finish_what_they_have),
+    CASE(a_limit_that_cannot_be_shared_out_is_a_mistake),
+};
+TEST_MAIN(cases, NULL, NULL)
