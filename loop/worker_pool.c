@@ -159,9 +159,12 @@ static int start_job(struct skink__job *job, struct skink__worker *worker)
     skink_workers *pool = job->workers;
     set_times(job, pool);
     job->waited_ns = skink_now() - job->submitted_ns;
-    struct skink__task_spec spec = {
-        .name = job->name, .deadlock_timeout_ns = job->deadlock_timeout_ns, .kind = &kind, .fn = run_job, .arg = job
-    };
+    struct skink__task_spec spec = { .name = job->name,
+                                     .deadlock_timeout_ns = job->deadlock_timeout_ns,
+                                     .action = job->action,
+                                     .kind = &kind,
+                                     .fn = run_job,
+                                     .arg = job };
     job->worker = worker; /* it may run before this function goes on */
     int err = skink__scheduler_spawn(worker->scheduler, &spec, &job->task);
     if (err) {

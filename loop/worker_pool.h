@@ -39,6 +39,7 @@ struct skink__job {
     const char *name;             /* for reports; valid until the end */
     uint64_t deadlock_timeout_ns; /* of each slice; 0: that of the workers */
     uint64_t time_limit_ns;       /* from its start on; 0: that of the workers */
+    unsigned action;              /* a skink_action, when a slice has passed its timeout; 0: the watchdog's */
 
     /* The pool's, under its lock. */
     skink_workers *workers;

@@ -265,6 +265,7 @@ static int copy_route(skink_http_server *to, struct skink__route *route)
     if (err) return err;
     atomic_store(&copy->deadlock_timeout_ns, atomic_load(&route->deadlock_timeout_ns));
     atomic_store(&copy->request_timeout_ns, atomic_load(&route->request_timeout_ns));
+    atomic_store(&copy->action, atomic_load(&route->action));
     copy->execution = route->execution;
     copy->stream_body = route->stream_body;
     copy->limits = route->limits;

@@ -149,6 +149,7 @@ int skink__worker_middleware_start(skink_request *request)
     on->job.type = &type;
     on->job.name = route ? route->name : "(no route)";
     if (route) on->job.deadlock_timeout_ns = atomic_load_explicit(&route->deadlock_timeout_ns, memory_order_relaxed);
+    if (route) on->job.action = atomic_load_explicit(&route->action, memory_order_relaxed);
     on->job.time_limit_ns = skink__expiry_timeout(request);
     on->request = request;
     request->on_worker = on;
