@@ -120,6 +120,7 @@ static int create_loop(struct assembly *a, size_t i)
     options.stack_size_bytes = number(a, CONFIG_LOOP_STACK_SIZE);
     options.task_max = (uint32_t)number(a, CONFIG_LOOP_MAX_TASKS);
     options.detection = detection_mode(a);
+    options.no_detection_stacks = number(a, CONFIG_DETECTION_STACK_TRACES) == 0; /* off on */
     int error = skink_scheduler_create(&options, &a->loops[i].scheduler);
     if (error) return error;
     error = skink_recovery_watch(a->recovery, a->loops[i].scheduler);

@@ -434,6 +434,15 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
                     "never end, since only a task of the same loop could end it; `potential` refuses every such wait, "
                     "for development; `off` leaves all of it to the watchdog.",
     },
+    [CONFIG_DETECTION_STACK_TRACES] = {
+        .name = "detection.stack_traces",
+        .environment = "SKINK_DETECTION_STACK_TRACES",
+        .type = CONFIG_WORD,
+        .fallback = "on",
+        .words = "off on",
+        .sentence = "Whether the incident of a refused wait has the stacks of both sides: of the wait, and of the task that it "
+                    "would have waited for. Only a wait that is refused pays for it.",
+    },
 };
 
 const char skink__config_list_sentence[] =

@@ -125,19 +125,31 @@ static skink_task *completing_task(skink_future *future)
 
 /* ---- refusing; in the runtime section of a task, or on a thread of the pool ---- */
 
-static int refuse(const struct skink__thread *thread, skink_scheduler *scheduler, bool potential, const char *awaited)
+/* The task of this loop that alone could complete it. It does not end while we are in the runtime section. */
+static const skink_task *awaited_here(skink_future *future, const skink_scheduler *scheduler)
 {
+    pthread_mutex_lock(&future->lock);
+    const skink_task *task = completing_task(future);
+    pthread_mutex_unlock(&future->lock);
+    return task && task->scheduler == scheduler ? task : NULL;
+}
+
+static int refuse(const struct skink__thread *thread, skink_scheduler *scheduler, skink_future *future, bool potential)
+{
+    const skink_task *awaited = thread && future ? awaited_here(future, scheduler) : NULL;
     atomic_fetch_add_explicit(potential ? &scheduler->waits_refused_potential : &scheduler->waits_refused, 1,
                               memory_order_relaxed);
     skink__log(SKINK_LOG_WARNING, "event=wait_refused scheduler=%s mode=%s task=\"%s\" awaited=\"%s\"", scheduler->name,
-               potential ? "potential" : "actual", thread ? thread->current->name : "(thread pool)", awaited);
+               potential ? "potential" : "actual", thread ? thread->current->name : "(thread pool)",
+               awaited ? awaited->name : "");
+    skink__refusal_tell(thread, scheduler, future, awaited, potential);
     return -EDEADLK;
 }
 
 int skink__detection_judge(struct skink__thread *thread)
 {
     if (mode_of(thread->current) != SKINK_DETECTION_POTENTIAL) return 0;
-    return refuse(thread, thread->scheduler, true, "");
+    return refuse(thread, thread->scheduler, NULL, true);
 }
 
 /* ---- circles ---- */
@@ -220,7 +232,7 @@ int skink__detection_begin(struct skink__thread *thread, skink_future *future, u
         }
         pthread_mutex_unlock(&links);
     }
-    if (closed) return refuse(thread, self->scheduler, false, "itself");
+    if (closed) return refuse(thread, self->scheduler, future, false);
     return thread ? skink__detection_judge(thread) : 0;
 }
 

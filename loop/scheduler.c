@@ -23,6 +23,7 @@ static int options_read(skink_scheduler *scheduler, const skink_scheduler_option
     skink__task_pool_init(&scheduler->tasks, given.task_max ? given.task_max : TASK_MAX_DEFAULT);
     scheduler->batch_max = given.batch_max ? given.batch_max : BATCH_DEFAULT;
     atomic_init(&scheduler->detection, given.detection ? given.detection : SKINK_DETECTION_ACTUAL);
+    scheduler->detection_stacks = !given.no_detection_stacks;
     const char *name = given.name ? given.name : "loop";
     size_t length = strnlen(name, sizeof scheduler->name - 1);
     memcpy(scheduler->name, name, length);
@@ -39,6 +40,7 @@ static int locks_init(skink_scheduler *scheduler)
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&scheduler->lock, NULL);
     pthread_mutex_init(&scheduler->control, NULL);
+    pthread_mutex_init(&scheduler->refused_lock, NULL);
     return -err;
 }
 
@@ -88,6 +90,7 @@ void skink__scheduler_unref(skink_scheduler *scheduler)
     pthread_cond_destroy(&scheduler->stopped_cond);
     pthread_mutex_destroy(&scheduler->lock);
     pthread_mutex_destroy(&scheduler->control);
+    pthread_mutex_destroy(&scheduler->refused_lock);
     skink__free_aligned(scheduler);
 }
 

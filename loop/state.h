@@ -417,6 +417,11 @@ void skink__detection_end(struct skink__blocker *blocker); /* NULL is fine */
 /* The same for something that is no future and needs no end: only the mode decides. */
 int skink__detection_judge(struct skink__thread *thread);
 
+/* Tell the hook (refusal.c). thread: in the runtime section of its current task; NULL: a thread of the pool. awaited: a task
+ * of that same loop, or NULL. */
+void skink__refusal_tell(const struct skink__thread *thread, skink_scheduler *scheduler, skink_future *future,
+                         const skink_task *awaited, bool potential);
+
 /* ---- threads (thread.c) ---- */
 
 /* Why a task switched to the loop thread's own stack. Each says what the loop thread does next. */
@@ -542,6 +547,7 @@ enum skink__stop_phase {
 };
 
 struct skink__fd_watches; /* await_fd.c */
+struct skink__refusal;    /* refusal.h */
 
 struct skink_scheduler {
     struct skink__inbox inbox; /* any */
@@ -608,6 +614,10 @@ struct skink_scheduler {
     _Atomic uint32_t detection;           /* skink_detection, never the default's */
     _Atomic uint64_t waits_refused;
     _Atomic uint64_t waits_refused_potential;
+    bool detection_stacks;        /* constant */
+    pthread_mutex_t refused_lock; /* guards the two below, and is held while the hook is called */
+    void (*refused)(const struct skink__refusal *refusal, void *arg);
+    void *refused_arg;
 
     pthread_mutex_t lock; /* guards `thread` and `stopped`; start, stop and takeover only */
     pthread_cond_t stopped_cond;

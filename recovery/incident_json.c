@@ -151,6 +151,7 @@ static json_t *waits_on_json(const skink_waits_on *waits_on)
 static json_t *outcome_json(const skink_incident *incident)
 {
     char text[48] = "still stuck";
+    if (incident->refused) return json_string("refused");
     if (incident->finished_after_ns)
         snprintf(text, sizeof text, "finished after %.3f s", (double)incident->finished_after_ns / 1e9);
     return json_string(text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* recovery/incident_report.c - an incident is found out about and told of, on the helper thread. */
 #include "loop/hooks.h"
+#include "loop/memory.h"
 #include "recovery/incident_text.h"
 #include "recovery/state.h"
 #include "skink/error.h"
@@ -19,7 +20,7 @@ static void log_block(const skink_incident *incident)
 static void log_incident(const skink_incident *incident)
 {
     char line[SKINK__INCIDENT_LINE_BYTES];
-    if (!skink__hooks()->log) return;
+    if (!skink__hooks()->log || incident->refused) return; /* event=wait_refused has told it */
     skink__incident_line(incident, line);
     skink__log(SKINK_LOG_WARNING, "%s", line);
     log_block(incident);
@@ -63,12 +64,27 @@ static void tell(skink_recovery *recovery, const skink_incident *incident, bool 
     if (recovery->incident) recovery->incident(incident, recovery->arg);
 }
 
-bool skink__incident_report(skink_recovery *recovery, uint64_t number, skink_cause *ret_cause)
+/* The wait itself is in the log already. */
+static void name_stacks(skink_recovery *recovery, struct skink__incident *incident,
+                        const struct skink__refused_stacks *stacks)
+{
+    struct skink__reports *reports = &recovery->reports;
+    if (!reports->investigation) reports->investigation = skink__investigation_create(recovery);
+    if (reports->investigation) skink__investigate_refused(reports->investigation, incident, stacks);
+}
+
+bool skink__incident_report(skink_recovery *recovery, uint64_t number, struct skink__refused_stacks *stacks,
+                            skink_cause *ret_cause)
 {
     struct skink__incident incident;
     skink_incident view;
-    if (!skink__incidents_read(&recovery->incidents, number, &incident)) return false;
-    investigate(recovery, &incident);
+    bool there = skink__incidents_read(&recovery->incidents, number, &incident);
+    if (there && stacks)
+        name_stacks(recovery, &incident, stacks);
+    else if (there)
+        investigate(recovery, &incident);
+    skink__free(stacks);
+    if (!there) return false;
     skink__incident_view(&incident, &view);
     incident.is_quiet = !skink__report_limit_admits(&recovery->reports.limit, &view, skink_now());
     *ret_cause = view.cause;

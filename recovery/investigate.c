@@ -18,6 +18,7 @@
 #include "recovery/descriptor_target.h"
 #include "recovery/lock_owner.h"
 #include "recovery/own_memory.h"
+#include "recovery/refused.h"
 #include "recovery/roster.h"
 #include "recovery/state.h"
 #include "recovery/symbols.h"
@@ -341,4 +342,28 @@ void skink__investigate(struct skink__investigation *investigation, struct skink
     incident->facts.capture = find_stack(investigation);
     conclude(investigation);
     name_all(investigation);
+}
+
+void skink__investigate_refused(struct skink__investigation *investigation, struct skink__incident *incident,
+                                const struct skink__refused_stacks *stacks)
+{
+    struct skink__symbols *symbols = investigation->symbols;
+    uintptr_t pcs[OWNER_FRAMES_MAX];
+    skink_incident found = { .stack = investigation->frames, .scheduler = "", .task = "", .wchan = "" };
+    found.frame_count = name_frames(symbols, stacks->pcs, stacks->pc_count, investigation->frames, FRAMES_MAX);
+    incident->facts.capture = stacks->pc_count ? SKINK_CAPTURE_OK : SKINK_CAPTURE_NONE;
+    if (stacks->awaited[0]) {
+        size_t count = skink__refused_unwind(symbols, stacks, pcs, OWNER_FRAMES_MAX);
+        snprintf(investigation->owner_texts[0], sizeof investigation->owner_texts[0], "task %s", stacks->awaited);
+        investigation->owners[0] = (skink_incident_owner){
+            .thread = "",
+            .what = investigation->owner_texts[0],
+            .stack = investigation->owner_frames[0],
+            .frame_count = name_frames(symbols, pcs, count, investigation->owner_frames[0], OWNER_FRAMES_MAX),
+        };
+        found.waits_on.chain = investigation->owners;
+        found.waits_on.chain_length = 1;
+        incident->facts.waits_on.cycle = true;
+    }
+    incident->findings = skink__incident_copy(&found);
 }

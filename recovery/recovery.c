@@ -6,6 +6,7 @@
 #include "loop/memory.h"
 #include "loop/options.h"
 #include "recovery/capture.h"
+#include "recovery/refused.h"
 #include "recovery/state.h"
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -186,6 +187,8 @@ void skink_recovery_destroy(skink_recovery *recovery)
     if (!recovery) return;
     stop_watchdog(recovery);
     skink__standby_quit_all(recovery);
+    for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
+        skink__scheduler_off_refused(watch->scheduler, recovery);
     pthread_mutex_lock(&recovery->mutex);
     drop_all(recovery);
     if (recovery->wakeup_fd >= 0) {
@@ -215,6 +218,7 @@ int skink_recovery_watch(skink_recovery *recovery, skink_scheduler *scheduler)
     }
     watch->scheduler = skink__scheduler_ref(scheduler);
     skink__scheduler_set_extend_ceiling(scheduler, recovery->extend_ceiling_ns);
+    skink__scheduler_on_refused(scheduler, skink__refused, recovery);
     pthread_mutex_lock(&recovery->mutex);
     watch->next = recovery->watches;
     recovery->watches = watch;
@@ -227,6 +231,7 @@ int skink_recovery_watch(skink_recovery *recovery, skink_scheduler *scheduler)
 int skink_recovery_unwatch(skink_recovery *recovery, skink_scheduler *scheduler)
 {
     if (!recovery || !scheduler) return -EINVAL;
+    skink__scheduler_off_refused(scheduler, recovery); /* without the mutex, which its hook takes */
     pthread_mutex_lock(&recovery->mutex);
     struct skink__watch **link = &recovery->watches;
     while (*link && (*link)->scheduler != scheduler)

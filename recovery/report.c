@@ -44,9 +44,20 @@ static unsigned long long ms(uint64_t ns)
 static bool deliver_incident(skink_recovery *recovery, const struct skink__report *report)
 {
     skink_cause cause = SKINK_CAUSE_UNKNOWN;
-    bool told = skink__incident_report(recovery, report->incident_number, &cause);
+    bool told = skink__incident_report(recovery, report->incident_number, NULL, &cause);
     pthread_mutex_lock(&recovery->mutex);
     skink__tally_incident(&recovery->tally, report->tally_row, cause, report->action);
+    recovery->stats.reports_suppressed = recovery->reports.limit.suppressed_total;
+    pthread_mutex_unlock(&recovery->mutex);
+    return told;
+}
+
+/* No slice was declared: it is counted by the loop. */
+static bool deliver_refused(skink_recovery *recovery, const struct skink__report *report)
+{
+    skink_cause cause;
+    bool told = skink__incident_report(recovery, report->incident_number, report->stacks, &cause);
+    pthread_mutex_lock(&recovery->mutex);
     recovery->stats.reports_suppressed = recovery->reports.limit.suppressed_total;
     pthread_mutex_unlock(&recovery->mutex);
     return told;
@@ -68,6 +79,8 @@ static bool deliver(skink_recovery *recovery, struct skink__report *report)
         skink__log(SKINK_LOG_INFO, "event=note scheduler=%s task=\"%s\" effective_ms=%llu", report->scheduler,
                    report->task, ms(report->time_ns));
         break;
+    case SKINK__REPORT_REFUSED:
+        return deliver_refused(recovery, report);
     case SKINK__REPORT_STRAY_RETURNED:
         skink__log(SKINK_LOG_INFO, "event=stray_returned id=%s after_ms=%llu", report->incident_id,
                    ms(report->time_ns));

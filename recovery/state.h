@@ -148,6 +148,7 @@ bool skink__blocking_look(skink_recovery *recovery, struct skink__watch *watch, 
 
 enum skink__report_kind {
     SKINK__REPORT_DEADLOCK,
+    SKINK__REPORT_REFUSED,
     SKINK__REPORT_STRAY_RETURNED,
     SKINK__REPORT_STUCK_OVER,
     SKINK__REPORT_NOTE,
@@ -169,6 +170,7 @@ struct skink__report {
     char scheduler[16];
     uint64_t time_ns; /* for how long; what, depends on the kind */
     int error;
+    struct skink__refused_stacks *stacks; /* REFUSED: owned */
 };
 
 #define SKINK__REPORTS_MAX 128
@@ -204,11 +206,16 @@ void skink__investigation_destroy(struct skink__investigation *investigation);
 
 /* Find stack, cause and what it waits for; the findings are the caller's. */
 void skink__investigate(struct skink__investigation *investigation, struct skink__incident *incident);
+/* Nobody was stuck: both stacks are there, and only want names. */
+struct skink__refused_stacks;
+void skink__investigate_refused(struct skink__investigation *investigation, struct skink__incident *incident,
+                                const struct skink__refused_stacks *stacks);
 
 /* ---- incident_report.c, on the helper thread ---- */
 
 /* Find out the rest of an incident, complete it in the store, and tell the host. False: it is not there any more. */
-bool skink__incident_report(skink_recovery *recovery, uint64_t number, skink_cause *ret_cause);
+bool skink__incident_report(skink_recovery *recovery, uint64_t number, struct skink__refused_stacks *stacks,
+                            skink_cause *ret_cause);
 
 /* Write the files anew of those that have ended since. */
 void skink__incident_report_ends(skink_recovery *recovery);

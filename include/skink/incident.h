@@ -139,6 +139,9 @@ typedef struct skink_incident {
     skink_waits_on waits_on;
 
     skink_action action; /* what was done: TAKEOVER, HOLD, REPORT or ABORT */
+
+    /* Nothing was stuck: a blocking wait was refused at once (skink/detection.h). The awaited task is waits_on.chain[0]. */
+    bool refused;
 } skink_incident;
 
 /*

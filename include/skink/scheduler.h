@@ -30,13 +30,14 @@ typedef enum skink_detection {
 
 /* Zero in any field means its default; an unknown flag is -EINVAL. */
 typedef struct skink_scheduler_options {
-    size_t size;             /* set by SKINK_SCHEDULER_OPTIONS_INIT                                        */
-    uint32_t flags;          /* none yet                                                                   */
-    uint32_t task_max;       /* default 1048576; living tasks past which a spawn is -EAGAIN                */
-    size_t stack_size_bytes; /* default 64 KiB, at least 16 KiB; rounded up to a page, plus a guard page   */
-    uint32_t batch_max;      /* default 256; tasks run between two looks at the event loop                 */
-    const char *name;        /* default "loop"; for thread names and logs; copied, cut at 15 bytes         */
-    uint32_t detection;      /* a skink_detection, see skink/detection.h; default: actual                   */
+    size_t size;              /* set by SKINK_SCHEDULER_OPTIONS_INIT                                        */
+    uint32_t flags;           /* none yet                                                                   */
+    uint32_t task_max;        /* default 1048576; living tasks past which a spawn is -EAGAIN                */
+    size_t stack_size_bytes;  /* default 64 KiB, at least 16 KiB; rounded up to a page, plus a guard page   */
+    uint32_t batch_max;       /* default 256; tasks run between two looks at the event loop                 */
+    const char *name;         /* default "loop"; for thread names and logs; copied, cut at 15 bytes         */
+    uint32_t detection;       /* a skink_detection, see skink/detection.h; default: actual                   */
+    bool no_detection_stacks; /* leave the two stacks out of the incident of a refused wait                */
     /* Append only, and let zero keep the behaviour from before the field. */
 } skink_scheduler_options;
 #define SKINK_SCHEDULER_OPTIONS_INIT                                                                                   \

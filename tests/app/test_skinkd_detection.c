@@ -39,6 +39,50 @@ static void a_request_that_waits_for_its_own_loop_gets_500_at_once(void **state)
     skinkd_free(server);
 }
 
+/* Both sides: where it waits, and where the task stands that it would have waited for. */
+static void an_incident_tells_both_stacks(void **state)
+{
+    (void)state;
+    struct skinkd *server = START_PLAIN();
+    check(server, "/stick?how=selfwait&ms=3600000", 500, "\"number\":35");
+    check(server, "/stick?how=selfwait", 500, "\"number\":35");
+    char *answer = NULL;
+    for (int i = 0; i < 500; i++) {
+        answer = http_get(server->stats_port, "/incidents");
+        if (strstr(answer, "skink_future_block") && strstr(answer, "task task")) break;
+        free(answer);
+        answer = NULL;
+        test_nap();
+    }
+    assert_non_null(answer);
+    static const char *const parts[] = { "\"cause\":\"self_wait\"", "\"outcome\":\"refused\"", "\"route\":\"/stick\"",
+                                         "\"function\":\"stick_selfwait\"", "\"function\":\"keep_promise\"" };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char *with_blank = strdup(parts[i]), *colon = strchr(with_blank, ':');
+        *colon = '\0';
+        if (!strstr(answer, parts[i]) && !(strstr(answer, with_blank) && strstr(answer, colon + 1)))
+            fail_msg("no %s in %s", parts[i], answer);
+        free(with_blank);
+    }
+    free(answer);
+    check_metric(server, "\nskink_deadlocks_total 0\n");
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    skinkd_free(server);
+}
+
+static void without_stack_traces_the_incident_is_there_all_the_same(void **state)
+{
+    (void)state;
+    struct skinkd *server = START("--set", "detection.stack_traces=off");
+    check(server, "/stick?how=selfwait", 500, "\"number\":35");
+    char *answer = http_get(server->stats_port, "/incidents");
+    assert_non_null(strstr(answer, "self_wait"));
+    assert_null(strstr(answer, "skink_future_block"));
+    free(answer);
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 0);
+    skinkd_free(server);
+}
+
 static void potential_refuses_it_as_well(void **state)
 {
     (void)state;
@@ -61,8 +105,8 @@ static void off_leaves_it_to_the_watchdog_and_it_gets_200(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(a_request_that_waits_for_its_own_loop_gets_500_at_once),
-    CASE(potential_refuses_it_as_well),
+    CASE(a_request_that_waits_for_its_own_loop_gets_500_at_once),  CASE(an_incident_tells_both_stacks),
+    CASE(without_stack_traces_the_incident_is_there_all_the_same), CASE(potential_refuses_it_as_well),
     CASE(off_leaves_it_to_the_watchdog_and_it_gets_200),
 };
 TEST_MAIN(cases, NULL, NULL)
