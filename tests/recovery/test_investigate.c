@@ -213,24 +213,29 @@ static void start(struct fixture *f)
     fixture_start(f, &options);
 }
 
-/* A capture that worked must have found the function that got stuck; only one that was declared at the ceiling, on a
- * machine that busy, may have another cause. */
-static void check(const skink_incident *incident, skink_cause cause, const char *function)
-{
-    bool found = false;
-    for (size_t i = 0; i < incident->frame_count; i++)
-        found |= incident->stack[i].function && strcmp(incident->stack[i].function, function) == 0;
-    if ((incident->cause != cause && incident->cause != SKINK_CAUSE_STARVED) || (incident->frame_count && !found)) {
-        char *text;
-        if (skink_incident_json(incident, &text, NULL) == 0) print_error("%s", text);
-    }
-    if (incident->cause != SKINK_CAUSE_STARVED) assert_int_equal(incident->cause, cause);
-    if (incident->frame_count) assert_true(found);
-}
-
 static bool has_stack(const skink_incident *incident)
 {
     return incident->capture == SKINK_CAPTURE_OK || incident->capture == SKINK_CAPTURE_WALKED;
+}
+
+static bool names(const skink_incident *incident, const char *function)
+{
+    for (size_t i = 0; i < incident->frame_count; i++)
+        if (incident->stack[i].function && strcmp(incident->stack[i].function, function) == 0) return true;
+    return false;
+}
+
+/* A capture that worked must have found the function that got stuck (but not through ThreadSanitizer's own); only one that
+ * was declared at the ceiling, on a machine that busy, may have another cause. */
+static void check(const skink_incident *incident, skink_cause cause, const char *function)
+{
+    bool right = incident->cause == cause || incident->cause == SKINK_CAUSE_STARVED;
+    bool found = SKINK__TSAN || !has_stack(incident) || names(incident, function);
+    char *text;
+    if ((!right || !found) && skink_incident_json(incident, &text, NULL) == 0) print_error("%s", text);
+    if (incident->cause == SKINK_CAUSE_STARVED) print_message("declared at the ceiling\n");
+    assert_true(right);
+    assert_true(found);
 }
 
 /* ThreadSanitizer keeps a signal back until the thread makes a call that it watches. */
