@@ -9,7 +9,7 @@
  *     name      functions, files and lines
  *
  * The thread may come back at any moment, and then its id may be another's. So each of these begins or ends by asking, under
- * the recovery's mutex, whether it still is a stray: a stray takes that mutex on its way out. Without it, what the watchdog
+ * the recovery's mutex, whether it is still stuck: a stray takes that mutex on its way out. Without it, what the watchdog
  * saw right after the declaration has to do.
  */
 #include "loop/memory.h"
@@ -33,8 +33,9 @@
 #include <unistd.h>
 
 /* How long a thread gets to answer the signal. One that runs answers within a fraction of a millisecond; on a busy machine
- * it has to be given a processor first. */
+ * it has to be given a processor first, and one that spins is in the idle class by now. */
 #define ANSWER_NS (200 * SKINK_MS)
+#define ANSWER_BUSY_NS SKINK_S
 
 enum { INLINE_MAX = 16, FRAMES_MAX = 256, OWNER_FRAMES_MAX = 64, OWNERS_MAX = SKINK__LOCK_CHAIN_MAX - 1 };
 
@@ -76,20 +77,30 @@ void skink__investigation_destroy(struct skink__investigation *investigation)
 
 /* ---- is it still there? ---- */
 
-/* Under the mutex. */
-static const struct skink__subject *find_stray(const skink_recovery *recovery, uint64_t number)
+/* It was only reported, and the loop waits for it: is it still in the slice that was? Under the mutex. */
+static bool is_in_reported_slice(const struct skink__subject *subject, uint64_t number)
+{
+    if (!subject || subject->reported_slice == 0 || subject->incident_number != number) return false;
+    uint64_t word = atomic_load_explicit(&skink__thread_lease(subject->thread)->word, memory_order_acquire);
+    return word == skink__lease_word(SKINK__RUNNING, subject->reported_slice);
+}
+
+/* The thread, if it is still stuck. Under the mutex. */
+static const struct skink__subject *find_stuck(const skink_recovery *recovery, uint64_t number)
 {
     for (const struct skink__subject *stray = recovery->strays; stray; stray = stray->next)
         if (stray->incident_number == number) return stray;
-    for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
+    for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
         if (watch->held && watch->held->incident_number == number) return watch->held;
+        if (is_in_reported_slice(watch->subject, number)) return watch->subject;
+    }
     return NULL;
 }
 
-static bool is_stray(const struct skink__investigation *investigation)
+static bool is_stuck(const struct skink__investigation *investigation)
 {
     pthread_mutex_lock(&investigation->recovery->mutex);
-    bool there = find_stray(investigation->recovery, investigation->incident->facts.number) != NULL;
+    bool there = find_stuck(investigation->recovery, investigation->incident->facts.number) != NULL;
     pthread_mutex_unlock(&investigation->recovery->mutex);
     return there;
 }
@@ -100,8 +111,8 @@ static void look(struct skink__investigation *investigation)
 {
     struct skink__incident *incident = investigation->incident;
     struct skink__lock_chain *chain = &investigation->chain;
-    if (is_stray(investigation)) skink__lock_chain_read(investigation->symbols, incident->facts.tid, chain);
-    if (!is_stray(investigation)) chain->count = 0;
+    if (is_stuck(investigation)) skink__lock_chain_read(investigation->symbols, incident->facts.tid, chain);
+    if (!is_stuck(investigation)) chain->count = 0;
     if (chain->count == 0) return;
     const struct skink__thread_view *view = &chain->threads[0];
     incident->facts.state = view->state;
@@ -143,7 +154,26 @@ static bool is_at_rest(char state)
     return state == 'T' || state == 't' || state == 'D';
 }
 
-/* The signal is sent under the mutex: the thread cannot have ended then. */
+/* Under the mutex the thread cannot have ended: a stray takes the mutex on its way out, and one that was only reported is
+ * kept from leaving its slice for as long as it takes. 1: it is not stuck any more; else as skink__capture_ask(). */
+static int send_signal(skink_recovery *recovery, uint64_t number, struct skink__capture_ticket *ret_ticket)
+{
+    int err = 1;
+    pthread_mutex_lock(&recovery->mutex);
+    const struct skink__subject *stuck = find_stuck(recovery, number);
+    if (stuck && stuck->role == SKINK__SUBJECT_WATCHED) {
+        struct skink__lease *lease = skink__thread_lease(stuck->thread);
+        if (skink__lease_peek(lease, stuck->reported_slice)) {
+            err = skink__capture_ask(skink__thread_tid(stuck->thread), ret_ticket);
+            skink__lease_unpeek(lease, stuck->reported_slice);
+        }
+    } else if (stuck) {
+        err = skink__capture_ask(skink__thread_tid(stuck->thread), ret_ticket);
+    }
+    pthread_mutex_unlock(&recovery->mutex);
+    return err;
+}
+
 static skink_capture ask(struct skink__investigation *investigation)
 {
     skink_recovery *recovery = investigation->recovery;
@@ -153,14 +183,11 @@ static skink_capture ask(struct skink__investigation *investigation)
     if (is_at_rest(incident->facts.state)) return SKINK_CAPTURE_STOPPED;
     if (blocks_signal(incident->facts.tid, signal_number)) return SKINK_CAPTURE_BLOCKED;
     struct skink__capture_ticket ticket;
-    pthread_mutex_lock(&recovery->mutex);
-    const struct skink__subject *stray = find_stray(recovery, incident->facts.number);
-    int err = stray ? skink__capture_ask(skink__thread_tid(stray->thread), &ticket) : 0;
-    pthread_mutex_unlock(&recovery->mutex);
-    if (!stray) return SKINK_CAPTURE_RETURNED;
-    if (err) return SKINK_CAPTURE_REFUSED;
+    int err = send_signal(recovery, incident->facts.number, &ticket);
+    if (err) return err > 0 ? SKINK_CAPTURE_RETURNED : SKINK_CAPTURE_REFUSED;
     struct skink__captured answer;
-    if (!skink__capture_wait(&ticket, skink_after(ANSWER_NS), &answer)) return SKINK_CAPTURE_TIMEOUT;
+    uint64_t patience_ns = incident->declared_state == 'R' ? ANSWER_BUSY_NS : ANSWER_NS;
+    if (!skink__capture_wait(&ticket, skink_after(patience_ns), &answer)) return SKINK_CAPTURE_TIMEOUT;
     investigation->captured = answer;
     return SKINK_CAPTURE_OK;
 }

@@ -434,6 +434,36 @@ static void blocking_for_the_pool_is_none(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+/* Without a takeover the thread still is the loop's; it is looked at and asked all the same. */
+static void slice_that_is_only_reported_is_investigated_too(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way ways[] = { { .name = "spin", .get_stuck = spin, .let_go = go_on },
+                          { .name = "read", .get_stuck = read_pipe, .let_go = write_pipe } };
+    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
+    options.deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS;
+    options.action = SKINK_ACTION_REPORT;
+    fixture_start(&f, &options);
+    for (size_t i = 0; i < 2; i++) {
+        struct way *way = &ways[i];
+        uint64_t told = atomic_load(&f.incidents);
+        prepare(way);
+        assert_int_equal(skink_post(f.scheduler, task_main, way), 0);
+        test_wait_until(atomic_load(&f.incidents) > told, 15000);
+        skink_incident *incident;
+        assert_int_equal(skink_incident_newest(f.recovery, 0, &incident), 0);
+        check(incident, i == 0 ? SKINK_CAUSE_CPU_LOOP : SKINK_CAUSE_SYSCALL, i == 0 ? "spin" : "read_pipe");
+        check_has_stack(incident);
+        way->let_go(way);
+        test_wait_until(atomic_load(&way->ended), 15000);
+        skink_incident_free(incident);
+        tidy_up(way);
+    }
+    assert_int_equal(fixture_stats(&f).takeovers, 0);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
 /* ---- inside the heap and the loader ---- */
 
 /* Wherever it finds the thread: most likely inside malloc or dlopen, with their locks held. */
@@ -585,6 +615,7 @@ static const struct test_case cases[] = {
     CASE_TIMEOUT(uninterruptible_sleep_is_told_by_the_kernel, 60),
     CASE_TIMEOUT(blocking_the_own_loop_is_a_self_wait, 60),
     CASE(blocking_for_the_pool_is_none),
+    CASE(slice_that_is_only_reported_is_investigated_too),
     CASE_TIMEOUT(stuck_inside_malloc_or_the_loader_delays_nobody, 60),
     CASE_TIMEOUT(cycle_of_locks_is_closed, 60),
 };

@@ -94,7 +94,8 @@ static void log_line_names_what_was_stuck_and_what_was_done(void **state)
     print_message("%s\n", line);
     snprintf(id, sizeof id, "event=deadlock id=%s scheduler=loop generation=1 ", f.last.id);
     assert_ptr_equal(strstr(line, id), line);
-    assert_non_null(strstr(line, " task=\"GET /a\\\"b\\\\c?d\" slice_ms=5")); /* one line, whatever the name */
+    assert_non_null(strstr(line, " task=\"GET /a\\\"b\\\\c?d\" slice_ms=")); /* one line, whatever the name */
+    assert_non_null(strstr(line, " effective_ms=5")); /* the slice itself may take longer on a busy machine */
     assert_non_null(strstr(line, " cause=syscall action=takeover strays=1 syscall=\"futex\" waits_on="));
     snprintf(id, sizeof id, "event=stray_returned id=%s after_ms=", f.last.id);
     assert_ptr_equal(strstr(heard.last_return, id), heard.last_return);
