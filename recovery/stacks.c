@@ -127,40 +127,38 @@ static bool begins_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* The folder of loop/'s sources, as debugging information has it; "" without. */
-static size_t loop_folder(struct skink__symbols *symbols, const char **ret_path)
+/* Of a unit's path, up to the last slash; 0 without one. */
+static size_t folder_length(const char *unit)
 {
-    struct skink__frame frame;
-    skink__symbols_find(symbols, (uintptr_t)skink__visit_create, &frame, 1);
-    const char *slash = frame.file ? strrchr(frame.file, '/') : NULL;
-    *ret_path = frame.file;
-    return slash ? (size_t)(slash - frame.file) + 1 : 0;
+    const char *slash = unit ? strrchr(unit, '/') : NULL;
+    return slash ? (size_t)(slash - unit) + 1 : 0;
 }
 
 /* How tasks are switched and woken is nothing that the reader of a dump could change. The functions of the public interface
- * stay: they say what is waited for. */
-static bool is_own_affair(const struct skink__frame *frame, const char *folder, size_t folder_length)
+ * stay: they say what is waited for. loop_unit: one that lies in loop/, or NULL. */
+static bool is_own_affair(struct skink__symbols *symbols, const struct skink__frame *frame, const char *loop_unit)
 {
     const char *function = frame->function;
-    bool is_public = begins_with(function, "skink_") && !begins_with(function, "skink__");
-    if (is_public) return false;
-    if (begins_with(function, "skink__")) return true;
-    if (strcmp(function, "first_frame") == 0) return true;
-    return folder_length && frame->file && strncmp(frame->file, folder, folder_length) == 0;
+    if (begins_with(function, "skink__") || strcmp(function, "first_frame") == 0) return true;
+    if (begins_with(function, "skink_")) return false;
+    const char *unit = skink__symbols_unit(symbols, frame->pc);
+    size_t length = folder_length(loop_unit);
+    return length && folder_length(unit) == length && strncmp(unit, loop_unit, length) == 0 &&
+           skink__symbols_module(symbols, frame->pc) ==
+               skink__symbols_module(symbols, (uintptr_t)skink__visit_create); /* one string each */
 }
 
 size_t skink__stack_frames(struct skink__symbols *symbols, const uintptr_t *pcs, size_t pc_count,
                            struct skink__frame *frames, size_t max)
 {
-    const char *folder;
-    size_t folder_length = loop_folder(symbols, &folder);
+    const char *loop_unit = skink__symbols_unit(symbols, (uintptr_t)skink__visit_create);
     size_t count = 0;
     for (size_t i = 0; i < pc_count && count < max; i++)
         count += skink__symbols_find(symbols, pcs[i], frames + count, max - count);
     size_t begin = 0, end = count;
-    while (begin < end && is_own_affair(&frames[begin], folder, folder_length))
+    while (begin < end && is_own_affair(symbols, &frames[begin], loop_unit))
         begin++;
-    while (end > begin && is_own_affair(&frames[end - 1], folder, folder_length))
+    while (end > begin && is_own_affair(symbols, &frames[end - 1], loop_unit))
         end--;
     if (begin == end) return count; /* nothing but ours: then all of it */
     memmove(frames, frames + begin, (end - begin) * sizeof *frames);

@@ -40,6 +40,7 @@ struct answer {
     struct skink__frame *frames;
     size_t frame_count;
     const char *module;
+    const char *unit;
     struct skink__unwind_rule rule;
     bool has_rule;
 };
@@ -208,6 +209,7 @@ struct collector {
     uintptr_t pc;
     struct skink__frame frames[INLINE_DEPTH_MAX];
     size_t count;
+    const char *unit;
 };
 
 static void collect(struct collector *collector, const char *function, const char *file, int line, bool inlined)
@@ -257,6 +259,7 @@ static bool collect_from_dwarf(struct collector *collector, Dwfl_Module *module,
     Dwarf_Addr bias;
     Dwarf_Die *unit = unit_at(module, collector->pc, &bias);
     if (!unit) return false;
+    collector->unit = intern(collector->symbols, dwarf_diename(unit));
     Dwarf_Line *source = dwarf_getsrc_die(unit, collector->pc - bias);
     const char *file = source ? dwarf_linesrc(source, NULL, NULL) : NULL;
     int line = 0;
@@ -429,6 +432,7 @@ static void find_frames(struct skink__symbols *symbols, struct answer *answer)
         if (!collector.frames[i].function) collector.frames[i].function = "?"; /* without a name, or without memory */
     memcpy(answer->frames, collector.frames, collector.count * sizeof *answer->frames);
     answer->frame_count = collector.count;
+    answer->unit = collector.unit;
 }
 
 size_t skink__symbols_find(struct skink__symbols *symbols, uintptr_t pc, struct skink__frame *frames, size_t max)
@@ -444,6 +448,16 @@ size_t skink__symbols_find(struct skink__symbols *symbols, uintptr_t pc, struct 
     if (count) return count;
     frames[0] = (struct skink__frame){ .function = "?", .pc = pc };
     return 1;
+}
+
+const char *skink__symbols_unit(struct skink__symbols *symbols, uintptr_t pc)
+{
+    pthread_mutex_lock(&table_lock);
+    struct answer *answer = pc ? ask(symbols, pc) : NULL;
+    if (answer && !answer->frames) find_frames(symbols, answer);
+    const char *unit = answer ? answer->unit : NULL;
+    pthread_mutex_unlock(&table_lock);
+    return unit;
 }
 
 const char *skink__symbols_module(struct skink__symbols *symbols, uintptr_t pc)

@@ -43,6 +43,10 @@ size_t skink__symbols_find(struct skink__symbols *symbols, uintptr_t pc, struct 
 /* The last part of the file name of the module that pc is in ("libc.so.6"), or NULL. */
 const char *skink__symbols_module(struct skink__symbols *symbols, uintptr_t pc);
 
+/* The source file that the code at pc was compiled from, as the compiler was given it; NULL: not known. It is the file of the
+ * unit also where a function of another file was inlined. */
+const char *skink__symbols_unit(struct skink__symbols *symbols, uintptr_t pc);
+
 /* Where a caller's registers are, for most code of most compilers: the frame's upper end (CFA) is a distance from the stack
  * or frame pointer, and the rest is in memory at a distance from that. */
 enum skink__unwind_kind {
