@@ -112,14 +112,18 @@ static int look_at_all(struct dump *dump)
     int err = skink__roster_init(&roster, dump->options.recovery, dump->options.scheduler);
     if (err) return err;
     DIR *directory = opendir("/proc/self/task");
-    err = directory ? 0 : -errno;
+    if (!directory) {
+        err = -errno;
+        skink__roster_fini(&roster);
+        return err;
+    }
     for (struct dirent *entry; !err && dump->count < THREADS_MAX && (entry = readdir(directory));) {
         pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
         if (tid <= 0 || tid == gettid()) continue; /* who makes the dump is nobody's concern */
         err = make_room(dump);
         if (!err) add_thread(dump, &roster, tid);
     }
-    if (directory) closedir(directory);
+    closedir(directory);
     skink__roster_fini(&roster);
     return err;
 }

@@ -18,7 +18,7 @@
 struct skink__task_walk;
 
 int skink__task_walk_create(struct skink__task_walk **ret_walk); /* -ENOMEM */
-void skink__task_walk_destroy(void *walk);
+void skink__task_walk_destroy(void *arg);
 
 /* For skink__visit_create(); arg is the walk. */
 enum skink__see skink__task_walk_see(const struct skink__sight *sight, void *arg);
