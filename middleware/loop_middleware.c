@@ -21,7 +21,7 @@ static void note_strike(skink_request *request, const struct skink__abandonment 
     if (!request->stuck) atomic_fetch_add_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
     request->stuck = true;
     if (why->starved) return; /* no fault of the route's */
-    if (route && skink__quarantine_strike(&route->quarantine, rules, skink_now()))
+    if (route && skink__quarantine_strike(&route->quarantine, rules, skink_now(), why->poisoned))
         skink__log(SKINK_LOG_WARNING, "event=quarantine route=\"%s\" strikes=%u period_ms=%llu", route->name,
                    (unsigned)rules->strikes, (unsigned long long)(rules->period_ns / SKINK_MS));
 }

@@ -194,6 +194,8 @@ static const struct row recovery_rows[] = {
         "Threads off the loop in a stretch that is known to block."),
     ROW(SKINK__COUNTER, COUNT, blocking_handed_on, "skink_blocking_handed_on_total",
         "Times the loop was handed on since a stretch that is known to block took longer than the grace."),
+    ROW(SKINK__COUNTER, COUNT, poisoned, "skink_poisoned_total",
+        "Slices declared stuck at once, since they waited for a lock that a stray holds."),
     ROW(SKINK__COUNTER, COUNT, reported, "skink_deadlocks_only_reported_total",
         "Slices declared stuck and left where they were; not among skink_deadlocks_total."),
     ROW(SKINK__COUNTER, COUNT, reports_suppressed, "skink_reports_suppressed_total",

@@ -44,7 +44,7 @@ static bool is_out(const struct skink__quarantine *quarantine, const struct skin
 }
 
 bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
-                              uint64_t now_ns)
+                              uint64_t now_ns, bool enough)
 {
     if (rules->strikes == 0) return false;
     quarantine->strike_ns[quarantine->strike_next] = now_ns;
@@ -52,7 +52,7 @@ bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct
     if (quarantine->strike_count < SKINK__STRIKES_MAX) quarantine->strike_count++;
 
     bool was_free = !skink__quarantine_is_on(quarantine);
-    if (was_free && !is_out(quarantine, rules, now_ns)) return false;
+    if (was_free && !enough && !is_out(quarantine, rules, now_ns)) return false;
     set_state(quarantine, SKINK__QUARANTINED);
     quarantine->until_ns = now_ns + rules->period_ns;
     if (was_free) count(&quarantine->begun);

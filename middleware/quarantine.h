@@ -60,9 +60,9 @@ enum skink__admission skink__quarantine_admit(struct skink__quarantine *quaranti
 bool skink__quarantine_refuses(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
                                uint32_t stuck, uint64_t now_ns);
 
-/* One of its requests was declared stuck. True: and therefore it is in quarantine from now on, and was free before. */
+/* One of its requests was declared stuck; enough: and that is enough, as the others would wait for the same lock. True: and therefore it is in quarantine from now on, and was free before. */
 bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
-                              uint64_t now_ns);
+                              uint64_t now_ns, bool enough);
 
 /* The request on trial has ended, and had never been stuck. True: so the route is free again. */
 bool skink__quarantine_passed(struct skink__quarantine *quarantine);

@@ -160,7 +160,9 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
     pid_t stuck_tid = stuck->probe.tid; /* it may be freed as soon as it is counted */
     bool hold = recovery->stray_count >= recovery->max_strays;
     identify(recovery, watch);
-    struct skink__abandonment why = { .starved = cause == SKINK_CAUSE_STARVED };
+    bool poisoned = cause == SKINK_CAUSE_LOCK; /* as yet nothing else is known to be a lock */
+    struct skink__abandonment why = { .starved = cause == SKINK_CAUSE_STARVED, .poisoned = poisoned };
+    if (poisoned) recovery->declared.facts.poisoned_by = recovery->poison.owner_number;
     memcpy(why.incident_id, stuck->incident_id, sizeof why.incident_id);
     skink__hand_over(recovery, watch, standby, &why, declared_ns, hold);
     describe(watch, stuck, cause, &recovery->declared); /* the loop does not wait for this */
@@ -168,6 +170,7 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
 
     skink__limits_note(recovery, declared_ns, stuck_tid);
     recovery->stats.deadlocks++;
+    recovery->stats.poisoned += poisoned;
     recovery->stats.deadlocks_starved += cause == SKINK_CAUSE_STARVED;
     tell(recovery, hold ? SKINK_ACTION_HOLD : SKINK_ACTION_TAKEOVER);
 }

@@ -176,6 +176,7 @@ static bool set_all(json_t *object, const skink_incident *incident)
            set(object, "cpu_seconds", seconds(incident->cpu_ns)) &&
            set(object, "run_delay_seconds", seconds(incident->run_delay_ns)) &&
            set(object, "action", json_string(skink_action_name(incident->action))) &&
+           set(object, "poisoned_by", incident->poisoned_by ? number(incident->poisoned_by) : json_null()) &&
            set(object, "held", json_boolean(incident->held)) && set(object, "strays", number(incident->strays)) &&
            set(object, "tasks_living", number(incident->tasks_living)) &&
            set(object, "tasks_ready", number(incident->tasks_ready)) &&

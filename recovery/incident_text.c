@@ -77,6 +77,7 @@ void skink__incident_line(const skink_incident *incident, char text[SKINK__INCID
     add(&line, "event=deadlock id=%s scheduler=%s generation=%" PRIu64, incident->id, incident->scheduler,
         incident->generation);
     add_quoted(&line, "task", incident->task);
+    if (incident->poisoned_by) add(&line, " poisoned_by=%llu", (unsigned long long)incident->poisoned_by);
     add(&line, " slice_ms=%llu effective_ms=%llu cause=%s action=%s strays=%u", ms(incident->slice_ns),
         ms(incident->effective_ns), skink_cause_name(incident->cause), skink_action_name(incident->action),
         (unsigned)incident->strays);

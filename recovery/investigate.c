@@ -75,6 +75,19 @@ void skink__investigation_destroy(struct skink__investigation *investigation)
     skink__free(investigation);
 }
 
+size_t skink__investigate_owners(skink_recovery *recovery, pid_t tid, pid_t *owners, size_t max)
+{
+    struct skink__reports *reports = &recovery->reports;
+    if (!reports->investigation) reports->investigation = skink__investigation_create(recovery);
+    if (!reports->investigation) return 0;
+    struct skink__lock_chain *chain = &reports->investigation->chain;
+    skink__lock_chain_read(reports->investigation->symbols, tid, chain);
+    size_t count = 0;
+    for (size_t i = 0; i < chain->count && count < max; i++)
+        if (chain->threads[i].wait.owner) owners[count++] = chain->threads[i].wait.owner;
+    return count;
+}
+
 /* ---- is it still there? ---- */
 
 /* It was only reported, and the loop waits for it: is it still in the slice that was? Under the mutex. */

@@ -121,6 +121,7 @@ static void tell_what_is_missing(struct skink__report_limit *limit, uint64_t los
 static void deliver_all(skink_recovery *recovery)
 {
     struct skink__reports *reports = &recovery->reports;
+    skink__poison_answer(recovery);
     while (reports->count > 0) {
         struct skink__report report = reports->ring[reports->first];
         reports->first = (reports->first + 1) % SKINK__REPORTS_MAX;
@@ -129,6 +130,7 @@ static void deliver_all(skink_recovery *recovery)
         bool told = deliver(recovery, &report);
         pthread_mutex_lock(&recovery->mutex);
         reports->lost += !told;
+        skink__poison_answer(recovery);        /* others wait for that one */
         recovery->stats.reports_lost += !told; /* only incidents can fail to */
     }
     pthread_mutex_unlock(&recovery->mutex);
@@ -144,7 +146,8 @@ static void deliver_all(skink_recovery *recovery)
 
 static bool has_something_to_tell(const skink_recovery *recovery)
 {
-    return recovery->reports.count > 0 || recovery->reports.lost > 0 || skink__limits_have_news(recovery);
+    return recovery->poison.asked || recovery->reports.count > 0 || recovery->reports.lost > 0 ||
+           skink__limits_have_news(recovery);
 }
 
 static void *reports_main(void *arg)

@@ -51,6 +51,7 @@ struct skink__subject {
     uint64_t glimpsed_ns;        /* when that was; 0: it did not move */
     skink_action slice_action;   /* the same; DEFAULT: the recovery's */
     uint64_t noted_slice;        /* has been noted */
+    uint64_t asked_slice;        /* whether it waits for a stray's lock has been asked */
     uint64_t reported_slice;     /* has been declared stuck and only reported; 0: none */
     enum skink__subject_role role;
 
@@ -220,6 +221,27 @@ bool skink__incident_report(skink_recovery *recovery, uint64_t number, struct sk
 /* Write the files anew of those that have ended since. */
 void skink__incident_report_ends(skink_recovery *recovery);
 
+/* Who holds the lock that this thread waits for, who holds what that one waits for, and so on; returns how many. */
+size_t skink__investigate_owners(skink_recovery *recovery, pid_t tid, pid_t *owners, size_t max);
+
+/* ---- poison.c ---- */
+
+enum { SKINK__POISON_OWNERS_MAX = 8 };
+
+/* One question at a time, and its answer. */
+struct skink__poison {
+    bool asked; /* and not answered */
+    pid_t tid;
+    uint64_t slice;
+    uint64_t owner_number; /* of the incident whose stray holds the lock; 0: none, or not known yet */
+};
+
+/* The watchdog: is this slice blocked on a stray's lock? */
+void skink__poison_ask(skink_recovery *recovery, struct skink__subject *subject);
+bool skink__poison_is_known(const skink_recovery *recovery, const struct skink__subject *subject);
+/* The helper thread, which leaves the mutex meanwhile. */
+void skink__poison_answer(skink_recovery *recovery);
+
 /* ---- limits (limits.c) ---- */
 
 /* Constant from `on_limit` to `arg`. */
@@ -303,6 +325,7 @@ struct skink_recovery {
     bool watchdog_running;
     struct skink__reports reports;
     struct skink__limits limits;
+    struct skink__poison poison;
     struct skink__tally tally;
     skink_action action;                /* constant, never DEFAULT */
     bool log_notes;                     /* constant */

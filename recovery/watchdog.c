@@ -237,6 +237,13 @@ static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, cons
     if (action == SKINK_ACTION_OFF || subject->reported_slice == clock->slice) return SKINK__NEVER;
     if (skink__slice_clock_is_due(clock, timeout_ns / 2)) skink__note(recovery, watch);
     bool due = skink__slice_clock_is_due(clock, timeout_ns);
+    if (action == SKINK_ACTION_TAKEOVER && !due) {
+        skink__poison_ask(recovery, subject);
+        if (skink__poison_is_known(recovery, subject)) {
+            skink__declare(recovery, watch, SKINK_CAUSE_LOCK);
+            return SKINK__NEVER;
+        }
+    }
     if (due || skink__slice_clock_is_at_ceiling(clock, timeout_ns, recovery->ceiling_factor)) {
         skink_cause cause = due ? SKINK_CAUSE_UNKNOWN : SKINK_CAUSE_STARVED;
         if (action == SKINK_ACTION_TAKEOVER)

@@ -142,6 +142,8 @@ typedef struct skink_incident {
 
     /* Nothing was stuck: a blocking wait was refused at once (skink/detection.h). The awaited task is waits_on.chain[0]. */
     bool refused;
+    uint64_t poisoned_by; /* the number of an earlier incident, whose thread holds the lock that this one waits for:
+                             declared at once, without its timeout. 0: not that                                 */
 } skink_incident;
 
 /*

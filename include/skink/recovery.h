@@ -143,6 +143,7 @@ typedef struct skink_recovery_stats {
     uint64_t incident_files;        /* written, for an incident's end once more                           */
     uint64_t incident_files_failed; /* that could not be written                                          */
 
+    uint64_t poisoned;           /* slices declared at once, since they waited for a lock that a stray holds */
     uint64_t notes;              /* slices that used half of their timeout; some of them were declared stuck later */
     uint64_t reported;           /* slices declared stuck and only reported; not among deadlocks         */
     uint64_t reports_suppressed; /* incidents not logged, because of reports_per_minute                  */

@@ -23,12 +23,12 @@ static void three_strikes_within_the_window_and_no_fewer(void **state)
 {
     (void)state;
     struct skink__quarantine quarantine = { 0 };
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 100 * SKINK_S));
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 130 * SKINK_S));
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 161 * SKINK_S)); /* the first is too old */
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 100 * SKINK_S, false));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 130 * SKINK_S, false));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 161 * SKINK_S, false)); /* the first is too old */
     assert_false(skink__quarantine_is_on(&quarantine));
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 3, 161 * SKINK_S), SKINK__ADMITTED);
-    assert_true(skink__quarantine_strike(&quarantine, &rules, 190 * SKINK_S)); /* 130, 161 and 190 */
+    assert_true(skink__quarantine_strike(&quarantine, &rules, 190 * SKINK_S, false)); /* 130, 161 and 190 */
     assert_true(skink__quarantine_is_on(&quarantine));
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 3, 190 * SKINK_S), SKINK__REFUSED);
 }
@@ -39,7 +39,7 @@ static void without_a_number_of_strikes_there_is_no_quarantine(void **state)
     static const struct skink__quarantine_rules none = { .window_ns = SKINK_S, .period_ns = SKINK_S };
     struct skink__quarantine quarantine = { 0 };
     for (int i = 0; i < 100; i++)
-        assert_false(skink__quarantine_strike(&quarantine, &none, SKINK_S));
+        assert_false(skink__quarantine_strike(&quarantine, &none, SKINK_S, false));
     assert_false(skink__quarantine_is_on(&quarantine));
 }
 
@@ -51,8 +51,8 @@ static void any_number_of_strikes_up_to_the_limit_works(void **state)
         these.strikes = strikes;
         struct skink__quarantine quarantine = { .strike_next = 7 };
         for (uint32_t i = 1; i < strikes; i++)
-            assert_false(skink__quarantine_strike(&quarantine, &these, 100 * SKINK_S + i));
-        assert_true(skink__quarantine_strike(&quarantine, &these, 101 * SKINK_S));
+            assert_false(skink__quarantine_strike(&quarantine, &these, 100 * SKINK_S + i, false));
+        assert_true(skink__quarantine_strike(&quarantine, &these, 101 * SKINK_S, false));
     }
 }
 
@@ -60,7 +60,7 @@ static struct skink__quarantine in_quarantine(uint64_t now_ns)
 {
     struct skink__quarantine quarantine = { 0 };
     for (int i = 0; i < 3; i++)
-        skink__quarantine_strike(&quarantine, &rules, now_ns);
+        skink__quarantine_strike(&quarantine, &rules, now_ns, false);
     assert_true(skink__quarantine_is_on(&quarantine));
     return quarantine;
 }
@@ -80,9 +80,9 @@ static void after_the_period_one_is_tried_and_frees_the_route(void **state)
     assert_true(skink__quarantine_passed(&quarantine));
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 131 * SKINK_S), SKINK__ADMITTED);
     /* What was before is forgotten: it takes three again. */
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S));
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S));
-    assert_true(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S, false));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S, false));
+    assert_true(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S, false));
     assert_int_equal(atomic_load(&quarantine.begun), 2);
     assert_int_equal(atomic_load(&quarantine.refused), 2);
     assert_int_equal(atomic_load(&quarantine.trials), 1);
@@ -93,7 +93,7 @@ static void a_trial_that_gets_stuck_is_another_period(void **state)
     (void)state;
     struct skink__quarantine quarantine = in_quarantine(100 * SKINK_S);
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 140 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 141 * SKINK_S)); /* it had not been free */
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 141 * SKINK_S, false)); /* it had not been free */
     assert_false(skink__quarantine_passed(&quarantine));
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 170 * SKINK_S), SKINK__REFUSED);
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 171 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
@@ -132,7 +132,7 @@ static unsigned an_hour_of_sticks(unsigned stuck_s, unsigned *ret_most)
         for (unsigned i = 0; i < stuck; i++)
             living += ends_s[i] > now_s;
         if (skink__quarantine_admit(&quarantine, &rules, living, (now_s + 100) * SKINK_S) == SKINK__REFUSED) continue;
-        skink__quarantine_strike(&quarantine, &rules, (now_s + 101) * SKINK_S);
+        skink__quarantine_strike(&quarantine, &rules, (now_s + 101) * SKINK_S, false);
         ends_s[stuck++] = now_s + stuck_s;
         if (living + 1 > *ret_most) *ret_most = living + 1;
     }
