@@ -5,6 +5,7 @@
 #include "app/inherited.h"
 #include "app/log.h"
 #include "app/module_loader.h"
+#include "app/privileges.h"
 #include "app/reload.h"
 #include "app/signals.h"
 #include "app/suggest.h"
@@ -22,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { LOOPS_MAX = 256 }; /* the schema says so, too */
 
@@ -492,6 +494,17 @@ static enum exit_status open_sockets(struct assembly *a)
     return status;
 }
 
+/* Before the first request. */
+static enum exit_status drop_privileges(const char *user)
+{
+    char complaint[PRIVILEGES_COMPLAINT_BYTES];
+    if (!skink__privileges_drop(user, complaint)) return cannot_start("%s", complaint);
+    if (user)
+        skink__log_line(SKINK_LOG_INFO, "event=user_changed user=\"%s\" uid=%d gid=%d", user, (int)geteuid(),
+                        (int)getegid());
+    return EXIT_STATUS_OK;
+}
+
 static enum exit_status start_loops(struct assembly *a)
 {
     int error = a->workers ? skink_workers_start(a->workers) : 0;
@@ -502,7 +515,7 @@ static enum exit_status start_loops(struct assembly *a)
 }
 
 enum exit_status skink__assembly_start(const struct config *config, const char *const *modules, size_t module_count,
-                                       struct assembly **ret_assembly)
+                                       const char *user, struct assembly **ret_assembly)
 {
     struct assembly *a = skink__app_alloc(sizeof *a);
     a->config = config;
@@ -515,6 +528,7 @@ enum exit_status skink__assembly_start(const struct config *config, const char *
     if (status == EXIT_STATUS_OK) status = load_modules(a, modules, module_count);
     if (status == EXIT_STATUS_OK) status = configure_routes(a);
     if (status == EXIT_STATUS_OK) status = open_sockets(a);
+    if (status == EXIT_STATUS_OK) status = drop_privileges(user);
     if (status == EXIT_STATUS_OK) status = start_loops(a);
     if (status == EXIT_STATUS_OK)
         *ret_assembly = a;

@@ -22,6 +22,7 @@ enum action { ACTION_SERVE, ACTION_CHECK, ACTION_PRINT, ACTION_VERSION, ACTION_H
 struct options {
     enum action action;
     const char *file;
+    const char *user;
     const char **settings; /* each list has room for as many as there are arguments */
     size_t setting_count;
     const char **modules;
@@ -29,12 +30,13 @@ struct options {
 };
 
 static const char help_text[] =
-    "usage: skinkd [--config FILE] [--module FILE.so]... [--set KEY=VALUE]... [--check] [--print-config]\n"
-    "              [--version] [--help]\n"
+    "usage: skinkd [--config FILE] [--module FILE.so]... [--set KEY=VALUE]... [--user NAME[:GROUP]]\n"
+    "              [--check] [--print-config] [--version] [--help]\n"
     "\n"
     "  --config FILE       read this YAML file; without it every key has its default\n"
     "  --module FILE.so    load handlers from this shared object; may be given several times\n"
     "  --set KEY=VALUE     set one key, such as loop.deadlock_timeout=1s; wins over environment and file\n"
+    "  --user NAME[:GROUP] become this user once the sockets are open\n"
     "  --check             check the configuration, say what is wrong with it, and end\n"
     "  --print-config      print every key with its value and where that comes from, and end\n"
     "  --version           print the version and end\n"
@@ -51,16 +53,23 @@ static const char help_text[] =
 static bool parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option known[] = {
-        { "config", required_argument, NULL, 'c' }, { "module", required_argument, NULL, 'm' },
-        { "set", required_argument, NULL, 's' },    { "check", no_argument, NULL, 'k' },
-        { "print-config", no_argument, NULL, 'p' }, { "version", no_argument, NULL, 'v' },
-        { "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
+        { "config", required_argument, NULL, 'c' },
+        { "module", required_argument, NULL, 'm' },
+        { "set", required_argument, NULL, 's' },
+        { "check", no_argument, NULL, 'k' },
+        { "print-config", no_argument, NULL, 'p' },
+        { "version", no_argument, NULL, 'v' },
+        { "help", no_argument, NULL, 'h' },
+        { "user", required_argument, NULL, 'u' },
+        { NULL, 0, NULL, 0 },
     };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (option == 'c')
             options->file = optarg;
         else if (option == 'm')
             options->modules[options->module_count++] = optarg;
+        else if (option == 'u')
+            options->user = optarg;
         else if (option == 's')
             options->settings[options->setting_count++] = optarg;
         else if (option == 'k')
@@ -118,7 +127,8 @@ static int serve(struct config *config, const struct config_sources *sources, co
     skink__notify_open();
     install_hooks();
     (void)!skink_crash_report(NULL); /* the line goes where the log goes; without it the process dies just the same */
-    enum exit_status status = skink__assembly_start(config, options->modules, options->module_count, &assembly);
+    enum exit_status status =
+        skink__assembly_start(config, options->modules, options->module_count, options->user, &assembly);
     if (status != EXIT_STATUS_OK) return status;
     announce(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=started version=%s pid=%d", skink_version(), (int)getpid());

@@ -3,6 +3,7 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/options.h"
+#include "loop/shadow_stack.h"
 #include "loop/state.h"
 #include <errno.h>
 #include <string.h>
@@ -48,6 +49,12 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
 {
     if (!ret_scheduler) return -EINVAL;
     skink__hooks_freeze();
+    if (skink__shadow_stack_forbids_switch()) {
+        skink__log(SKINK_LOG_ERROR,
+                   "event=shadow_stack advice=\"this process runs with shadow stacks (CET), which a switch of "
+                   "stacks breaks: start it without, or build with SKINK_SWITCH=ucontext\"");
+        return -ENOTSUP;
+    }
     skink_scheduler *scheduler = skink__zalloc_aligned(sizeof *scheduler, _Alignof(skink_scheduler));
     if (!scheduler) return -ENOMEM;
     scheduler->inbox.wakeup_fd = -1;

@@ -52,6 +52,7 @@ typedef struct skink_scheduler_options {
  * On 0, *ret_scheduler is owned by the caller: release it with skink_scheduler_destroy().
  *   -EINVAL  unknown flag or a value out of range
  *   -E2BIG   options newer than this library, with a new field in use
+ *   -ENOTSUP  the process runs with shadow stacks (CET), which the switch of stacks in this build cannot deal with
  *   -ENOMEM, -EMFILE, -ENFILE
  */
 SKINK_NODISCARD SKINK_API int skink_scheduler_create(const skink_scheduler_options *options,
