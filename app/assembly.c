@@ -38,6 +38,7 @@ struct assembly {
     size_t loop_count;
     skink_workers *workers; /* NULL: no request needs them */
     skink_stats_server *stats;
+    skink_host_metric metrics[SKINK__RELOAD_METRICS + 1];
     struct inherited inherited; /* while the sockets are opened */
     bool wedged;                /* the loop thread is stuck where nobody can take over: nothing may be freed */
 };
@@ -185,6 +186,7 @@ static uint32_t share(const struct assembly *a, uint64_t whole, size_t i)
 static int create_http(struct assembly *a, size_t i)
 {
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    if (number(a, CONFIG_LOG_ACCESS)) options.access = skink__log_access;
     if (number(a, CONFIG_HTTP_REUSE_PORT) || a->loop_count > 1) options.flags |= SKINK_HTTP_REUSE_PORT;
     options.max_connections = share(a, number(a, CONFIG_HTTP_MAX_CONNECTIONS), i);
     options.max_header_bytes = number(a, CONFIG_HTTP_MAX_HEADER);
@@ -357,6 +359,7 @@ static void apply_to_loop(struct assembly *a, size_t i)
 
 void skink__assembly_apply(struct assembly *a)
 {
+    skink__log_set_level((skink_log_level)number(a, CONFIG_LOG_LEVEL));
     struct problems none = { 0 };
     (void)!skink_recovery_set_timeout(a->recovery, number(a, CONFIG_LOOP_DEADLOCK_TIMEOUT));
     skink_workers_set_timeouts(a->workers, number(a, CONFIG_LOOP_DEADLOCK_TIMEOUT), 0);
@@ -459,6 +462,12 @@ static void warn_of_exposure(const char *address, bool has_token)
                         address);
 }
 
+static uint64_t read_log_dropped(void *arg)
+{
+    (void)arg;
+    return skink__log_dropped();
+}
+
 static enum exit_status open_stats(struct assembly *a)
 {
     const struct config_value *address = &a->config->values[CONFIG_STATS_LISTEN];
@@ -470,8 +479,13 @@ static enum exit_status open_stats(struct assembly *a)
     sources.max_connections = (uint32_t)number(a, CONFIG_STATS_MAX_CONNECTIONS);
     sources.max_rss_bytes = number(a, CONFIG_HEALTH_MAX_RSS);
     sources.max_queue_ns = number(a, CONFIG_HEALTH_MAX_QUEUE_TIME);
-    sources.host_metrics = skink__reload_metrics;
-    sources.host_metric_count = SKINK__RELOAD_METRICS;
+    memcpy(a->metrics, skink__reload_metrics, sizeof skink__reload_metrics);
+    a->metrics[SKINK__RELOAD_METRICS] = (skink_host_metric){ .name = "skinkd_log_lines_dropped_total",
+                                                             .help = "Lines of the logs that were dropped.",
+                                                             .is_counter = true,
+                                                             .read = read_log_dropped };
+    sources.host_metrics = a->metrics;
+    sources.host_metric_count = sizeof a->metrics / sizeof *a->metrics;
     char token[TOKEN_BYTES], complaint[TOKEN_COMPLAINT_BYTES];
     const struct config_value *token_file = &a->config->values[CONFIG_STATS_TOKEN_FILE];
     if (!skink__token_read(token_file->text, token, complaint)) return cannot_start("stats.token_file: %s", complaint);

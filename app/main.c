@@ -43,7 +43,8 @@ static const char help_text[] =
     "  --help              print this and end\n"
     "\n"
     "A key can also be set in the environment: SKINK_LOOP_DEADLOCK_TIMEOUT=1s.\n"
-    "SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP reads the configuration again. "
+    "SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP reads the configuration again, SIGUSR1 "
+    "opens the logs anew. "
     "SIGUSR2: go on in spite of recovery's "
     "limits.\n"
     "Exit status: 0 all well; 1 cannot start; 2 mistake in configuration or usage; 3 the stop cut something;\n"
@@ -105,6 +106,20 @@ static void announce(struct assembly *assembly)
     skink__notify("READY=1");
 }
 
+static bool configure_log(const struct config *config)
+{
+    const struct config_value *values = config->values;
+    struct log_options options = { .level = (skink_log_level)values[CONFIG_LOG_LEVEL].number,
+                                   .json = values[CONFIG_LOG_FORMAT].number == 1,
+                                   .access = values[CONFIG_LOG_ACCESS].number == 1,
+                                   .file = values[CONFIG_LOG_FILE].text,
+                                   .access_file = values[CONFIG_LOG_ACCESS_FILE].text };
+    char complaint[512];
+    if (skink__log_configure(&options, complaint, sizeof complaint)) return true;
+    fprintf(stderr, "skinkd: %s\n", complaint);
+    return false;
+}
+
 /* Do what the signals say, until one of them says stop: its number, or 0 when the process itself wants it. */
 static int wait_for_stop(struct config *config, const struct config_sources *sources, struct assembly *assembly)
 {
@@ -112,6 +127,8 @@ static int wait_for_stop(struct config *config, const struct config_sources *sou
         int signal_number = skink__signals_wait();
         if (signal_number == SIGUSR2)
             skink__assembly_resume(assembly);
+        else if (signal_number == SIGUSR1)
+            skink__log_reopen();
         else if (signal_number == SIGHUP)
             skink__reload(config, sources, assembly);
         else
@@ -124,6 +141,7 @@ static int serve(struct config *config, const struct config_sources *sources, co
     struct assembly *assembly = NULL;
     skink__signals_block();
     skink__log_open(STDERR_FILENO);
+    if (!configure_log(config)) return EXIT_STATUS_CANNOT_START;
     skink__notify_open();
     install_hooks();
     (void)!skink_crash_report(NULL); /* the line goes where the log goes; without it the process dies just the same */
@@ -144,6 +162,7 @@ static int serve(struct config *config, const struct config_sources *sources, co
     if (skink__signals_asked_status()) status = skink__signals_asked_status();
     bool clean = skink__assembly_destroy(assembly);
     skink__log_line(SKINK_LOG_INFO, "event=stopped status=%d", (int)status);
+    skink__log_close();
     if (!clean) _exit(status);
     return status;
 }

@@ -49,6 +49,11 @@ enum config_id {
     CONFIG_STATS_MAX_CONNECTIONS,
     CONFIG_HEALTH_MAX_RSS,
     CONFIG_HEALTH_MAX_QUEUE_TIME,
+    CONFIG_LOG_LEVEL,
+    CONFIG_LOG_FORMAT,
+    CONFIG_LOG_FILE,
+    CONFIG_LOG_ACCESS,
+    CONFIG_LOG_ACCESS_FILE,
     CONFIG_SHUTDOWN_DELAY,
     CONFIG_SHUTDOWN_GRACE,
     CONFIG_RECOVERY_LATE_WINDOW,
@@ -103,7 +108,7 @@ struct config_section {
     const char *sentence;
 };
 
-#define CONFIG_SECTION_COUNT 9
+#define CONFIG_SECTION_COUNT 10
 #define CONFIG_LIST_NAME "routes" /* the one key that is a list; it can be set in the file only */
 
 extern const struct config_key skink__config_keys[CONFIG_ID_COUNT];

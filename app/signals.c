@@ -20,6 +20,7 @@ static void fill(sigset_t *signals)
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGHUP);
+    sigaddset(signals, SIGUSR1);
     sigaddset(signals, SIGUSR2);
     sigaddset(signals, SIGNAL_ASKED);
 }

@@ -17,6 +17,7 @@
 #include "skink/future.h"
 #include "skink/scheduler.h"
 #include "skink/task.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -146,6 +147,21 @@ enum { SKINK__MUST_WAIT = 1 };
  *   else as skink__runtime_call()
  */
 int skink__runtime_step(skink_scheduler *scheduler, struct skink__wait_slot *slot, int (*fn)(void *arg), void *arg);
+
+/* Adds up how long a task runs, without its waits. In memory that outlives the task's slices, zeroed. Its own slices and the
+ * stray's write, any thread reads, relaxed. */
+struct skink__task_clock {
+    _Atomic uint64_t ran_ns;   /* up to its last wait */
+    _Atomic uint64_t since_ns; /* when its present slice began; 0 while it waits */
+};
+
+/* The calling task is timed from now on, until the stop; nobody else pays for it. In a task's host code, or in its runtime
+ * section. */
+void skink__task_clock_start(struct skink__task_clock *clock);
+void skink__task_clock_stop(void);
+
+/* So far, the slice that runs included. Any thread. */
+uint64_t skink__task_clock_read(const struct skink__task_clock *clock);
 
 /* A token that has not fired, with one reference for the caller. -ENOMEM. Any thread. */
 int skink__token_create(skink_token **ret_token);

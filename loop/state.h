@@ -153,7 +153,8 @@ struct skink_task {
     bool (*wait_abort)(skink_task *task);
     void *wait_object; /* wait_abort's */
 
-    uint8_t blocking_depth;    /* its own slices: stretches of skink_blocking_begin() that it is in */
+    struct skink__task_clock *clock; /* its own slices; NULL: it is not timed */
+    uint8_t blocking_depth;          /* its own slices: stretches of skink_blocking_begin() that it is in */
     uint64_t detection_scopes; /* its own slices: modes of skink_detection_begin(), two bits each, innermost lowest */
 
     struct skink__message cancel_message; /* inbox, once in a task's life; holds a reference */

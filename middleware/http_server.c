@@ -147,6 +147,8 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     server->workers = given.workers ? skink__workers_ref(given.workers) : NULL;
     atomic_init(&server->limit.max_requests, given.max_requests);
     atomic_init(&server->limit.max_queue, given.max_queue);
+    server->access = given.access;
+    server->access_arg = given.access_arg;
     server->reuse_port = given.flags & SKINK_HTTP_REUSE_PORT;
     pthread_mutex_init(&server->admin, NULL);
     skink__routes_init(&server->routes);

@@ -62,6 +62,8 @@ struct skink_http_server {
     uint32_t max_connections;
     size_t max_backlog_bytes;
     bool reuse_port;
+    skink_access_fn access; /* NULL: nobody wants to know */
+    void *access_arg;
     size_t max_unsent_bytes;
     char *server_line; /* "Server: skink\r\n", or "" */
     size_t server_line_length;

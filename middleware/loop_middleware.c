@@ -110,8 +110,10 @@ static void run(void *arg)
 {
     skink_request *request = arg;
     bool refused = skink__request_came_too_late(request);
+    if (request->server->access) skink__task_clock_start(&request->clock);
     if (!refused) skink__pipeline_run(request);
     skink_scheduler *here = skink__runtime_enter();
+    skink__task_clock_stop(); /* the request's memory may go in a moment */
     if (refused) skink__request_refuse_late(request);
     skink__request_finish(request);
     skink__runtime_disown();

@@ -54,6 +54,9 @@ struct skink_request {
     struct skink__on_worker *on_worker;   /* until its job has ended; NULL on the loop */
     skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
     bool in_flight;                       /* counted as such */
+    int error_number;                     /* of the error that the server answered with itself; 0: it did not */
+    uint64_t sent_bytes;                  /* of its answer, handed over so far */
+    struct skink__task_clock clock;       /* runs while somebody wants to know */
     bool on_trial;                        /* admitted to find out whether its route is well again */
     bool stuck;                           /* was declared stuck once; counted in the server's stuck_requests */
     struct skink__deadline late;

@@ -9,6 +9,7 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/runtime.h"
+#include "middleware/access.h"
 #include "middleware/admission.h"
 #include "middleware/characters.h"
 #include "middleware/error_body.h"
@@ -56,6 +57,7 @@ void skink__request_answered(skink_request *request, enum skink__request_state s
     skink__counter_add(&route->sum_ns, duration_ns);
     if (request->in_flight) skink__counter_add(&request->server->counters.in_flight, (uint64_t)-1);
     request->in_flight = false;
+    if (request->server->access) skink__access_tell(request, duration_ns);
 }
 
 void skink__request_note_missing(skink_request *request)
@@ -309,6 +311,7 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
 
     /* Counted first: a client that has its answer finds it in the metrics. */
     skink__counter_add(&server->counters.response_bytes, sent_bytes);
+    request->sent_bytes += sent_bytes;
     skink__request_answered(request, SKINK__REQUEST_ANSWERED, answer->status);
     skink__deadline_clear(&request->late);
     skink__deadline_clear(&request->expiry);
@@ -329,6 +332,7 @@ int skink__answer_begin(skink_request *request, const struct skink__answer *answ
     if (!start) return -ENOMEM;
     struct iovec part = { start, (size_t)(put_head(server, start, &head) - start) };
     skink__counter_add(&server->counters.response_bytes, part.iov_len);
+    request->sent_bytes += part.iov_len;
     request->state = SKINK__REQUEST_STREAMED;
     request->stream_chunked = answer->form == SKINK__BODY_CHUNKED;
     request->stream_no_body = request->message.method == HTTP_HEAD;
@@ -372,6 +376,7 @@ void skink__answer_cut(skink_request *request, enum skink__request_state state, 
 
 int skink__answer_error(skink_request *request, int number, const char *lines, bool close)
 {
+    request->error_number = number;
     char body[SKINK__ERROR_BODY_BYTES];
     struct skink__answer answer = { .status = skink__http_error_status(number),
                                     .content_type = "application/json",

