@@ -14,6 +14,7 @@ BUILD = os.path.join(ROOT, "build", "release")
 PROGRAMS = os.path.join(BUILD, "bench")
 SKINKD = os.path.join(BUILD, "skinkd")
 DEMO = os.path.join(BUILD, "examples", "demo.so")
+TOUR = os.path.join(BUILD, "examples", "tour.so")
 PEERS = os.path.join(ROOT, "bench", "peers")
 
 
@@ -128,7 +129,7 @@ class Server:
 
 
 def skinkd(port, stats_port, cpu=None, settings=()):
-    command = [SKINKD, "--module", DEMO]
+    command = [SKINKD, "--module", DEMO, "--module", TOUR]
     for setting in (f"http.listen=127.0.0.1:{port}", f"stats.listen=127.0.0.1:{stats_port}",
                     "http.max_connections=20000", *settings):
         command += ["--set", setting]

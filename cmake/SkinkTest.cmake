@@ -82,8 +82,9 @@ function(skink_add_tests)
         add_dependencies(${target} skinkd)
     endif()
     if(TARGET demo)
-        target_compile_definitions(${target} PRIVATE TEST_DEMO_MODULE="$<TARGET_FILE:demo>")
-        add_dependencies(${target} demo)
+        target_compile_definitions(${target} PRIVATE TEST_DEMO_MODULE="$<TARGET_FILE:demo>"
+                                                     TEST_TOUR_MODULE="$<TARGET_FILE:tour>")
+        add_dependencies(${target} demo tour)
     endif()
 
     set(found FALSE)

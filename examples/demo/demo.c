@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * examples/demo/demo.c - the module that the stock server loads: eight routes to see skink at work.
+ * examples/demo/demo.c - the module that the stock server loads: five routes to see skink at work.
  *
  *     GET  /hello               200, "hello\n"
  *     POST /echo                200, the body
  *     GET  /sleep?ms=N          suspends its task for N milliseconds, then 200; everybody else goes on
  *     GET  /stick?ms=N&how=H    really blocks the loop thread for N milliseconds, then 200
  *     GET  /spin                computes without end
- *     GET  /stream?bytes=N      N bytes, written piece by piece; without N, until the client leaves
- *     PUT  /upload              200, and how many bytes the body had, read as it arrives; at most 64 GiB
- *     GET  /cold?ms=N           needs what takes N milliseconds to load (200 by default), and is loaded once: however many
- *                               requests come meanwhile, they are suspended until it is there. Says how often it was loaded
  *
  * /stick is what a handler must never do, on purpose. ms=forever, which is also the default, never ends. H says how:
  *
@@ -28,7 +24,6 @@
 #include "skink/module.h"
 #include "skink/skink.h"
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -268,46 +263,6 @@ static void sleep_awhile(skink_request *request, void *arg)
         answer(request, "slept\n");
 }
 
-/* As fast as the client takes it, and no faster. */
-static void stream(skink_request *request, void *arg)
-{
-    (void)arg;
-    static const char line[64] = "skink streams as fast as you read. ............................\n";
-    char piece[16384];
-    for (size_t i = 0; i < sizeof piece; i += sizeof line)
-        memcpy(piece + i, line, sizeof line);
-    const char *bytes = skink_request_query(request, "bytes");
-    char *end = NULL;
-    uint64_t left = bytes ? strtoull(bytes, &end, 10) : UINT64_MAX;
-    if (bytes && (*bytes < '0' || *bytes > '9' || *end)) {
-        refuse(request, "bytes must be a whole number: /stream?bytes=1000000");
-        return;
-    }
-    int error = skink_response_begin(request, 200, "text/plain", bytes ? left : SKINK_LENGTH_UNKNOWN);
-    while (!error && left > 0) {
-        size_t n = left < sizeof piece ? (size_t)left : sizeof piece;
-        error = skink_response_write(request, piece, n);
-        if (bytes) left -= n;
-    }
-    if (!error) (void)!skink_response_end(request);
-}
-
-static void upload(skink_request *request, void *arg)
-{
-    (void)arg;
-    char buffer[16384], text[64];
-    uint64_t total = 0;
-    size_t n = 1;
-    int error = 0;
-    while (!error && n > 0) {
-        error = skink_request_read(request, buffer, sizeof buffer, &n);
-        if (!error) total += n;
-    }
-    if (error) return; /* the client is gone, or has been told what is wrong with its body */
-    snprintf(text, sizeof text, "%" PRIu64 " bytes\n", total);
-    answer(request, text);
-}
-
 static const struct way {
     const char *name;
     int (*stick)(uint64_t deadline_ns);
@@ -353,55 +308,20 @@ static void spin(skink_request *request, void *arg)
     answer(request, "never\n");
 }
 
-/* --- loaded once --- */
-
-static skink_once catalogue_once = SKINK_ONCE_INIT;
-static int catalogue_loads;        /* the loop's: tasks need no lock */
-static uint64_t catalogue_load_ns; /* of the request that came first */
-
-static int load_catalogue(void *arg)
-{
-    (void)arg;
-    int error = skink_sleep(catalogue_load_ns);
-    if (error == 0) catalogue_loads++;
-    return error;
-}
-
-static void cold(skink_request *request, void *arg)
-{
-    (void)arg;
-    const char *ms = skink_request_query(request, "ms");
-    uint64_t load_ns = 200 * SKINK_MS;
-    if (ms && !parse_ms(ms, &load_ns)) {
-        refuse(request, "ms must be a whole number of milliseconds, at most a day: /cold?ms=200");
-        return;
-    }
-    if (catalogue_load_ns == 0) catalogue_load_ns = load_ns;
-    int error = skink_once_run(&catalogue_once, load_catalogue, NULL, skink_after(30 * SKINK_S));
-    if (error) {
-        fail_with(request, error);
-        return;
-    }
-    char text[64];
-    snprintf(text, sizeof text, "loaded %d time%s\n", catalogue_loads, catalogue_loads == 1 ? "" : "s");
-    answer(request, text);
-}
-
 int skink_module_init(const skink_module *module)
 {
     static const struct {
         const char *method, *pattern;
         skink_handler handler;
-    } routes[] = { { "GET", "/hello", hello }, { "POST", "/echo", echo }, { "GET", "/sleep", sleep_awhile },
-                   { "GET", "/stick", stick }, { "GET", "/spin", spin },  { "GET", "/stream", stream },
-                   { "GET", "/cold", cold } };
-    skink_route_options streamed = SKINK_ROUTE_OPTIONS_INIT;
-    streamed.stream_body = true;
-    streamed.max_body_bytes = (size_t)64 << 30;
+    } routes[] = { { "GET", "/hello", hello },
+                   { "POST", "/echo", echo },
+                   { "GET", "/sleep", sleep_awhile },
+                   { "GET", "/stick", stick },
+                   { "GET", "/spin", spin } };
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         int error =
             skink_http_route(module->http_server, routes[i].method, routes[i].pattern, NULL, routes[i].handler, NULL);
         if (error) return error;
     }
-    return skink_http_route(module->http_server, "PUT", "/upload", &streamed, upload, NULL);
+    return 0;
 }

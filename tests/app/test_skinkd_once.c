@@ -14,7 +14,7 @@ static void five_hundred_requests_on_a_cold_cache_load_it_once(void **state)
 {
     (void)state;
     static int sockets[REQUESTS];
-    struct skinkd *server = START("--set", "loop.deadlock_timeout=2s");
+    struct skinkd *server = START("--module", TEST_TOUR_MODULE, "--set", "loop.deadlock_timeout=2s");
     /* Its client goes away: it loads on, for the others. */
     int first = http_begin(server->http_port, "GET", "/cold?ms=1000");
     char *answer = http_get(server->http_port, "/hello");

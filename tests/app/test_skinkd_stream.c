@@ -48,7 +48,7 @@ static size_t body_bytes(int fd)
 static void a_long_answer_and_a_long_body_take_little_memory(void **state)
 {
     (void)state;
-    struct skinkd *server = START_PLAIN();
+    struct skinkd *server = START("--module", TEST_TOUR_MODULE);
     free(http_get(server->http_port, "/hello"));
     size_t before = resident_bytes(server->pid);
     char request[160];
