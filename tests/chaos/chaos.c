@@ -105,7 +105,7 @@ static void era_close(struct era *era, struct parts *parts, struct totals *total
     do {
         (void)!skink_recovery_stats_read(parts->recovery, &stats);
         test_nap();
-    } while (stats.strays && skink_now() < deadline);
+    } while ((stats.strays || stats.blocking_threads) && skink_now() < deadline);
     if (stats.strays) era_fault(era, "a stray that could end has not");
     totals->deadlocks += stats.deadlocks;
     totals->returned += stats.strays_returned;

@@ -20,6 +20,8 @@ enum kind {
     JOB_CHILD,
     JOB_DESCRIPTOR,
     JOB_CANCELLED,
+    JOB_BLOCKING,
+    JOB_SCOPE,
     JOB_STUCK_SPIN,
     JOB_STUCK_SLEEP,
     JOB_STUCK_ON_ITSELF,
@@ -71,6 +73,18 @@ static void wait_for_child(struct job *job)
     (void)!skink_task_await(job->child, SKINK_FOREVER);
 }
 
+/* The token's deadline and its firing may meet. */
+static void wait_in_scope(struct job *job)
+{
+    skink_token *token;
+    if (skink_token_derive(skink_token_current(), skink_after(chaos_random(5000) * SKINK_US), &token)) return;
+    if (skink_scope_begin(token) == 0) {
+        (void)!skink_await(job->future, SKINK_FOREVER, NULL);
+        (void)skink_scope_end();
+    }
+    skink_token_unref(token);
+}
+
 static void talk(struct job *job)
 {
     char byte = 'x';
@@ -116,6 +130,7 @@ static uint64_t stuck_for(const struct job *job)
 static void do_job(struct job *job)
 {
     struct era *era = job->era;
+    bool may_stick = blocks(job->kind); /* a thread that the stop left behind may come here when the job has gone */
     char byte;
     switch ((enum kind)job->kind) {
     case JOB_NOTHING:
@@ -150,6 +165,15 @@ static void do_job(struct job *job)
     case JOB_CANCELLED:
         (void)!skink_sleep_until(SKINK_FOREVER);
         break;
+    case JOB_BLOCKING:
+        if (skink_blocking_begin()) return;
+        block(chaos_random(4000) * SKINK_US); /* some are handed on, some are not */
+        if (skink_blocking_end()) return;
+        work_alone(era);
+        break;
+    case JOB_SCOPE:
+        wait_in_scope(job);
+        break;
     case JOB_STUCK_SPIN:
         spin(stuck_for(job));
         break;
@@ -166,7 +190,7 @@ static void do_job(struct job *job)
         break;
     }
     /* What got stuck may run beside others until its next call; after it, it is alone again. */
-    if (blocks(job->kind)) (void)!skink_checkpoint();
+    if (may_stick) (void)!skink_checkpoint();
     work_alone(era);
 }
 
@@ -187,7 +211,8 @@ static struct job *make_job(struct poster *poster)
     job->era = poster->era;
     job->pipe[0] = job->pipe[1] = -1;
     job->kind = (int)chaos_random(chaos_random(40) ? JOB_STUCK_SPIN : JOB_KINDS);
-    bool needs_future = job->kind == JOB_AWAIT || job->kind == JOB_AWAIT_DEADLINE || job->kind == JOB_STUCK_ON_ITSELF;
+    bool needs_future = job->kind == JOB_AWAIT || job->kind == JOB_AWAIT_DEADLINE || job->kind == JOB_SCOPE ||
+                        job->kind == JOB_STUCK_ON_ITSELF;
     if (needs_future && skink_future_create(&job->future)) job->kind = JOB_NOTHING;
     bool needs_pipe = job->kind == JOB_DESCRIPTOR || job->kind == JOB_STUCK_READ;
     if (needs_pipe && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, job->pipe)) job->kind = JOB_NOTHING;

@@ -306,6 +306,67 @@ static void token_without_memory_is_null_and_can_be_had_later(void **state)
     fail_each(call_token, make_calls_in_a_task, 1, 0);
 }
 
+static int call_scope(struct attempt *a)
+{
+    (void)a;
+    skink_token *token;
+    int err = skink_token_derive(NULL, SKINK_FOREVER, &token);
+    if (err) return err;
+    err = skink_scope_begin(token);
+    skink_token_unref(token);
+    return err ? err : skink_scope_end();
+}
+
+static void scopes_without_memory_can_be_had_later(void **state)
+{
+    (void)state;
+    fail_each(call_scope, make_calls_in_a_task, 2, 0);
+}
+
+static int call_await_any(struct attempt *a)
+{
+    int err = skink_await_any(&a->future, 1, skink_now(), NULL);
+    return err == -ETIMEDOUT ? 0 : err;
+}
+
+static void await_any_without_memory_waits_later(void **state)
+{
+    (void)state;
+    fail_each(call_await_any, make_calls_in_a_task, 2, 0);
+}
+
+static int initialise(void *arg)
+{
+    note_run(arg);
+    return 0;
+}
+
+static int call_once(struct attempt *a)
+{
+    static skink_once once = SKINK_ONCE_INIT;
+    (void)skink_once_reset(&once);
+    return skink_once_run(&once, initialise, a, SKINK_FOREVER);
+}
+
+static void once_without_memory_runs_later(void **state)
+{
+    (void)state;
+    fail_each(call_once, make_calls_in_a_task, 3, 1);
+}
+
+static int call_offload_block(struct attempt *a)
+{
+    void *value = NULL;
+    int err = skink_offload_block(work, a, &value);
+    return checked(err, err || value == a);
+}
+
+static void offload_block_without_memory_runs_later(void **state)
+{
+    (void)state;
+    fail_each(call_offload_block, make_calls_in_a_task, 2, 1);
+}
+
 /* ---- waiting ---- */
 
 /* What has passed its deadline has waited well. */
@@ -545,6 +606,10 @@ static const struct test_case cases[] = {
     CASE(spawn_from_a_task_without_memory_fails_and_can_be_repeated),
     CASE(task_without_memory_for_its_stack_starts_when_there_is_some),
     CASE(token_without_memory_is_null_and_can_be_had_later),
+    CASE(scopes_without_memory_can_be_had_later),
+    CASE(await_any_without_memory_waits_later),
+    CASE(once_without_memory_runs_later),
+    CASE(offload_block_without_memory_runs_later),
     CASE(sleep_without_memory_fails_and_can_be_repeated),
     CASE(await_without_memory_fails_and_can_be_repeated),
     CASE(await_on_a_thread_needs_no_memory),
