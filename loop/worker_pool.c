@@ -534,8 +534,10 @@ void skink_workers_destroy(skink_workers *workers)
 int skink_workers_stats_read(skink_workers *workers, skink_workers_stats *stats)
 {
     if (!workers || !stats) return -EINVAL;
+    skink_scheduler *here = skink__runtime_enter(); /* where it may start jobs */
     pthread_mutex_lock(&workers->lock);
     review_held(workers);
+    start_jobs(workers);
     skink_workers_stats values = {
         .threads = workers->count,
         .busy = workers->busy_count,
@@ -547,5 +549,6 @@ int skink_workers_stats_read(skink_workers *workers, skink_workers_stats *stats)
         .waited_ns = workers->waited_ns,
     };
     pthread_mutex_unlock(&workers->lock);
+    skink__runtime_leave(here);
     return skink__stats_write(stats, &values, sizeof values);
 }

@@ -185,6 +185,13 @@ static void hello(const struct shop *shop)
 
 static uint64_t permits(const struct shop *shop);
 
+/* Of the limit whose route is asked for. */
+static void add_limit_of(const struct skink__http_limit_stats *limit, void *arg)
+{
+    struct skink__http_limit_stats *wanted = arg;
+    if (strcmp(limit->route, wanted->route) == 0) *wanted = *limit;
+}
+
 static void handlers_that_block_run_side_by_side(void **state)
 {
     (void)state;
@@ -788,6 +795,81 @@ static void a_stop_with_stuck_workers_does_not_hang(void **state)
     close(suspended), close(waits);
 }
 
+/* Stopped in the wrong order: what a worker still says has nobody to say it to, and it is told so. */
+static void a_worker_whose_loop_has_stopped_is_refused(void **state)
+{
+    (void)state;
+    struct shop shop;
+    create(&shop, &(struct setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });
+    start(&shop);
+    int fd = ask(&shop, "/block", 0);
+    test_wait_until(atomic_load(&shop.entered) == 1, WAIT_MS);
+    assert_int_equal(skink_scheduler_stop(shop.fixture.scheduler, skink_now()), 0); /* no task of its own is cut */
+    atomic_store(&shop.release, -1);
+    test_wait_until(atomic_load(&shop.left) == 1, WAIT_MS);
+    assert_int_equal(atomic_load(&shop.result), -ECANCELED);
+    test_wait_until(stats(&shop).busy == 0, WAIT_MS);
+    close(fd);
+    destroy(&shop);
+}
+
+/* ---- several loops ---- */
+
+static void routes_are_copied_to_another_loop(void **state)
+{
+    (void)state;
+    struct fixture first, second;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.flags = SKINK_HTTP_REUSE_PORT;
+    fixture_create(&first, NULL, &options);
+    fixture_create(&second, NULL, &options);
+    fixture_add_common_routes(&first);
+    static struct shop shop;
+    assert_int_equal(skink_http_use_on(first.server, "/hello", note_way_out, &shop), 0);
+    assert_int_equal(skink_http_route_set_limits(first.server, "/sleep", 3, 4), 0);
+    assert_int_equal(skink_http_copy_routes(NULL, second.server), -EINVAL);
+    assert_int_equal(skink_http_copy_routes(first.server, first.server), -EINVAL);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), 0);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), -EINVAL);
+    const char *method, *pattern;
+    assert_true(skink_http_route_at(second.server, 2, &method, &pattern));
+    assert_string_equal(pattern, "/sleep");
+    fixture_start(&first);
+    fixture_start(&second);
+    for (int i = 0; i < 3; i++) {
+        int fd = client_connect(i ? second.port : first.port);
+        client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+        client_expect(fd, "GET /nowhere HTTP/1.1\r\n" H "\r\n", 404, NULL);
+        close(fd);
+    }
+    /* What the first counts is what all count; the second counts for itself as well. */
+    assert_int_equal(fixture_stats(&first).requests, 6);
+    assert_int_equal(fixture_code_count(&first, 404), 3);
+    assert_int_equal(fixture_stats(&second).requests, 4);
+    struct skink__http_limit_stats limit = { .route = "/sleep" };
+    skink__http_stats_limits(first.server, add_limit_of, &limit);
+    assert_int_equal(limit.max_requests, 6);
+    fixture_destroy(&second); /* its memory stays for as long as the first counts it */
+    assert_int_equal(fixture_stats(&first).requests, 6);
+    fixture_destroy(&first);
+}
+
+static void routes_are_not_copied_to_a_server_that_has_some(void **state)
+{
+    (void)state;
+    struct fixture first, second;
+    fixture_create(&first, NULL, NULL);
+    fixture_create(&second, NULL, NULL);
+    fixture_add_common_routes(&second);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), -EINVAL);
+    fixture_start(&first);
+    fixture_destroy(&second);
+    fixture_create(&second, NULL, NULL);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), -EBUSY);
+    fixture_destroy(&second);
+    fixture_destroy(&first);
+}
+
 static void workers_stop_and_are_destroyed_unused(void **state)
 {
     (void)state;
@@ -873,7 +955,10 @@ static const struct test_case cases[] = {
     CASE(a_client_that_leaves_cancels_its_request),
     CASE(a_stop_lets_requests_finish),
     CASE(a_stop_with_stuck_workers_does_not_hang),
+    CASE(a_worker_whose_loop_has_stopped_is_refused),
     CASE(workers_stop_and_are_destroyed_unused),
+    CASE(routes_are_copied_to_another_loop),
+    CASE(routes_are_not_copied_to_a_server_that_has_some),
     CASE(many_requests_on_all_ways_are_each_answered_once),
 };
 TEST_MAIN(cases, NULL, NULL)
