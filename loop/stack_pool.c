@@ -17,6 +17,7 @@
 #include "loop/stack_pool.h"
 #include "loop/memory.h"
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #if SKINK__ASAN
@@ -93,32 +94,58 @@ static size_t stack_index(const struct skink__stack_pool *pool, const struct hea
 /*
  * Guards by mprotect() take all the mappings a process may have, and then pthread_create() and malloc() fail too, which
  * is just when a scheduler may need a new thread. So the first such guard is preceded by a region of RESERVE_MAPPINGS
- * mappings (its pages alternate in protection) which is unmapped when a guard, or a slab, cannot be had.
+ * mappings (its pages alternate in protection) which is unmapped when a guard, or a slab, cannot be had. It is the
+ * process's, like what it is kept of: there may be hundreds of pools.
  */
-static bool reserve_take(struct skink__stack_pool *pool)
+static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER; /* held for some system calls of ours */
+static char *reserve;                                            /* NULL: not taken, or given away */
+static unsigned reserve_users;                                   /* pools with such guards */
+
+static bool reserve_take(void)
 {
     size_t page = page_bytes();
     char *region = mmap(NULL, RESERVE_MAPPINGS * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (region == MAP_FAILED) return false;
-    pool->reserve = region;
+    reserve = region;
     for (size_t i = 1; i < RESERVE_MAPPINGS; i += 2)
         if (mprotect(region + i * page, page, PROT_READ) != 0) return false;
     return true;
 }
 
-static void reserve_release(struct skink__stack_pool *pool)
+static void reserve_drop(void)
 {
     /* Cannot fail for want of a mapping: only a hole in the middle of one needs one more. */
-    if (pool->reserve) munmap(pool->reserve, RESERVE_MAPPINGS * page_bytes());
-    pool->reserve = NULL;
+    if (reserve) munmap(reserve, RESERVE_MAPPINGS * page_bytes());
+    reserve = NULL;
+}
+
+static void reserve_release(void)
+{
+    pthread_mutex_lock(&reserve_lock);
+    reserve_drop();
+    pthread_mutex_unlock(&reserve_lock);
+}
+
+/* This pool needs it no longer. */
+static void reserve_leave(struct skink__stack_pool *pool)
+{
+    if (!pool->uses_reserve) return;
+    pool->uses_reserve = false;
+    pthread_mutex_lock(&reserve_lock);
+    if (--reserve_users == 0) reserve_drop();
+    pthread_mutex_unlock(&reserve_lock);
 }
 
 static bool guard_by_mprotect(struct skink__stack_pool *pool, char *guard_page)
 {
-    if ((pool->reserve || reserve_take(pool)) && mprotect(guard_page, page_bytes(), PROT_NONE) == 0) return true;
-    pool->exhausted = true;
-    reserve_release(pool);
-    return false;
+    pthread_mutex_lock(&reserve_lock);
+    if (!pool->uses_reserve) reserve_users++;
+    pool->uses_reserve = true;
+    bool guarded = (reserve || reserve_take()) && mprotect(guard_page, page_bytes(), PROT_NONE) == 0;
+    if (!guarded) reserve_drop();
+    pthread_mutex_unlock(&reserve_lock);
+    pool->exhausted = !guarded;
+    return guarded;
 }
 
 static bool guard_install(struct skink__stack_pool *pool, char *guard_page)
@@ -183,7 +210,7 @@ static struct skink__stack_slab *pool_grow(struct skink__stack_pool *pool)
         pool->slabs = slab;
         return slab;
     }
-    reserve_release(pool);
+    reserve_release();
     return NULL;
 }
 
@@ -310,7 +337,7 @@ static void slab_fini_coroutines(const struct skink__stack_pool *pool, const str
 
 void skink__stack_pool_fini(struct skink__stack_pool *pool)
 {
-    reserve_release(pool); /* first: unmapping a slab may take a mapping */
+    reserve_leave(pool); /* first: unmapping a slab may take a mapping */
     for (struct skink__stack_slab *slab = pool->slabs, *next; slab; slab = next) {
         next = slab->next;
         slab_fini_coroutines(pool, slab);

@@ -27,7 +27,7 @@ struct skink__stack_pool {
     uint64_t allocated;            /* stacks ever carved */
     size_t cold_count;             /* stacks that trim() gave back and that are not in use again */
     enum skink__stack_guard guard; /* what this kernel can do, as far as is known */
-    void *reserve;                 /* mappings kept back for the rest of the process; see stack_pool.c */
+    bool uses_reserve;             /* of mappings kept back for the rest of the process; see stack_pool.c */
     bool exhausted;                /* the mappings have run out: no stack is carved until trim() frees some */
 };
 

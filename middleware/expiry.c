@@ -51,3 +51,9 @@ void skink__expiry_end(struct skink__deadline *entry, void *server)
     skink__worker_middleware_cancel(request, -ETIMEDOUT);
     skink__request_unref(request);
 }
+
+void skink__expiry_now(skink_request *request)
+{
+    skink__deadline_clear(&request->expiry);
+    skink__expiry_end(&request->expiry, request->server);
+}

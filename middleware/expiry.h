@@ -17,6 +17,9 @@ void skink__expiry_begin(skink_request *request);
 /* How long it may take in all; 0: as long as it wants. */
 uint64_t skink__expiry_timeout(const skink_request *request);
 
+/* Its time is over, as another clock has found. */
+void skink__expiry_now(skink_request *request);
+
 /* What the server's lists call. */
 void skink__expiry_end(struct skink__deadline *entry, void *server);
 #endif

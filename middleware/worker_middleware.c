@@ -106,10 +106,12 @@ static void deliver_trouble(skink_scheduler *scheduler, struct skink__message *m
     struct skink__on_worker *on =
         (struct skink__on_worker *)((char *)message - offsetof(struct skink__on_worker, trouble));
     skink_request *request = on->request;
-    if (on->why.incident_id[0])
+    if (on->why.incident_id[0]) {
         skink__request_note_stuck(request, &on->why);
-    else
+    } else {
         skink__admission_leave(request);
+        if (skink__deadline_is_set(&request->expiry)) skink__expiry_now(request); /* whose clock is first is chance */
+    }
     if (request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_STREAMED) {
         snprintf(request->incident, sizeof request->incident, "%s", on->why.incident_id);
         skink__answer_instead(request, SKINK__HTTP_WORKER_TIMEOUT, false);
