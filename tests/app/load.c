@@ -47,7 +47,7 @@ static size_t read_answer(struct load *load, int fd, char *answer, size_t size)
         }
         length += (size_t)got;
         answer[length] = '\0';
-        const char *end = strstr(answer, "\r\n\r\n"), *field = strstr(answer, "Content-Length: ");
+        const char *end = strstr(answer, "\r\n\r\n"), *field = strcasestr(answer, "Content-Length: ");
         if (end && field && length >= (size_t)(end + 4 - answer) + strtoul(field + 16, NULL, 10)) return length;
     }
 }
@@ -66,7 +66,7 @@ static bool request_once(struct load *load, int fd)
         atomic_fetch_add(&load->answered, 1);
     else
         fail_with(load, "answer", answer);
-    return !strstr(answer, "Connection: close");
+    return !strcasestr(answer, "Connection: close");
 }
 
 static void *run_client(void *arg)
