@@ -119,6 +119,7 @@ static int era_run(struct totals *totals, bool faults)
     struct poster posters[POSTERS];
     struct client clients[CLIENTS];
     pthread_t threads[POSTERS + CLIENTS];
+    uint64_t deadlocks_before = totals->deadlocks;
     era_open(&era, &parts);
     for (int i = 0; i < POSTERS; i++) {
         posters[i] = (struct poster){ .era = &era };
@@ -139,8 +140,9 @@ static int era_run(struct totals *totals, bool faults)
         pthread_join(threads[i], NULL);
     if (!stop_under_load) era_close(&era, &parts, totals);
     int bad = 0;
+    uint64_t strays_left = totals->deadlocks - deadlocks_before;
     for (int i = 0; i < POSTERS; i++) {
-        bad += poster_reckon(&posters[i], &totals->finished, &totals->given_up);
+        bad += poster_reckon(&posters[i], &strays_left, &totals->finished, &totals->given_up);
         totals->refused += posters[i].refused;
     }
     for (int i = 0; i < CLIENTS; i++) {
