@@ -111,7 +111,8 @@ static int start_threads(skink_recovery *recovery)
         err = skink__standby_start(recovery);
     if (err) return err;
     wait_for_standbys(recovery);
-    return skink__watchdog_start(recovery);
+    err = skink__standby_maker_start(recovery);
+    return err ? err : skink__watchdog_start(recovery);
 }
 
 int skink_recovery_create(const skink_recovery_options *options, skink_recovery **ret_recovery)
@@ -124,6 +125,12 @@ int skink_recovery_create(const skink_recovery_options *options, skink_recovery 
     recovery->wakeup_fd = -1;
     pthread_mutex_init(&recovery->mutex, NULL);
     pthread_cond_init(&recovery->standby_changed, NULL);
+    pthread_cond_init(&recovery->standby_wanted, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&recovery->maker_ended, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&recovery->ticked, NULL);
     pthread_cond_init(&recovery->reports.changed, NULL);
     snprintf(recovery->id_prefix, sizeof recovery->id_prefix, "%llx", (unsigned long long)process_mark());
@@ -156,6 +163,8 @@ void skink__recovery_free(skink_recovery *recovery)
     skink__incidents_fini(&recovery->incidents);
     pthread_cond_destroy(&recovery->reports.changed);
     pthread_cond_destroy(&recovery->standby_changed);
+    pthread_cond_destroy(&recovery->standby_wanted);
+    pthread_cond_destroy(&recovery->maker_ended);
     pthread_cond_destroy(&recovery->ticked);
     pthread_mutex_destroy(&recovery->mutex);
     skink__limits_fini(&recovery->limits);
@@ -186,6 +195,7 @@ void skink_recovery_destroy(skink_recovery *recovery)
 {
     if (!recovery) return;
     stop_watchdog(recovery);
+    skink__standby_maker_stop(recovery);
     skink__standby_quit_all(recovery);
     for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
         skink__scheduler_off_refused(watch->scheduler, recovery);

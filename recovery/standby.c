@@ -15,9 +15,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* How often a standby thread that could not be created is tried again. */
-#define STANDBY_RETRY_NS (100 * SKINK_MS)
-
 struct skink__subject *skink__subject_create(struct skink__thread *thread)
 {
     struct skink__subject *subject = skink__zalloc(sizeof *subject);
@@ -142,27 +139,6 @@ int skink__standby_start(skink_recovery *recovery)
 fail:
     standby_free(standby);
     return err;
-}
-
-void skink__standbys_replenish(skink_recovery *recovery)
-{
-    while (!recovery->quit && recovery->standby_count < recovery->threads_wanted &&
-           skink_now() >= recovery->standby_retry_ns) {
-        pthread_mutex_unlock(&recovery->mutex);
-        int err = skink__standby_start(recovery);
-        pthread_mutex_lock(&recovery->mutex);
-        if (err) {
-            recovery->stats.standby_failures++;
-            recovery->standby_retry_ns = skink_now() + STANDBY_RETRY_NS;
-        }
-        if ((err != 0) == recovery->standby_failing) continue;
-        recovery->standby_failing = err != 0;
-        struct skink__report *report =
-            skink__report_next(recovery, err ? SKINK__REPORT_NO_STANDBY : SKINK__REPORT_STANDBY_BACK);
-        if (!report) continue;
-        report->error = err;
-        skink__report_submit(recovery);
-    }
 }
 
 struct skink__standby *skink__standby_find(const skink_recovery *recovery)

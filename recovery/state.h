@@ -104,8 +104,6 @@ struct skink__standby {
 
 /* Start one more; without the mutex. A negative errno, and nothing is left of it. */
 int skink__standby_start(skink_recovery *recovery);
-/* Start what is missing; leaves the mutex meanwhile. A failure is tried again after a while. */
-void skink__standbys_replenish(skink_recovery *recovery);
 /* One that is parked; NULL without one. */
 struct skink__standby *skink__standby_find(const skink_recovery *recovery);
 /* It is used: off the list. Its thread frees it. */
@@ -114,6 +112,14 @@ uint32_t skink__standby_parked(const skink_recovery *recovery);
 /* End those on the list and wait for them; without the mutex. */
 void skink__standby_quit_all(skink_recovery *recovery);
 void skink__standby_give(struct skink__standby *standby, enum skink__standby_order order);
+
+/* ---- the thread that makes them (standby_maker.c) ---- */
+
+int skink__standby_maker_start(skink_recovery *recovery);
+/* If one is missing, have it made, soon. A failure is tried again after a while. */
+void skink__standbys_ask(skink_recovery *recovery);
+/* No more; without the mutex, and before the standby threads are ended. Waits for it for a second at most. */
+void skink__standby_maker_stop(skink_recovery *recovery);
 
 /* A thread with all signals blocked, as all of recovery's are. */
 int skink__start_thread(pthread_t *ret_thread, void *(*main)(void *arg), void *arg);
@@ -287,6 +293,8 @@ void skink__abort_now(pid_t tid) __attribute__((noreturn));
 struct skink_recovery {
     pthread_mutex_t mutex;
     pthread_cond_t standby_changed; /* one has parked */
+    pthread_cond_t standby_wanted;  /* the maker waits for that, or for the end */
+    pthread_cond_t maker_ended;     /* of the monotonic clock */
     uint32_t refs;                  /* the owner's, each stray's (or held thread's), each standby's that was used */
     bool quit;
     uint32_t threads_wanted; /* constant: standby threads */
@@ -304,6 +312,9 @@ struct skink_recovery {
     uint32_t standby_count;          /* on that list, parked or about to */
     uint64_t standby_retry_ns;       /* not before; after a failure */
     bool standby_failing;
+    pthread_t maker;
+    bool maker_running; /* it was started */
+    bool maker_over;
     struct skink__subject *strays; /* oldest last */
     uint32_t stray_count;
     struct skink__subject *blocking; /* threads off the loop as was announced */

@@ -326,7 +326,7 @@ static void *watchdog_main(void *arg)
     unsigned restless = 0; /* looks before the next rest */
     while (!recovery->quit) {
         uint64_t next_ns = tick(recovery);
-        skink__standbys_replenish(recovery);
+        skink__standbys_ask(recovery);
         uint64_t second_look_ns = skink_after(SECOND_LOOK_NS);
         if (restless == LOOKS_AFTER_REST && second_look_ns < next_ns) next_ns = second_look_ns;
         bool rested = restless == 0 && skink__may_park(recovery) && skink__park(recovery);

@@ -44,7 +44,7 @@ typedef struct skink_hooks {
     void (*release)(void *memory, void *arg);
 
     /* On each thread that may run tasks, right after it starts and right before it ends (a Java or Python
-     * host attaches the thread here). `role` is "loop", "worker", "standby", "watchdog", "report" (which calls the incident
+     * host attaches the thread here). `role` is "loop", "worker", "standby", "watchdog", "maker" (of standbys), "report" (which calls the incident
      * callback) or "stats". NULL: nothing. */
     void (*thread_start)(const char *role, void *arg);
     void (*thread_end)(const char *role, void *arg);
