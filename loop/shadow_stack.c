@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SKINK__SWITCH_UCONTEXT)
 /* asm/prctl.h of Linux 6.6 on; older kernels refuse, and have none. */
 #define SHSTK_STATUS 0x5005
 #define SHSTK_ON 1ul
@@ -29,9 +29,5 @@ static bool is_on(void)
 
 bool skink__shadow_stack_forbids_switch(void)
 {
-#if defined(SKINK__SWITCH_UCONTEXT)
-    return false;
-#else
     return is_on();
-#endif
 }
