@@ -31,7 +31,7 @@ static _Atomic uint64_t dropped_untold; /* not yet told by a line; taken by the 
 
 /* The thread that writes. */
 static struct {
-    bool running; /* fixed once there are other threads */
+    _Atomic bool running; /* ends with the close; a stray may still have something to say after that */
     pthread_t thread;
     sem_t wake;
     _Atomic bool asleep; /* or about to be: who publishes a line takes this away and wakes it */
