@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/app/test_skinkd_hardening.c - who skinkd runs as, and what its binaries are protected by. */
+#include "loop/sanitizer.h"
 #include "skinkd_fixture.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
@@ -62,8 +63,9 @@ static void privileges_are_dropped_and_diagnosis_goes_on(void **state)
             char target[128];
             snprintf(target, sizeof target, "/incidents/%.*s", (int)strcspn(id + 7, "\""), id + 7);
             char *incident = http_get(server->stats_port, target);
+            /* ASan's frames cut the stack of a thread that is read from outside: there its innermost names must do. */
             explained = strstr(incident, "\"kind\": \"mutex\"") && strstr(incident, "\"owner\": {") &&
-                        strstr(incident, "hold_mutex");
+                        strstr(incident, SKINK__ASAN ? "nap_until" : "hold_mutex");
             free(incident);
         }
         free(answer);

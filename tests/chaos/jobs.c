@@ -76,13 +76,12 @@ static void wait_for_child(struct job *job)
 /* The token's deadline and its firing may meet. */
 static void wait_in_scope(struct job *job)
 {
-    skink_token *token;
-    if (skink_token_derive(skink_token_current(), skink_after(chaos_random(5000) * SKINK_US), &token)) return;
-    if (skink_scope_begin(token) == 0) {
+    uint64_t deadline_ns = skink_after(chaos_random(5000) * SKINK_US);
+    if (skink_token_derive(skink_token_current(), deadline_ns, &job->token)) return;
+    if (skink_scope_begin(job->token) == 0) {
         (void)!skink_await(job->future, SKINK_FOREVER, NULL);
         (void)skink_scope_end();
     }
-    skink_token_unref(token);
 }
 
 static void talk(struct job *job)
@@ -295,6 +294,7 @@ int poster_reckon(struct poster *poster, uint64_t *strays_left, uint64_t *finish
         *given_up += end == -ECANCELED;
         skink_task_unref(job->task);
         skink_task_unref(job->child);
+        skink_token_unref(job->token);
         skink_future_unref(job->future);
         if (job->pipe[0] >= 0) close(job->pipe[0]);
         if (job->pipe[1] >= 0) close(job->pipe[1]);

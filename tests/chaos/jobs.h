@@ -14,7 +14,8 @@ struct job {
     struct job *next; /* of its poster, for the reckoning */
     skink_task *task; /* a handle; NULL: the spawn was refused */
     skink_future *future;
-    skink_task *child; /* kept here, since a task that is dropped lets go of nothing */
+    skink_task *child;  /* kept here, since a task that is dropped lets go of nothing */
+    skink_token *token; /* the same */
     int kind;
     int pipe[2];
     _Atomic int started, ended;

@@ -228,7 +228,7 @@ static void every_wait_ends_at_the_tokens_deadline(void **state)
 static void nest(void *arg)
 {
     struct fixture *f = arg;
-    skink_token *inner;
+    skink_token *inner = NULL;
     int err = skink_scope_begin(f->token);
     if (!err) err = skink_token_derive(skink_token_current(), skink_after(10 * SKINK_MS), &inner);
     if (!err) err = skink_scope_begin(inner);
