@@ -270,6 +270,10 @@ void *poster_main(void *arg)
     return NULL;
 }
 
+/* Jobs that were begun and given up. A thread that the stop has left behind may be reading one still, and nobody says when it
+ * is done. */
+static struct job *kept; /* by job.next */
+
 int poster_reckon(struct poster *poster, uint64_t *strays_left, uint64_t *finished, uint64_t *given_up)
 {
     int faults = 0;
@@ -298,7 +302,12 @@ int poster_reckon(struct poster *poster, uint64_t *strays_left, uint64_t *finish
         skink_future_unref(job->future);
         if (job->pipe[0] >= 0) close(job->pipe[0]);
         if (job->pipe[1] >= 0) close(job->pipe[1]);
-        free(job);
+        if (started == ended) {
+            free(job);
+        } else {
+            job->next = kept;
+            kept = job;
+        }
     }
     return faults;
 }
