@@ -101,7 +101,7 @@ static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, s
 static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler)
 {
     scheduler->batch_end = thread->slice + scheduler->batch_max;
-    while (thread->slice != scheduler->batch_end) {
+    while (thread->slice < scheduler->batch_end) {
         skink_task *task = next_runnable(scheduler);
         scheduler->chain_end = scheduler->stackless.first ? 0 : scheduler->batch_end;
         if (!task && scheduler->boxes && skink__boxes_refill(scheduler)) continue;

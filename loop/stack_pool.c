@@ -141,10 +141,11 @@ static bool guard_by_mprotect(struct skink__stack_pool *pool, char *guard_page)
     pthread_mutex_lock(&reserve_lock);
     if (!pool->uses_reserve) reserve_users++;
     pool->uses_reserve = true;
-    bool guarded = (reserve || reserve_take()) && mprotect(guard_page, page_bytes(), PROT_NONE) == 0;
+    bool reserved = reserve || reserve_take();
+    bool guarded = reserved && mprotect(guard_page, page_bytes(), PROT_NONE) == 0;
     if (!guarded) reserve_drop();
     pthread_mutex_unlock(&reserve_lock);
-    pool->exhausted = !guarded;
+    pool->exhausted = reserved && !guarded; /* a reserve that cannot be taken now may be had the next time */
     return guarded;
 }
 

@@ -465,6 +465,42 @@ static void acquire_returns_null_without_memory_and_recovers(void **state)
     assert_child_ok(run_out_of_address_space, NULL);
 }
 
+static size_t address_space_bytes(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%zu", &pages) != 1) pages = 0;
+    if (file) fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* There is room for a slab, and none for the reserve of mappings that goes before the first guard. */
+static int be_refused_the_reserve(void *arg)
+{
+    (void)arg;
+    struct skink__stack_pool pool;
+    skink__stack_pool_init(&pool, STACK_BYTES);
+    pool.guard = SKINK__STACK_GUARD_MPROTECT;
+    struct rlimit before, narrow;
+    getrlimit(RLIMIT_AS, &before);
+    narrow = before;
+    narrow.rlim_cur = address_space_bytes() + (3 << 19);
+    CHECK(setrlimit(RLIMIT_AS, &narrow) == 0);
+    CHECK(skink__stack_acquire(&pool) == NULL);
+    CHECK(pool.slabs != NULL);
+    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+    CHECK(skink__stack_acquire(&pool));
+    skink__stack_pool_fini(&pool);
+    return 0;
+}
+
+static void a_reserve_that_is_refused_once_is_taken_later(void **state)
+{
+    (void)state;
+    if (TEST_ASAN || TEST_TSAN) test_skip("sanitizers need all the address space there is");
+    assert_child_ok(be_refused_the_reserve, NULL);
+}
+
 /* The host's memory hooks, with a number of allocations left. */
 static int allocations_left;
 
@@ -632,6 +668,7 @@ static const struct test_case cases[] = {
     CASE(stacks_in_use_keep_their_content_whatever_the_pool_does),
     CASE(acquire_returns_null_without_memory_and_recovers),
     CASE(acquire_returns_null_without_heap_and_recovers),
+    CASE(a_reserve_that_is_refused_once_is_taken_later),
     CASE_TIMEOUT(threadsanitizer_runs_out_of_fibers_gracefully, 30),
     CASE(memory_known_to_a_suspended_coroutine_only_is_no_leak),
     CASE_TIMEOUT(exhausted_mappings_leave_room_for_threads, 60),
