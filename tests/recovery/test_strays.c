@@ -210,7 +210,8 @@ static int cycles_wanted(void)
 static void declare_and_return_cycles_leave_nothing_behind(void **state)
 {
     (void)state;
-    enum { WARM_UP = 30 };
+    /* A file stays open for each module that an address of a stack was ever found in, and any cycle may be the first. */
+    enum { WARM_UP = 30, MODULES = 8 };
     struct fixture f;
     skink_recovery_options options = { .deadlock_timeout_ns = 10 * SKINK_MS };
     fixture_start(&f, &options);
@@ -228,7 +229,7 @@ static void declare_and_return_cycles_leave_nothing_behind(void **state)
     }
     test_wait_until(fixture_stats(&f).standby_threads == 1, 5000);
     test_wait_until(test_thread_count(0) <= threads, 5000);
-    test_wait_until(test_fd_count(0) <= fds, 5000);
+    test_wait_until(test_fd_count(0) <= fds + MODULES, 5000);
     long grown_kb = test_resident_kb(0) - resident_kb;
     print_message("%d cycles: %d threads, %d descriptors, %ld KB more\n", cycles, threads, fds, grown_kb);
     if (!TEST_ASAN && !TEST_TSAN) assert_true(grown_kb < 512); /* theirs keep memory on purpose */
