@@ -150,10 +150,12 @@ SKINK_NODISCARD SKINK_API int skink_http_route_set_limits(skink_http_server *ser
 SKINK_NODISCARD SKINK_API int skink_http_route_set_action(skink_http_server *server, const char *pattern,
                                                           skink_action action) SKINK_ANY_THREAD;
 
-/* Change how long requests may take, for those that are complete from now on; 0: as long as they want, and for a route: the
- * server's. -ENOENT: no route has this pattern. */
+/* Change how long requests may take, for those that are complete from now on; 0: as long as they want.
+ * -EINVAL: server is NULL. */
 SKINK_NODISCARD SKINK_API int skink_http_set_request_timeout(skink_http_server *server,
                                                              uint64_t request_timeout_ns) SKINK_ANY_THREAD;
+
+/* The same for the requests of one route; 0: the server's. -ENOENT: no route has this pattern. */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_request_timeout(skink_http_server *server, const char *pattern,
                                                                    uint64_t request_timeout_ns) SKINK_ANY_THREAD;
 

@@ -147,14 +147,15 @@ typedef struct skink_incident {
 } skink_incident;
 
 /*
- * Copy one out of memory: the one with that id, or the nth newest (0 is the newest). On 0 the caller owns the copy, with
- * all that it points to, and frees it with skink_incident_free(). It does not change any more: ask again to see how it
- * ended.
+ * Copy the one with that id out of memory. On 0 the caller owns the copy, with all that it points to, and frees it with
+ * skink_incident_free(). It does not change any more: ask again to see how it ended.
  *   -ENOENT  there is none, or no longer
  *   -EINVAL, -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_incident_find(skink_recovery *recovery, const char *id,
                                                   skink_incident **ret_incident) SKINK_ANY_THREAD;
+
+/* The same for the nth newest; 0 is the newest. */
 SKINK_NODISCARD SKINK_API int skink_incident_newest(skink_recovery *recovery, size_t nth,
                                                     skink_incident **ret_incident) SKINK_ANY_THREAD;
 
@@ -162,15 +163,18 @@ SKINK_NODISCARD SKINK_API int skink_incident_newest(skink_recovery *recovery, si
 SKINK_API void skink_incident_free(skink_incident *incident) SKINK_ANY_THREAD;
 
 /*
- * One as a JSON object, as it is in its file; or all that are kept as an array of such, newest first. The text ends with
- * a newline and a NUL; ret_length (may be NULL) does not count the NUL. On 0 the caller owns it and frees it with
- * skink_incident_json_free().
+ * One as a JSON object, as it is in its file. The text ends with a newline and a NUL; ret_length (may be NULL) does not
+ * count the NUL. On 0 the caller owns it and frees it with skink_incident_json_free().
  *   -EINVAL, -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_incident_json(const skink_incident *incident, char **ret_text,
                                                   size_t *ret_length) SKINK_ANY_THREAD;
+
+/* The same for all that are kept: an array of such objects, newest first. */
 SKINK_NODISCARD SKINK_API int skink_incidents_json(skink_recovery *recovery, char **ret_text,
                                                    size_t *ret_length) SKINK_ANY_THREAD;
+
+/* Free either text. NULL is fine. */
 SKINK_API void skink_incident_json_free(char *text) SKINK_ANY_THREAD;
 
 #ifdef __cplusplus

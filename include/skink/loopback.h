@@ -38,10 +38,13 @@ SKINK_NODISCARD SKINK_API int skink_loopback_request(skink_http_server *server, 
                                                      size_t length_bytes, uint64_t deadline_ns,
                                                      skink_answer **ret_answer) SKINK_ANY_THREAD SKINK_SUSPENDS;
 
-/* Its parts live as long as it does. The header: the first of that name, in any case; NULL without one. The body has no
- * chunks any more and is followed by a NUL that is not counted; ret_length may be NULL. */
+/* Its status code. What the next two return lives as long as the answer does. */
 SKINK_API int skink_answer_status(const skink_answer *answer);
+
+/* The first header of that name, in any case; NULL without one. */
 SKINK_API const char *skink_answer_header(const skink_answer *answer, const char *name);
+
+/* The body, without chunks, followed by a NUL that is not counted; ret_length may be NULL. */
 SKINK_API const char *skink_answer_body(const skink_answer *answer, size_t *ret_length);
 
 /* NULL is fine. */
