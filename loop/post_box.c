@@ -26,6 +26,7 @@
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"
+#include "loop/relax.h"
 #include "loop/state.h"
 #include <errno.h>
 
@@ -65,15 +66,6 @@ static void box_free(struct skink__post_box *box)
 }
 
 /* ---- the loop ---- */
-
-static void relax(void)
-{
-#if defined __x86_64__
-    __builtin_ia32_pause();
-#elif defined __aarch64__
-    __asm__ volatile("isb");
-#endif
-}
 
 /* An active box that has been emptied, and is linked nowhere: let it be idle. False: there is more in it. */
 static bool settle(struct skink__post_box *box)
@@ -128,7 +120,7 @@ bool skink__boxes_refill(skink_scheduler *scheduler)
 {
     for (int look = 0; scheduler->boxes_stuck == 0 && look < LOOKS; look++) {
         for (int i = 0; i < PAUSES_BETWEEN_LOOKS; i++)
-            relax();
+            skink__relax();
         for (struct skink__message *box = scheduler->boxes; box; box = box->next) {
             int count = empty(scheduler, (struct skink__post_box *)box);
             if (count < 0) scheduler->boxes_stuck = count;

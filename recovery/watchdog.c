@@ -13,6 +13,7 @@
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"
+#include "loop/relax.h"
 #include "loop/runtime.h"
 #include "recovery/state.h"
 #include <stdio.h>
@@ -110,15 +111,6 @@ static void start_clock(struct skink__subject *subject, uint64_t slice)
     subject->glimpsed_ns = 0;
 }
 
-static void relax(void)
-{
-#if defined __x86_64__
-    __builtin_ia32_pause();
-#elif defined __aarch64__
-    __asm__ volatile("isb");
-#endif
-}
-
 /* A busy loop's word changes while one looks at it. Then nothing is stuck, and the thread's processor clock, which costs as
  * much as all the rest of a look, need not be read. What is remembered of the newest slice is when it was there. */
 static bool moves_on(struct skink__subject *subject, uint64_t word)
@@ -132,7 +124,7 @@ static bool moves_on(struct skink__subject *subject, uint64_t word)
             subject->glimpsed_ns = skink_now();
             return true;
         }
-        relax();
+        skink__relax();
     }
     return false;
 }
