@@ -13,6 +13,8 @@
 
 /* How often a standby thread that could not be created is tried again. */
 #define STANDBY_RETRY_NS (100 * SKINK_MS)
+/* How long making one may take before that counts as a failure. */
+#define STANDBY_LATE_NS SKINK_S
 /* How long the end of recovery waits for a maker that may be held up for ever. */
 #define MAKER_PATIENCE_S 1
 
@@ -37,9 +39,11 @@ static void tell(skink_recovery *recovery, int err)
 /* Leaves the mutex meanwhile. */
 static void make_one(skink_recovery *recovery)
 {
+    recovery->standby_begun_ns = skink_now();
     pthread_mutex_unlock(&recovery->mutex);
     int err = skink__standby_start(recovery);
     pthread_mutex_lock(&recovery->mutex);
+    recovery->standby_begun_ns = 0;
     if (err) {
         recovery->stats.standby_failures++;
         recovery->standby_retry_ns = skink_now() + STANDBY_RETRY_NS;
@@ -73,6 +77,8 @@ static void *maker_main(void *arg)
 
 void skink__standbys_ask(skink_recovery *recovery)
 {
+    uint64_t begun_ns = recovery->standby_begun_ns;
+    if (begun_ns && skink_now() - begun_ns >= STANDBY_LATE_NS) tell(recovery, -ETIMEDOUT);
     if (is_wanted(recovery)) pthread_cond_signal(&recovery->standby_wanted);
 }
 

@@ -311,7 +311,8 @@ struct skink_recovery {
     struct skink__standby *standbys; /* those not used yet */
     uint32_t standby_count;          /* on that list, parked or about to */
     uint64_t standby_retry_ns;       /* not before; after a failure */
-    bool standby_failing;
+    uint64_t standby_begun_ns;       /* the maker has begun to make one then; 0: it makes none */
+    bool standby_failing;            /* the last could not be made, or takes too long */
     pthread_t maker;
     bool maker_running; /* it was started */
     bool maker_over;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* No thread can be created: nothing is lost, health says so, and recovery goes on as soon as there is one. */
+/* No thread can be created, or creating one takes for ever: nothing is lost, health says so, and recovery goes on as soon as
+ * there is one. */
 #include "tests/recovery/fixture.h"
 #include "tests/support/process.h"
 #include <errno.h>
@@ -12,12 +13,20 @@
 
 /* The linker sends every call of pthread_create() here (CMakeLists.txt). */
 static _Atomic bool threads_fail;
+static _Atomic bool threads_hang; /* as when somebody holds the loader's locks */
+static _Atomic int hanging;
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg);
 
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg)
 {
     if (atomic_load(&threads_fail)) return EAGAIN;
+    if (atomic_load(&threads_hang)) {
+        atomic_fetch_add(&hanging, 1);
+        while (atomic_load(&threads_hang))
+            test_nap();
+        atomic_fetch_sub(&hanging, 1);
+    }
     return __real_pthread_create(thread, attributes, main, arg);
 }
 
@@ -25,6 +34,7 @@ static int setup(void **state)
 {
     (void)state;
     atomic_store(&threads_fail, false);
+    atomic_store(&threads_hang, false);
     return 0;
 }
 
@@ -130,6 +140,60 @@ static void several_standbys_serve_several_takeovers_without_new_threads(void **
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+/*
+ * | slice | standbys      | what happens                                                       |
+ * | first | 2             | taken over; the thread in its place is never done being created    |
+ * | second| 1             | the watchdog is there: taken over                                  |
+ * |       | creating ends | there are two again                                                |
+ */
+static void a_thread_that_is_created_for_ever_holds_up_no_watchdog(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s[2];
+    skink_recovery_options options = { .deadlock_timeout_ns = 20 * SKINK_MS, .standby_threads = 2 };
+    fixture_start(&f, &options);
+    atomic_store(&threads_hang, true);
+    for (int i = 0; i < 2; i++) {
+        stuck_init(&s[i]);
+        stuck_spawn(&f, &s[i]);
+        test_wait_until(fixture_stats(&f).takeovers == (uint64_t)i + 1, 5000);
+        test_wait_until(atomic_load(&hanging) == 1, 5000);
+        assert_int_equal(skink_recovery_ping(f.recovery, skink_after(5 * SKINK_S)), 0);
+        assert_true(loop_is_alive(&f, 5000));
+    }
+    test_wait_until(skink_recovery_health(f.recovery) == SKINK_HEALTH_NO_STANDBY, 5000);
+    atomic_store(&threads_hang, false);
+    test_wait_until(fixture_stats(&f).standby_threads == 2, 5000);
+    assert_int_equal(skink_recovery_health(f.recovery), SKINK_HEALTH_OK);
+    for (int i = 0; i < 2; i++) {
+        stuck_release(&s[i]);
+        test_wait_until(atomic_load(&s[i].ended), 5000);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+/* And the end does not wait for it: the maker keeps what it needs, and lets go of it when it can. */
+static void a_thread_that_is_created_for_ever_holds_up_no_end(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s;
+    warm_up();
+    int threads = test_thread_count(0);
+    start(&f);
+    atomic_store(&threads_hang, true);
+    stuck_init(&s);
+    stuck_spawn(&f, &s);
+    test_wait_until(atomic_load(&hanging) == 1, 5000);
+    stuck_release(&s);
+    test_wait_until(atomic_load(&s.ended), 5000);
+    assert_int_equal(fixture_stop(&f), 0);
+    test_wait_until(test_thread_count(0) == threads + 1, 5000);
+    atomic_store(&threads_hang, false);
+    test_wait_until(test_thread_count(0) == threads, 5000);
+}
+
 /* ---- the real limit, as a user whom it binds; in a process of its own, since there is no way back ---- */
 
 enum { NOBODY = 65534 };
@@ -210,6 +274,8 @@ static const struct test_case cases[] = {
     CASE(create_says_that_it_has_no_threads),
     CASE(without_a_standby_nothing_is_done_until_there_is_one),
     CASE(slice_that_comes_free_before_a_standby_is_there_just_goes_on),
+    CASE(a_thread_that_is_created_for_ever_holds_up_no_watchdog),
+    CASE(a_thread_that_is_created_for_ever_holds_up_no_end),
     CASE(several_standbys_serve_several_takeovers_without_new_threads),
     CASE_TIMEOUT(process_at_its_thread_limit_recovers_when_that_is_lifted, 40),
 };
