@@ -74,6 +74,13 @@ void fixture_add_common_routes(struct fixture *fixture)
     fixture_route(fixture, "GET", "/sleep", nap, NULL);
 }
 
+void fixture_serve(struct fixture *fixture)
+{
+    fixture_create(fixture, NULL, NULL);
+    fixture_add_common_routes(fixture);
+    fixture_start(fixture);
+}
+
 struct skink__http_stats fixture_stats(const struct fixture *fixture)
 {
     struct skink__http_stats stats;

@@ -29,6 +29,9 @@ void fixture_destroy(struct fixture *fixture);
  * "cancelled". */
 void fixture_add_common_routes(struct fixture *fixture);
 
+/* All of that with defaults: create, the common routes, start. */
+void fixture_serve(struct fixture *fixture);
+
 /* What the server counts. */
 struct skink__http_stats fixture_stats(const struct fixture *fixture);
 uint64_t fixture_code_count(const struct fixture *fixture, int code);

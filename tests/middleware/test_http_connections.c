@@ -17,9 +17,7 @@ static void requests_follow_each_other_on_one_connection(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     int fd = client_connect(fixture.port);
     for (int i = 0; i < 50; i++) {
         client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
@@ -44,9 +42,7 @@ static void pipelined_answers_come_in_order(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     int fd = client_connect(fixture.port);
     char text[8192] = "GET /sleep?ms=60 HTTP/1.1\r\n" H "\r\n";
     for (int i = 0; i < 50; i++)
@@ -122,9 +118,7 @@ static void version_1_0_closes_unless_asked_to_stay(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     struct reply reply;
     int fd = client_connect(fixture.port);
     client_send_text(fd, "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -149,9 +143,7 @@ static void continue_is_sent_when_it_is_waited_for(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     int fd = client_connect(fixture.port);
     struct reply reply;
     for (int i = 0; i < 2; i++) {

@@ -85,9 +85,7 @@ static void what_was_sent_before_a_half_close_is_answered(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     int fd = client_connect(fixture.port);
     client_send_text(fd, "GET /hello HTTP/1.1\r\n" H "\r\nGET /hello HTTP/1.1\r\n" H "\r\nGET /hel");
     assert_int_equal(shutdown(fd, SHUT_WR), 0);

@@ -18,9 +18,7 @@ static void a_listener_without_descriptors_pauses_and_goes_on(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     int warm = client_connect(fixture.port);
     client_expect(warm, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     /* Room for the client's descriptor, and none for the server's. */

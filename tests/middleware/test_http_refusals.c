@@ -100,9 +100,7 @@ static void malformed_requests_are_refused_and_the_connection_closed(void **stat
         { "POST /echo HTTP/1.1\r\n" H "Content-Length: 1\r\nExpect: magic\r\n\r\n", SKINK__HTTP_BAD_EXPECTATION },
     };
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         expect_refused(&fixture, &bad[i], false);
         expect_refused(&fixture, &bad[i], true);
@@ -128,9 +126,7 @@ static void oversized_requests_are_refused(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     expect_refused_padded(&fixture, "GET /", 20000, SKINK__HTTP_TARGET_TOO_LONG);
     expect_refused_padded(&fixture, "GET / HTTP/1.1\r\n" H "A: ", 20000, SKINK__HTTP_HEADERS_TOO_LARGE);
     expect_refused_padded(&fixture, CHUNKED "1;", 2000, SKINK__HTTP_BAD_CHUNK);
@@ -147,9 +143,7 @@ static void nothing_behind_a_refused_request_is_answered(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     int fd = client_connect(fixture.port);
     client_expect(fd, LENGTH("1, 1") "GET /hello HTTP/1.1\r\n" H "\r\n", 400, NULL);
     assert_true(client_sees_end(fd, 4000));
@@ -166,9 +160,7 @@ static void the_refusal_arrives_although_the_client_goes_on_sending(void **state
         int status;
     } samples[] = { { LENGTH("7000000"), 413 }, { "GET /\n", 400 } };
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     size_t length = 700000;
     char *more = calloc(1, length), rest;
     assert_non_null(more);

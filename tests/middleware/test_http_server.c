@@ -21,9 +21,7 @@ static void stop_closes_the_idle_and_answers_what_is_in_flight(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     int idle = client_connect(fixture.port), busy = client_connect(fixture.port);
     client_expect(idle, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     client_send_text(busy, "GET /sleep?ms=300 HTTP/1.1\r\n" H "\r\n");
@@ -99,9 +97,7 @@ static void destroying_after_the_scheduler_has_stopped_works_too(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     int idle = client_connect(fixture.port), half = client_connect(fixture.port);
     client_expect(idle, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     client_send_text(half, "GET /hel");
@@ -156,9 +152,7 @@ static void a_waiting_request_is_small(void **state)
     if (TEST_ASAN || TEST_TSAN) test_skip("sanitizers have their own memory");
     enum { COUNT = 2000, BAR_BYTES = 8192 };
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     struct rlimit files;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
     files.rlim_cur = files.rlim_max;
@@ -214,9 +208,7 @@ static void many_clients_get_their_own_answers(void **state)
     (void)state;
     enum { CLIENTS = 16 };
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve(&fixture);
     pthread_t threads[CLIENTS];
     struct swarm swarms[CLIENTS];
     for (int i = 0; i < CLIENTS; i++) {

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/middleware/test_execution_end.c - workers and their clients: who leaves, who stops; and routes on several loops. */
+#include "tests/middleware/shop.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- clients that leave ---- */
+
+static void a_client_that_leaves_cancels_its_request(void **state)
+{
+    (void)state;
+    struct shop shop;
+    shop_create(&shop, &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });
+    shop_start(&shop);
+    int runs = shop_ask(&shop, "/long", 0);
+    test_wait_until(atomic_load(&shop.entered) == 1, WAIT_MS);
+    int waits = shop_ask(&shop, "/long", 1), stays = shop_ask(&shop, "/step", 2);
+    test_wait_until(shop_stats(&shop).queued == 2, WAIT_MS);
+    close(waits); /* it is only waiting: it leaves the queue */
+    test_wait_until(shop_stats(&shop).queued == 1, WAIT_MS);
+    client_reset(runs);
+    test_wait_until(atomic_load(&shop.left) >= 1, WAIT_MS);
+    client_expect(stays, "", 200, "stepped");
+    assert_int_equal(atomic_load(&shop.entered), 2);
+    assert_int_equal(fixture_code_count(&shop.fixture, 499), 2);
+    test_wait_until(shop_permits(&shop) == 0, WAIT_MS);
+    close(stays);
+    shop_destroy(&shop);
+}
+
+/* ---- the end ---- */
+
+static void a_stop_lets_requests_finish(void **state)
+{
+    (void)state;
+    struct shop shop;
+    shop_create(&shop, &(struct shop_setup){ .threads = 2, .execution = SKINK_EXECUTE_THREADS });
+    shop_start(&shop);
+    int fds[6];
+    for (int i = 0; i < 6; i++)
+        fds[i] = shop_ask(&shop, "/step", i);
+    test_wait_until(shop_stats(&shop).started + shop_stats(&shop).queued == 6, WAIT_MS);
+    assert_int_equal(skink_workers_stop(shop.workers, skink_after(5 * SKINK_S)), 0);
+    for (int i = 0; i < 6; i++)
+        client_expect(fds[i], "", 200, "stepped");
+    client_send_text(fds[0], "GET /step HTTP/1.1\r\n" H "\r\n");
+    shop_expect_error(fds[0], 503, "\"number\":1006,", false);
+    for (int i = 0; i < 6; i++)
+        close(fds[i]);
+    shop_destroy(&shop);
+}
+
+/* Nobody watches: the stop itself leaves them behind. Suspended ones are cancelled, waiting ones told. */
+static void a_stop_with_stuck_workers_does_not_hang(void **state)
+{
+    (void)state;
+    static struct shop shop; /* the strays', for longer than this function */
+    shop_create(&shop, &(struct shop_setup){ .threads = 4, .execution = SKINK_EXECUTE_THREADS });
+    shop_start(&shop);
+    int stuck[3], suspended, waits;
+    for (int i = 0; i < 3; i++)
+        stuck[i] = shop_ask(&shop, "/block", i);
+    suspended = shop_ask(&shop, "/long", 3);
+    test_wait_until(shop_stats(&shop).busy == 4, WAIT_MS);
+    waits = shop_ask(&shop, "/step", 4);
+    test_wait_until(shop_stats(&shop).queued == 1, WAIT_MS);
+    uint64_t begun = test_now_ns();
+    assert_int_equal(skink_workers_stop(shop.workers, skink_after(100 * SKINK_MS)), -ECANCELED);
+    assert_true(test_now_ns() - begun < test_ms(4000));
+    shop_expect_error(waits, 503, "\"number\":1006,", false);
+    client_expect(suspended, "", 200, "slept");
+    begun = test_now_ns();
+    skink_workers_destroy(shop.workers);
+    fixture_destroy(&shop.fixture);
+    assert_true(test_now_ns() - begun < test_ms(4000));
+    atomic_store(&shop.release, -1); /* they come back to nothing, and free what they hold */
+    test_wait_until(atomic_load(&shop.inside) == 0, WAIT_MS);
+    for (int i = 0; i < 3; i++)
+        close(stuck[i]);
+    close(suspended), close(waits);
+}
+
+/* Stopped in the wrong order: what a worker still says has nobody to say it to, and it is told so. */
+static void a_worker_whose_loop_has_stopped_is_refused(void **state)
+{
+    (void)state;
+    struct shop shop;
+    shop_create(&shop, &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });
+    shop_start(&shop);
+    int fd = shop_ask(&shop, "/block", 0);
+    test_wait_until(atomic_load(&shop.entered) == 1, WAIT_MS);
+    assert_int_equal(skink_scheduler_stop(shop.fixture.scheduler, skink_now()), 0); /* no task of its own is cut */
+    atomic_store(&shop.release, -1);
+    test_wait_until(atomic_load(&shop.left) == 1, WAIT_MS);
+    assert_int_equal(atomic_load(&shop.result), -ECANCELED);
+    test_wait_until(shop_stats(&shop).busy == 0, WAIT_MS);
+    close(fd);
+    shop_destroy(&shop);
+}
+
+/* Of the limit whose route is asked for. */
+static void add_limit_of(const struct skink__http_limit_stats *limit, void *arg)
+{
+    struct skink__http_limit_stats *wanted = arg;
+    if (strcmp(limit->route, wanted->route) == 0) *wanted = *limit;
+}
+
+/* ---- several loops ---- */
+
+static void routes_are_copied_to_another_loop(void **state)
+{
+    (void)state;
+    struct fixture first, second;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.flags = SKINK_HTTP_REUSE_PORT;
+    fixture_create(&first, NULL, &options);
+    fixture_create(&second, NULL, &options);
+    fixture_add_common_routes(&first);
+    static struct shop shop;
+    assert_int_equal(skink_http_use_on(first.server, "/hello", shop_note_way_out, &shop), 0);
+    assert_int_equal(skink_http_route_set_limits(first.server, "/sleep", 3, 4), 0);
+    assert_int_equal(skink_http_copy_routes(NULL, second.server), -EINVAL);
+    assert_int_equal(skink_http_copy_routes(first.server, first.server), -EINVAL);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), 0);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), -EINVAL);
+    const char *method, *pattern;
+    assert_true(skink_http_route_at(second.server, 2, &method, &pattern));
+    assert_string_equal(pattern, "/sleep");
+    fixture_start(&first);
+    fixture_start(&second);
+    for (int i = 0; i < 3; i++) {
+        int fd = client_connect(i ? second.port : first.port);
+        client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+        client_expect(fd, "GET /nowhere HTTP/1.1\r\n" H "\r\n", 404, NULL);
+        close(fd);
+    }
+    /* What the first counts is what all count; the second counts for itself as well. */
+    assert_int_equal(fixture_stats(&first).requests, 6);
+    assert_int_equal(fixture_code_count(&first, 404), 3);
+    assert_int_equal(fixture_stats(&second).requests, 4);
+    struct skink__http_limit_stats limit = { .route = "/sleep" };
+    skink__http_stats_limits(first.server, add_limit_of, &limit);
+    assert_int_equal(limit.max_requests, 6);
+    fixture_destroy(&second); /* its memory stays for as long as the first counts it */
+    assert_int_equal(fixture_stats(&first).requests, 6);
+    fixture_destroy(&first);
+}
+
+static void routes_are_not_copied_to_a_server_that_has_some(void **state)
+{
+    (void)state;
+    struct fixture first, second;
+    fixture_create(&first, NULL, NULL);
+    fixture_create(&second, NULL, NULL);
+    fixture_add_common_routes(&second);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), -EINVAL);
+    fixture_start(&first);
+    fixture_destroy(&second);
+    fixture_create(&second, NULL, NULL);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), -EBUSY);
+    fixture_destroy(&second);
+    fixture_destroy(&first);
+}
+
+static void workers_stop_and_are_destroyed_unused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct shop shop;
+        shop_create(&shop,
+                    &(struct shop_setup){ .threads = 3, .execution = SKINK_EXECUTE_SERIAL, .timeout_ns = SKINK_S });
+        if (i) shop_start(&shop);
+        if (i == 2) assert_int_equal(skink_workers_start(shop.workers), -EALREADY);
+        shop_destroy(&shop);
+    }
+}
+
+static const struct test_case cases[] = {
+    CASE(a_client_that_leaves_cancels_its_request),        CASE(a_stop_lets_requests_finish),
+    CASE(a_stop_with_stuck_workers_does_not_hang),         CASE(a_worker_whose_loop_has_stopped_is_refused),
+    CASE(workers_stop_and_are_destroyed_unused),           CASE(routes_are_copied_to_another_loop),
+    CASE(routes_are_not_copied_to_a_server_that_has_some),
+};
+TEST_MAIN(cases, NULL, NULL)
