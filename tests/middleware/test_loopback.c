@@ -5,6 +5,7 @@
 #include "tests/support/scarce.h"
 #include "tests/support/wait.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ static uint64_t soon(void)
 /* What happened in the pipeline, in order. */
 struct trace {
     struct fixture fixture;
+    pthread_mutex_t lock; /* for text: a request whose client gave up may still be noting */
     char text[256];
     _Atomic size_t written;
     _Atomic int result;
@@ -30,7 +32,16 @@ struct trace {
 
 static void note(struct trace *trace, const char *what)
 {
+    pthread_mutex_lock(&trace->lock);
     strncat(trace->text, what, sizeof trace->text - strlen(trace->text) - 1);
+    pthread_mutex_unlock(&trace->lock);
+}
+
+static void forget(struct trace *trace)
+{
+    pthread_mutex_lock(&trace->lock);
+    trace->text[0] = '\0';
+    pthread_mutex_unlock(&trace->lock);
 }
 
 static void outer(skink_request *request, skink_next *next, void *arg)
@@ -91,6 +102,7 @@ static void relay(skink_request *request, void *arg)
 static void create(struct trace *trace)
 {
     memset(trace, 0, sizeof *trace);
+    pthread_mutex_init(&trace->lock, NULL);
     fixture_create(&trace->fixture, NULL, NULL);
     assert_int_equal(skink_http_use(trace->fixture.server, outer, trace), 0);
     assert_int_equal(skink_http_use(trace->fixture.server, inner, trace), 0);
@@ -107,7 +119,7 @@ static skink_answer *ask(struct trace *trace, const char *text)
 {
     skink_answer *answer;
     int done = atomic_load(&trace->done);
-    trace->text[0] = '\0';
+    forget(trace);
     int err = skink_loopback_request(trace->fixture.server, text, strlen(text), soon(), &answer);
     if (err) fail_msg("%s: %s", text, skink_strerror(err));
     /* The last middleware comes back after the answer is out. */
