@@ -89,11 +89,11 @@ static int write_some(void *arg)
 {
     struct writing *writing = arg;
     skink_request *request = writing->request;
-    const char *bytes = writing->bytes + writing->taken;
-    size_t length = writing->length - writing->taken;
     int err = write_refusal(request);
     /* An empty piece would be the end of a chunked body; it only asks whether the client is still there. */
     if (err || writing->length == 0) return err;
+    const char *bytes = writing->bytes + writing->taken;
+    size_t length = writing->length - writing->taken;
     skink__deadline_clear(&request->late); /* it was stuck, and goes on writing in time */
     if (length > request->stream_left) return -EMSGSIZE;
     if (request->stream_no_body) {
