@@ -231,6 +231,11 @@ void skink__scheduler_set_role(skink_scheduler *scheduler, const char *role)
     scheduler->role = role;
 }
 
+const char *skink__scheduler_role(const skink_scheduler *scheduler)
+{
+    return scheduler->role;
+}
+
 const char *skink__scheduler_name(const skink_scheduler *scheduler)
 {
     return scheduler->name;

@@ -73,6 +73,7 @@ struct skink__thread *skink__scheduler_thread(skink_scheduler *scheduler);
 skink_scheduler *skink__scheduler_ref(skink_scheduler *scheduler);
 void skink__scheduler_unref(skink_scheduler *scheduler);
 const char *skink__scheduler_name(const skink_scheduler *scheduler);
+const char *skink__scheduler_role(const skink_scheduler *scheduler); /* see skink__scheduler_set_role() */
 
 /* skink_scheduler_destroy() has been called: who watches it should let go. It has rung the doorbell afterwards, with a
  * full fence between. Any thread. */

@@ -2,10 +2,12 @@
 /* middleware/dump_endpoint.c - see dump_endpoint.h. */
 #include "middleware/dump_endpoint.h"
 #include "loop/memory.h"
+#include "middleware/http_stats.h"
 #include "skink/clock.h"
 #include "skink/dump.h"
 #include "skink/future.h"
 #include "skink/request.h"
+#include "skink/workers.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,6 +23,8 @@ typedef int dump_function(const skink_dump_options *options, char **ret_text, si
 
 struct skink__dump_endpoint {
     skink_stats_sources sources;
+    skink_scheduler **schedulers; /* all that are known, besides those that the recovery watches */
+    uint32_t scheduler_count;
     pthread_mutex_t mutex;
     pthread_cond_t ended;
     unsigned threads; /* guarded by mutex */
@@ -54,8 +58,11 @@ static void *dump_main(void *arg)
     prctl(PR_SET_NAME, "skink-dump", 0, 0, 0);
     skink_dump_options options = SKINK_DUMP_OPTIONS_INIT;
     options.format = job->format;
+    options.flags = SKINK_DUMP_WATCHED;
     options.scheduler = endpoint->sources.scheduler;
     options.recovery = endpoint->sources.recovery;
+    options.schedulers = endpoint->schedulers;
+    options.scheduler_count = endpoint->scheduler_count;
     options.timeout_ns = DUMP_TIMEOUT_NS;
     int err = job->dump(&options, &job->text, &job->length);
     err = err ? skink_future_fail(job->done, err) : skink_future_complete(job->done, NULL);
@@ -132,6 +139,8 @@ static void refuse(skink_request *request, int err)
         skink_respond_error(request, 503, 503, "too many dumps at once, or no thread to make one; try again");
     } else if (err == -ENOMEM) {
         skink_respond_error(request, 503, 503, "no memory for a dump");
+    } else if (err == -EINVAL) {
+        skink_respond_error(request, 404, 404, "this process has told the stats endpoint of no scheduler");
     } else {
         skink_respond_error(request, 503, 503, "the dump did not come to an end in time");
     }
@@ -160,7 +169,7 @@ static void serve(skink_request *request, struct skink__dump_endpoint *endpoint,
 static void handle_tasks(skink_request *request, void *arg)
 {
     struct skink__dump_endpoint *endpoint = arg;
-    if (endpoint->sources.scheduler)
+    if (endpoint->sources.scheduler || endpoint->sources.recovery || endpoint->scheduler_count)
         serve(request, endpoint, skink_dump_tasks);
     else
         skink_respond_error(request, 404, 404, "this process has told the stats endpoint of no scheduler");
@@ -171,6 +180,35 @@ static void handle_threads(skink_request *request, void *arg)
     serve(request, arg, skink_dump_threads);
 }
 
+/* ---- setting up ---- */
+
+/* The i-th of the servers with these routes, and then those of their workers. */
+static skink_scheduler *scheduler_at(const skink_http_server *http_server, size_t i)
+{
+    if (!http_server) return NULL;
+    size_t loops = 0;
+    while (skink__http_stats_scheduler_at(http_server, loops))
+        loops++;
+    if (i < loops) return skink__http_stats_scheduler_at(http_server, i);
+    skink_workers *workers = skink__http_stats_workers(http_server);
+    return workers ? skink_workers_scheduler_at(workers, i - loops) : NULL;
+}
+
+static int list_schedulers(struct skink__dump_endpoint *endpoint)
+{
+    const skink_http_server *http_server = endpoint->sources.http_server;
+    uint32_t count = 0;
+    while (scheduler_at(http_server, count))
+        count++;
+    if (!count) return 0;
+    endpoint->schedulers = skink__zalloc(count * sizeof(skink_scheduler *));
+    if (!endpoint->schedulers) return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        endpoint->schedulers[i] = scheduler_at(http_server, i);
+    endpoint->scheduler_count = count;
+    return 0;
+}
+
 int skink__dump_endpoint_add(skink_http_server *http_server, const skink_stats_sources *sources,
                              struct skink__dump_endpoint **ret_endpoint)
 {
@@ -179,7 +217,8 @@ int skink__dump_endpoint_add(skink_http_server *http_server, const skink_stats_s
     endpoint->sources = *sources;
     pthread_mutex_init(&endpoint->mutex, NULL);
     pthread_cond_init(&endpoint->ended, NULL);
-    int err = skink_http_route(http_server, "GET", "/tasks", NULL, handle_tasks, endpoint);
+    int err = list_schedulers(endpoint);
+    if (!err) err = skink_http_route(http_server, "GET", "/tasks", NULL, handle_tasks, endpoint);
     if (!err) err = skink_http_route(http_server, "GET", "/threads", NULL, handle_threads, endpoint);
     if (err) {
         skink__dump_endpoint_destroy(endpoint);
@@ -198,5 +237,6 @@ void skink__dump_endpoint_destroy(struct skink__dump_endpoint *endpoint)
     pthread_mutex_unlock(&endpoint->mutex);
     pthread_cond_destroy(&endpoint->ended);
     pthread_mutex_destroy(&endpoint->mutex);
+    skink__free(endpoint->schedulers);
     skink__free(endpoint);
 }

@@ -6,10 +6,21 @@
 #include "recovery/text.h"
 #include "skink/dump.h"
 
-/* Options with the defaults filled in, and the table of symbols; one dump at a time from begin to end. A negative errno, and
- * there is nothing to end. */
-int skink__dump_begin(const skink_dump_options *given, skink_dump_options *ret_options,
-                      struct skink__symbols **ret_symbols);
+/* Check them, and fill in the defaults. -EINVAL, -E2BIG; -EDEADLK on the scheduler's own loop thread. */
+int skink__dump_options_read(const skink_dump_options *given, skink_dump_options *ret_options);
+
+/* Whose tasks are to be told: each once, with a reference on its memory. */
+struct skink__dump_schedulers {
+    skink_scheduler **list;
+    size_t count;
+};
+
+/* -EINVAL: there is none; -EDEADLK: the caller is a task of one of them; -ENOMEM. */
+int skink__dump_schedulers_init(struct skink__dump_schedulers *schedulers, const skink_dump_options *options);
+void skink__dump_schedulers_fini(struct skink__dump_schedulers *schedulers);
+
+/* The table of symbols; one dump at a time from begin to end. A negative errno, and there is nothing to end. */
+int skink__dump_begin(struct skink__symbols **ret_symbols);
 
 /* Hands the text over, unless `err` or a lack of memory spoils it. Returns what the public call returns. */
 int skink__dump_end(struct skink__symbols *symbols, struct skink__text *text, int err, char **ret_text,

@@ -401,7 +401,8 @@ int skink_dump_threads(const skink_dump_options *options, char **ret_text, size_
     struct dump *dump = skink__zalloc(sizeof *dump);
     if (!dump) return -ENOMEM;
     struct skink__text text = { 0 };
-    int err = skink__dump_begin(options, &dump->options, &dump->symbols);
+    int err = skink__dump_options_read(options, &dump->options);
+    if (!err) err = skink__dump_begin(&dump->symbols);
     if (err) goto free;
     err = look_at_all(dump);
     if (!err) err = write_all(dump, &text);

@@ -5,6 +5,7 @@
 #include "recovery/own_memory.h"
 #include "recovery/unwind.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { DEPTH_MAX = 48, NAME_BYTES = SKINK__GROUP_NAME_BYTES, RECORD_BYTES = 128 * 1024, RULES_MIN = 256 };
@@ -25,6 +26,7 @@ struct known_rule {
 };
 
 struct skink__task_walk {
+    _Atomic unsigned refs;
     struct known_rule *rules; /* open addressing; a power of two, at most half full */
     size_t rule_slots;
     size_t rule_count;
@@ -37,19 +39,30 @@ int skink__task_walk_create(struct skink__task_walk **ret_walk)
 {
     struct skink__task_walk *walk = skink__alloc(sizeof *walk);
     if (!walk) return -ENOMEM;
+    atomic_init(&walk->refs, 1);
     walk->rules = skink__zalloc(RULES_MIN * sizeof *walk->rules);
     walk->rule_slots = RULES_MIN;
     walk->rule_count = walk->used = 0;
     walk->missing = 0;
+    if (!walk->rules) {
+        skink__free(walk);
+        return -ENOMEM;
+    }
     *ret_walk = walk;
-    if (walk->rules) return 0;
-    skink__free(walk);
-    return -ENOMEM;
+    return 0;
 }
 
-void skink__task_walk_destroy(void *arg)
+struct skink__task_walk *skink__task_walk_ref(struct skink__task_walk *walk)
+{
+    atomic_fetch_add_explicit(&walk->refs, 1, memory_order_relaxed);
+    return walk;
+}
+
+void skink__task_walk_unref(void *arg)
 {
     struct skink__task_walk *walk = arg;
+    /* Both: what a loop wrote that came late is over before it is freed. */
+    if (!walk || atomic_fetch_sub_explicit(&walk->refs, 1, memory_order_acq_rel) != 1) return;
     skink__free(walk->rules);
     skink__free(walk);
 }

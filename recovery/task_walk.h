@@ -18,7 +18,11 @@
 struct skink__task_walk;
 
 int skink__task_walk_create(struct skink__task_walk **ret_walk); /* -ENOMEM */
-void skink__task_walk_destroy(void *arg);
+
+/* Each visit of several in a row has a reference, and who makes them has one: what was learned serves all of them. The last
+ * one frees it. unref: for skink__visit_create(). */
+struct skink__task_walk *skink__task_walk_ref(struct skink__task_walk *walk);
+void skink__task_walk_unref(void *arg);
 
 /* For skink__visit_create(); arg is the walk. */
 enum skink__see skink__task_walk_see(const struct skink__sight *sight, void *arg);

@@ -176,6 +176,74 @@ static void several_loops_share_port_routes_and_limits(void **state)
     free(file);
 }
 
+/* How many tasks of one scheduler does the page tell? 0 when it is not there. */
+static int told_of(const char *page, const char *scheduler)
+{
+    char line[64];
+    snprintf(line, sizeof line, "\n  %s: ", scheduler);
+    const char *at = strstr(page, line);
+    return at ? atoi(at + strlen(line)) : 0;
+}
+
+/* Goal: /tasks has the tasks of all loops and of the workers, also while one loop stands still in a task.
+ * | clients                             | skinkd                     | /tasks                                  |
+ * | /sleep until both loops have some   | suspended on both          | one stack, counted over both            |
+ * | /spin                               | on a worker                | that worker's task                      |
+ * | /stick                              | one loop stuck, for longer | the others of that loop all the same    | */
+static void the_tasks_of_all_loops_and_workers_are_told(void **state)
+{
+    (void)state;
+    struct skinkd *server = start_with("loop: {count: 2, deadlock_timeout: 60s}\n"
+                                       "concurrency.threads: 4\n"
+                                       "routes: [{path: /spin, execution: threads}]\n"
+                                       "shutdown.grace: 100ms\n");
+    enum { CLIENTS_MAX = 100 };
+    int sleepers[CLIENTS_MAX], count = 0;
+    char *page = NULL;
+    do {
+        assert_true(count < CLIENTS_MAX);
+        sleepers[count++] = http_begin(server->http_port, "GET", "/sleep?ms=60000");
+        test_wait_until(value_of(server, "skink_requests_in_flight") == count, 5000);
+        free(page);
+        page = http_get(server->stats_port, "/tasks");
+        assert_int_equal(http_status(page), 200);
+        assert_int_equal(told_of(page, "loop-1") + told_of(page, "loop-2"), count);
+    } while (!told_of(page, "loop-1") || !told_of(page, "loop-2"));
+    char line[64];
+    snprintf(line, sizeof line, "\n%d suspended  GET /sleep\n    skink_sleep", count);
+    assert_non_null(strstr(page, line));
+    assert_non_null(strstr(page, "\n  and 4 workers without a task\n"));
+    free(page);
+
+    int spinning = http_begin(server->http_port, "GET", "/spin");
+    test_wait_until(value_of(server, "skink_workers_busy") == 1, 5000);
+    page = http_get(server->stats_port, "/tasks");
+    int on_workers = 0;
+    for (const char *at = page; (at = strstr(at, "\n  worker-")); at++)
+        on_workers += atoi(strstr(at, ": ") + 2);
+    assert_int_equal(on_workers, 1);
+    assert_non_null(strstr(page, "\n  and 3 workers without a task\n"));
+    assert_non_null(strstr(page, "\n1 running  GET /spin\n"));
+    free(page);
+
+    int stuck = http_begin(server->http_port, "GET", "/stick");
+    test_wait_until(value_of(server, "skink_requests_in_flight") == count + 2, 5000);
+    for (bool stands = false; !stands;) { /* it may be a moment before its first instruction */
+        page = http_get(server->stats_port, "/tasks");
+        assert_int_equal(told_of(page, "loop-1") + told_of(page, "loop-2"), count + 1);
+        assert_non_null(strstr(page, line));
+        assert_null(strstr(page, "INCOMPLETE"));
+        stands = strstr(page, "GET /stick\n") && strstr(page, " tasks; note: the loop is stuck in a task");
+        free(page);
+    }
+    close(stuck);
+    close(spinning);
+    while (count > 0)
+        close(sleepers[--count]);
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 3); /* two threads are stuck */
+    skinkd_free(server);
+}
+
 static void loops_that_stop_finish_what_they_have(void **state)
 {
     (void)state;
@@ -204,9 +272,13 @@ static void a_limit_that_cannot_be_shared_out_is_a_mistake(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE_SERIAL(on_the_loop_only_the_stuck_one_suffers, 40), CASE_SERIAL(on_threads_only_the_stuck_one_suffers, 40),
-    CASE_SERIAL(in_serial_only_the_stuck_one_suffers, 40),   CASE(past_limit_and_queue_there_is_429),
-    CASE(several_loops_share_port_routes_and_limits),        CASE(loops_that_stop_finish_what_they_have),
+    CASE_SERIAL(on_the_loop_only_the_stuck_one_suffers, 40),
+    CASE_SERIAL(on_threads_only_the_stuck_one_suffers, 40),
+    CASE_SERIAL(in_serial_only_the_stuck_one_suffers, 40),
+    CASE(past_limit_and_queue_there_is_429),
+    CASE(several_loops_share_port_routes_and_limits),
+    CASE(loops_that_stop_finish_what_they_have),
+    CASE_TIMEOUT(the_tasks_of_all_loops_and_workers_are_told, 60),
     CASE(a_limit_that_cannot_be_shared_out_is_a_mistake),
 };
 TEST_MAIN(cases, NULL, NULL)

@@ -16,7 +16,7 @@ static json_t *dump_tasks(struct fixture *f, const skink_dump_options *given)
     skink_dump_options options = SKINK_DUMP_OPTIONS_INIT;
     if (given) options = *given;
     options.format = SKINK_DUMP_JSON;
-    options.scheduler = f->scheduler;
+    if (!given || (!given->flags && !given->schedulers)) options.scheduler = f->scheduler;
     options.recovery = f->recovery;
     char *text;
     size_t length;
@@ -220,7 +220,13 @@ static void what_cannot_be_done_is_refused(void **state)
     options.format = (skink_dump_format)7;
     assert_int_equal(skink_dump_tasks(&options, &told, NULL), -EINVAL);
     options.format = SKINK_DUMP_TEXT;
-    options.flags = 1;
+    options.flags = 2;
+    assert_int_equal(skink_dump_tasks(&options, &told, NULL), -EINVAL);
+    options.flags = 0;
+    options.scheduler_count = 1; /* of none */
+    assert_int_equal(skink_dump_tasks(&options, &told, NULL), -EINVAL);
+    options = (skink_dump_options)SKINK_DUMP_OPTIONS_INIT;
+    options.flags = SKINK_DUMP_WATCHED; /* by nobody */
     assert_int_equal(skink_dump_tasks(&options, &told, NULL), -EINVAL);
     finish(&f, NULL);
 }
@@ -257,6 +263,84 @@ static void a_scheduler_that_does_not_run_says_so(void **state)
     skink_scheduler_destroy(f.scheduler);
 }
 
+/* ---- several schedulers ---- */
+
+/* A second one under the same recovery. */
+static void add_second(struct fixture *f, skink_scheduler **ret_scheduler)
+{
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.name = "second";
+    assert_int_equal(skink_scheduler_create(&options, ret_scheduler), 0);
+    assert_int_equal(skink_recovery_watch(f->recovery, *ret_scheduler), 0);
+    assert_int_equal(skink_scheduler_start(*ret_scheduler), 0);
+}
+
+static void spawn_there(skink_scheduler *scheduler, const char *name, void (*fn)(void *arg), void *arg, int count)
+{
+    struct fixture there = { .scheduler = scheduler };
+    spawn_many(&there, name, fn, arg, count);
+}
+
+static const json_t *part_of(const json_t *dump, const char *name)
+{
+    size_t i;
+    json_t *part;
+    json_array_foreach(json_object_get(dump, "schedulers"), i,
+                       part) if (strcmp(text(part, "name"), name) == 0) return part;
+    fail_msg("%s is not among the schedulers", name);
+    return NULL;
+}
+
+static uint64_t suspended_in(skink_scheduler *scheduler)
+{
+    struct fixture there = { .scheduler = scheduler };
+    return suspended(&there);
+}
+
+static void equal_stacks_of_several_schedulers_are_merged(void **state)
+{
+    (void)state;
+    struct fixture f;
+    skink_scheduler *second;
+    start(&f, 5 * SKINK_S, 4096);
+    add_second(&f, &second);
+    skink_future *future = new_future();
+    spawn_many(&f, "one", park_one, future, 30);
+    spawn_many(&f, "deep", park_deep, future, 4);
+    spawn_there(second, "other", park_one, future, 12);
+    test_wait_until(suspended(&f) == 34 && suspended_in(second) == 12, 5000);
+    /* By the recovery that watches both, or named, also twice. */
+    skink_dump_options watched = SKINK_DUMP_OPTIONS_INIT, named = SKINK_DUMP_OPTIONS_INIT;
+    watched.flags = SKINK_DUMP_WATCHED;
+    named.schedulers = (skink_scheduler *const[]){ second, f.scheduler, NULL, second };
+    named.scheduler_count = 4;
+    const skink_dump_options *const ways[] = { &watched, &named };
+    for (int i = 0; i < 2; i++) {
+        json_t *dump = dump_tasks(&f, ways[i]);
+        assert_int_equal(number(dump, "tasks"), 46);
+        assert_true(json_is_true(json_object_get(dump, "complete")));
+        json_t *stacks = json_object_get(dump, "stacks");
+        assert_int_equal(json_array_size(stacks), 2);
+        assert_int_equal(number(json_array_get(stacks, 0), "count"), 42);
+        assert_int_equal(json_array_size(json_object_get(json_array_get(stacks, 0), "names")), 2);
+        assert_int_equal(json_array_size(json_object_get(dump, "schedulers")), 2);
+        assert_int_equal(number(part_of(dump, "loop"), "tasks"), 34);
+        assert_int_equal(number(part_of(dump, "second"), "tasks"), 12);
+        json_decref(dump);
+    }
+    watched.recovery = f.recovery;
+    char *told;
+    assert_int_equal(skink_dump_tasks(&watched, &told, NULL), 0);
+    assert_non_null(strstr(told, "46 tasks of 2 schedulers, 2 different stacks"));
+    assert_non_null(strstr(told, "\n  loop: 34 tasks\n  second: 12 tasks\n"));
+    skink_dump_free(told);
+    assert_int_equal(skink_future_complete(future, NULL), 0);
+    test_wait_until(suspended_in(second) == 0, 5000);
+    skink_scheduler_destroy(second);
+    finish(&f, NULL);
+    skink_future_unref(future); /* not before: its waiters read it when they go on */
+}
+
 /* ---- a loop that is stuck ---- */
 
 static void a_loop_that_is_stuck_does_not_hide_the_others(void **state)
@@ -268,7 +352,7 @@ static void a_loop_that_is_stuck_does_not_hide_the_others(void **state)
     skink_future *future = new_future();
     spawn_many(&f, "one", park_one, future, 1000);
     spawn_many(&f, "deep", park_deep, future, 5);
-    test_wait_until(suspended(&f) == 1005, 5000);
+    test_wait_until(suspended(&f) == 1005, 15000); /* ThreadSanitizer takes its time for so many */
     stuck_init(&s);
     stuck_spawn(&f, &s);
     test_wait_until(atomic_load(&s.started_tid) != 0, 5000);
@@ -415,6 +499,53 @@ static void a_stuck_runtime_section_is_told_within_the_patience(void **state)
     assert_int_equal(count_in(dump, "suspended", "park_one"), 12);
     json_decref(dump);
     finish(&f, future);
+}
+
+/* One is stuck in its runtime section, one in a task, and one works: each is told about as it is, and in time. */
+static void a_stuck_scheduler_does_not_hide_the_others(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s;
+    skink_scheduler *second, *third;
+    start(&f, 60 * SKINK_S, 4096); /* nothing is declared in this test */
+    add_second(&f, &second);
+    add_second(&f, &third);
+    skink_future *future = new_future();
+    spawn_many(&f, "one", park_one, future, 10);
+    spawn_there(second, "two", park_one, future, 20);
+    spawn_there(third, "three", park_one, future, 40);
+    test_wait_until(suspended(&f) == 10 && suspended_in(second) == 20 && suspended_in(third) == 40, 5000);
+    struct blocker b = { .message.deliver = block_runtime };
+    sem_init(&b.release, 0, 0);
+    assert_true(skink__scheduler_post(f.scheduler, &b.message));
+    stuck_init(&s);
+    struct fixture there = { .scheduler = second, .recovery = f.recovery };
+    stuck_spawn(&there, &s);
+    test_wait_until(atomic_load(&b.entered) && atomic_load(&s.started_tid) != 0, 5000);
+    skink_dump_options options = SKINK_DUMP_OPTIONS_INIT;
+    options.flags = SKINK_DUMP_WATCHED;
+    options.patience_ns = 100 * SKINK_MS;
+    uint64_t begun = test_now_ns();
+    json_t *dump = dump_tasks(&f, &options);
+    assert_true(test_now_ns() - begun < test_ms(3000));
+    assert_true(json_is_false(json_object_get(dump, "complete")));
+    assert_true(json_is_false(json_object_get(part_of(dump, "loop"), "complete")));
+    assert_non_null(strstr(text(part_of(dump, "loop"), "note"), "runtime section"));
+    assert_int_equal(number(dump, "tasks"), 10 + 21 + 40);
+    assert_int_equal(number(part_of(dump, "loop"), "tasks"), 10);
+    assert_int_equal(count_in(dump, "suspended", "park_one"), 60);
+    assert_int_equal(count_in(dump, "running", NULL), 1);
+    json_decref(dump);
+    sem_post(&b.release);
+    stuck_release(&s);
+    test_wait_until(atomic_load(&s.ended), 5000);
+    assert_int_equal(skink_future_complete(future, NULL), 0);
+    test_wait_until(suspended_in(second) == 0 && suspended_in(third) == 0 && suspended(&f) == 0, 5000);
+    skink_scheduler_destroy(second);
+    skink_scheduler_destroy(third);
+    finish(&f, NULL);
+    skink_future_unref(future); /* not before: its waiters read it when they go on */
 }
 
 /* ---- while all moves ---- */
@@ -584,6 +715,8 @@ static const struct test_case cases[] = {
     CASE(a_stray_is_told_with_its_stack_and_the_loop_goes_on),
     CASE(a_task_in_a_stretch_that_blocks_is_told_as_such),
     CASE(a_stuck_runtime_section_is_told_within_the_patience),
+    CASE(equal_stacks_of_several_schedulers_are_merged),
+    CASE(a_stuck_scheduler_does_not_hide_the_others),
     CASE(tasks_may_come_and_go_during_a_dump),
     CASE_SERIAL(a_hundred_thousand_tasks_are_told_within_a_second_and_hold_the_loop_below_a_millisecond, 30),
     CASE(each_allocation_may_fail),
