@@ -21,6 +21,7 @@ static int take(skink_request *request, void *buffer, size_t size, size_t *ret_l
     *ret_end = false;
     if (message->streamed && request->state == SKINK__REQUEST_ANSWERED)
         return request->body_error ? request->body_error : -EALREADY;
+    if (message->streamed && request->state == SKINK__REQUEST_TOLD) return -ECANCELED;
     if (there > 0) {
         size_t n = there < size ? there : size;
         memcpy(buffer, message->body + message->body_at, n);

@@ -57,6 +57,7 @@ void skink__request_answered(skink_request *request, enum skink__request_state s
     skink__counter_add(&route->sum_ns, duration_ns);
     if (request->in_flight) skink__counter_add(&request->server->counters.in_flight, (uint64_t)-1);
     request->in_flight = false;
+    skink__wait_end(&request->reader, 0); /* no more of the body comes: it looks again, and learns why */
     if (request->server->access) skink__access_tell(request, duration_ns);
 }
 
@@ -365,12 +366,12 @@ void skink__answer_cut(skink_request *request, enum skink__request_state state, 
     skink__counter_add(&request->server->counters.answers_cut, 1);
     skink__log(SKINK_LOG_WARNING, "event=answer_cut route=%s request=%s reason=%s", skink_request_route(request),
                request->id, reason);
+    skink__wait_end(&request->writer, -ECANCELED);
+    skink__wait_end(&request->reader, -ECANCELED);
     skink__request_answered(request, state, skink_request_status(request));
     skink__deadline_clear(&request->late);
     skink__deadline_clear(&request->expiry);
     request->connection = NULL;
-    skink__wait_end(&request->writer, -ECANCELED);
-    skink__wait_end(&request->reader, -ECANCELED);
     skink__connection_cut_short(connection);
 }
 

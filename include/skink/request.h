@@ -83,7 +83,7 @@ SKINK_API const void *skink_request_body(const skink_request *request, size_t *r
  *   -EBADMSG    the client sent what is no body (a malformed chunk); it was answered 400
  *   -EMSGSIZE   it is larger than the route allows; the client was answered 413
  *   -ETIMEDOUT  nothing came for header_timeout_ns; the client was answered 408
- *   -ECANCELED  the client is gone, or the task was cancelled while it had to wait
+ *   -ECANCELED  the client is gone or was answered in the handler's place, or the task was cancelled while it had to wait
  *   -EALREADY   the answer is out, and the body with it
  *   -EBUSY      another task waits in this call
  *   -EINVAL, -EPERM

@@ -42,6 +42,22 @@ static void block(skink_request *request, void *arg)
     atomic_fetch_add(&stuck->answered, 1);
 }
 
+/* Blocks the same way, and goes on with its body then. */
+static void block_and_read(skink_request *request, void *arg)
+{
+    struct stuck *stuck = arg;
+    char bytes[16];
+    size_t n = 0;
+    atomic_fetch_add(&stuck->entered, 1);
+    while (!atomic_load(&stuck->release))
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    int err = skink_request_read(request, bytes, sizeof bytes, &n);
+    while (!err && n > 0)
+        err = skink_request_read(request, bytes, sizeof bytes, &n);
+    atomic_store(&stuck->respond_result, err);
+    atomic_fetch_add(&stuck->answered, 1);
+}
+
 static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_strays)
 {
     memset(stuck, 0, sizeof *stuck);
@@ -50,6 +66,9 @@ static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_st
     fixture_create(&stuck->fixture, NULL, &http);
     fixture_add_common_routes(&stuck->fixture);
     fixture_route(&stuck->fixture, "GET", "/block", block, stuck);
+    skink_route_options streamed = SKINK_ROUTE_OPTIONS_INIT;
+    streamed.stream_body = true;
+    assert_int_equal(skink_http_route(stuck->fixture.server, "PUT", "/read", &streamed, block_and_read, stuck), 0);
     skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
     recovery.deadlock_timeout_ns = 100 * SKINK_MS;
     recovery.max_strays = max_strays;
@@ -126,6 +145,26 @@ static void a_request_that_does_not_is_answered_for_and_its_own_answer_dropped(v
     close(fd);
     destroy(&stuck);
     assert_int_equal(atomic_load(&stuck.respond_result), -ECANCELED);
+}
+
+/* It came free in time, and waits for its client when the window ends: nothing will come any more. */
+static void one_that_waits_for_its_body_learns_that_it_was_answered_for(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    create(&stuck, 400 * SKINK_MS, 0);
+    int fd = client_connect(stuck.fixture.port);
+    client_send_text(fd, "PUT /read HTTP/1.1\r\n" H "Content-Length: 8\r\n\r\nfour");
+    test_wait_until(atomic_load(&stuck.entered) == 1 && recovery_stats(&stuck).deadlocks == 1, 4000);
+    atomic_store(&stuck.release, 1);
+    struct reply reply;
+    client_read(fd, &reply, false);
+    assert_int_equal(reply.status, 503);
+    reply_free(&reply);
+    test_wait_until(atomic_load(&stuck.answered) == 1, 4000);
+    assert_int_equal(atomic_load(&stuck.respond_result), -ECANCELED);
+    close(fd);
+    destroy(&stuck);
 }
 
 static void a_client_that_left_a_stuck_request_gets_nothing(void **state)
@@ -269,6 +308,7 @@ static void a_stray_that_outlives_the_server_leaves_nothing_behind(void **state)
 static const struct test_case cases[] = {
     CASE(a_request_that_comes_free_in_time_answers_itself),
     CASE(a_request_that_does_not_is_answered_for_and_its_own_answer_dropped),
+    CASE(one_that_waits_for_its_body_learns_that_it_was_answered_for),
     CASE(a_client_that_left_a_stuck_request_gets_nothing),
     CASE(at_the_stray_limit_new_requests_are_refused_at_once),
     CASE(a_route_has_its_own_timeout),
