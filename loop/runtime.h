@@ -148,20 +148,30 @@ enum { SKINK__MUST_WAIT = 1 };
  */
 int skink__runtime_step(skink_scheduler *scheduler, struct skink__wait_slot *slot, int (*fn)(void *arg), void *arg);
 
-/* Adds up how long a task runs, without its waits. In memory that outlives the task's slices, zeroed. Its own slices and the
- * stray's write, any thread reads, relaxed. */
-struct skink__task_clock {
-    _Atomic uint64_t ran_ns;   /* up to its last wait */
-    _Atomic uint64_t since_ns; /* when its present slice began; 0 while it waits */
+/* Watches where a task leaves its stack and comes back to it: adds up how long it runs, without its waits, and tells that it
+ * suspends. In memory that outlives the task's slices, zeroed. Nobody pays for it but tasks that are watched. */
+struct skink__task_watch {
+    bool timed;              /* its own slices */
+    _Atomic uint64_t ran_ns; /* up to its last wait; its own slices and the stray's write, any thread reads, relaxed */
+    _Atomic uint64_t since_ns; /* when its present slice began; 0 while it waits; the same */
+    /* NULL, or what is to be called once, in the runtime section of the task's scheduler and on its stack, when it suspends
+     * next. It may wake the task, but not suspend. Runtime section. */
+    void (*suspends)(struct skink__task_watch *watch);
 };
 
-/* The calling task is timed from now on, until the stop; nobody else pays for it. In a task's host code, or in its runtime
- * section. */
-void skink__task_clock_start(struct skink__task_clock *clock);
-void skink__task_clock_stop(void);
+/* The calling task is timed from now on. In a task's host code, or in its runtime section. */
+void skink__task_watch_time(struct skink__task_watch *watch);
 
-/* So far, the slice that runs included. Any thread. */
-uint64_t skink__task_clock_read(const struct skink__task_clock *clock);
+/* In the runtime section: `task`, if that is who calls, has something that is to be done when it suspends. False: somebody
+ * else calls. */
+bool skink__task_watch_suspension(struct skink__task_watch *watch, const skink_task *task,
+                                  void (*suspends)(struct skink__task_watch *watch));
+
+/* The calling task is not watched any more; what was to be done when it suspends is not done. As the above. */
+void skink__task_watch_end(void);
+
+/* How long it ran so far, the slice that runs included. Any thread. */
+uint64_t skink__task_watch_read(const struct skink__task_watch *watch);
 
 /* A token that has not fired, with one reference for the caller. -ENOMEM. Any thread. */
 int skink__token_create(skink_token **ret_token);

@@ -153,7 +153,7 @@ struct skink_task {
     bool (*wait_abort)(skink_task *task);
     void *wait_object; /* wait_abort's */
 
-    struct skink__task_clock *clock; /* its own slices; NULL: it is not timed */
+    struct skink__task_watch *watch; /* its own slices; NULL: nobody watches it */
     uint8_t blocking_depth;          /* its own slices: stretches of skink_blocking_begin() that it is in */
     uint64_t detection_scopes; /* its own slices: modes of skink_detection_begin(), two bits each, innermost lowest */
 

@@ -19,7 +19,7 @@ static void init_what_differs(skink_task *task, const struct skink__task_spec *s
     if (task->pins_scheduler) task->pins_scheduler = false;
     if (task->detection_scopes) task->detection_scopes = 0;
     if (task->blocking_depth) task->blocking_depth = 0;
-    if (task->clock) task->clock = NULL;
+    if (task->watch) task->watch = NULL;
     if (atomic_load_explicit(&task->waiting, memory_order_relaxed))
         atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
     if (atomic_load_explicit(&task->cancel_reason, memory_order_relaxed))

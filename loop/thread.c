@@ -8,7 +8,7 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
-#include "loop/task_clock.h"
+#include "loop/task_watch.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -105,9 +105,9 @@ void skink__task_leave(struct skink__thread *thread, enum skink__leave leave)
     thread->leave = leave;
     /* What it has on its stack about this thread is out of date when it comes back. */
     skink__task_keep(task);
-    if (task->clock) skink__task_clock_pause(task->clock);
+    if (task->watch) skink__task_watch_leave(task->watch, leave == SKINK__LEAVE_SUSPEND);
     skink__switch(&task->co->context, &thread->native);
-    if (task->clock) skink__task_clock_resume(task->clock);
+    if (task->watch) skink__task_watch_return(task->watch);
 }
 
 /*

@@ -43,7 +43,7 @@ void skink__access_tell(const skink_request *request, uint64_t wall_ns)
         .outcome = outcome_of(request),
         .bytes = request->sent_bytes,
         .queue_ns = request->queue_ns,
-        .run_ns = skink__task_clock_read(&request->clock),
+        .run_ns = skink__task_watch_read(&request->watch),
         .wall_ns = wall_ns,
     };
     request->server->access(&access, request->server->access_arg);

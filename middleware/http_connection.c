@@ -125,6 +125,7 @@ static void on_closed(struct skink__transport *transport)
 void skink__connection_close(struct skink__connection *connection)
 {
     if (connection->closing) return;
+    (void)skink__connection_write_held(connection); /* it is owed that, if it is there */
     connection->closing = true;
     skink__deadline_clear(&connection->deadline);
     skink__transport_close(&connection->transport);
@@ -144,6 +145,7 @@ void skink__connection_close(struct skink__connection *connection)
 void skink__connection_cut_short(struct skink__connection *connection)
 {
     /* What ends with the connection must end with a reset; anything else lacks its last bytes. */
+    (void)skink__connection_write_held(connection);
     skink__transport_spoil(&connection->transport);
     skink__connection_close(connection);
 }

@@ -23,6 +23,20 @@ int skink__connection_open_loopback(skink_http_server *server, skink_loopback *l
  * connection is closed. */
 int skink__connection_send(struct skink__connection *connection, struct iovec *parts, int count);
 
+/* The same for bytes behind which more is to be expected in this very turn of the loop: a few of them are held, and go out
+ * together with what comes then, at the latest at the turn's end. */
+int skink__connection_gather(struct skink__connection *connection, struct iovec *parts, int count);
+
+/* Is there more of what its client has sent, so that the next answer may follow at once? */
+bool skink__connection_has_more(const struct skink__connection *connection);
+
+/* Send what is held, of one or of all of a server. */
+void skink__connection_flush(struct skink__connection *connection);
+void skink__connections_flush(skink_http_server *server);
+
+/* What the server's idle handle calls, between a turn's tasks and the next look at the sockets. */
+void skink__connections_on_turn_end(uv_idle_t *idle);
+
 /* The answer of its current request has been sent: go on with the next, or close. */
 void skink__connection_answered(struct skink__connection *connection, bool keep_alive);
 

@@ -97,6 +97,6 @@ bool skink__connection_body_wanted(struct skink__connection *connection)
     bool expects = connection->current->message.expects_continue && !connection->told_to_go_on;
     if (expects && connection->current->state == SKINK__REQUEST_OPEN) skink__connection_send_continue(connection);
     if (connection->closing) return false;
-    if (!connection->output) skink__connection_wait_for(connection, WAITING_BODY);
+    if (!skink__connection_is_stalled(connection)) skink__connection_wait_for(connection, WAITING_BODY);
     return true;
 }

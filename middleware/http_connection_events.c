@@ -40,7 +40,7 @@ static void watch(struct skink__connection *connection)
         else if (!connection->left)
             events |= POLL_DISCONNECT;
     }
-    if (connection->output) events |= UV_WRITABLE;
+    if (skink__connection_is_stalled(connection)) events |= UV_WRITABLE;
     skink__transport_watch(&connection->transport, events);
 }
 
@@ -60,11 +60,21 @@ static void end(struct skink__connection *connection)
     watch(connection);
 }
 
+/* A task of its own is about to say more. */
+static bool expects_output(const struct skink__connection *connection)
+{
+    return connection->current && connection->current->task && !connection->close_after;
+}
+
 void skink__connection_settle(struct skink__connection *connection)
 {
     if (connection->closing || connection->advancing) return;
+    if (connection->held && !expects_output(connection) && !skink__connection_write_held(connection)) {
+        skink__connection_close(connection);
+        return;
+    }
     skink__connection_note_activity(connection);
-    if (connection->output) {
+    if (skink__connection_is_stalled(connection)) {
         if (connection->waiting != WAITING_STALLED) connection->stalled_at = connection->output_at;
         skink__connection_wait_for(connection, WAITING_STALLED);
     } else if (connection->lingering) {

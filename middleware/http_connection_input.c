@@ -19,8 +19,8 @@ enum {
 /* May the next request be read now? */
 static bool can_advance(const struct skink__connection *connection)
 {
-    return !connection->current && !connection->output && !connection->close_after && !connection->lingering &&
-           !connection->closing;
+    return !connection->current && !skink__connection_is_stalled(connection) && !connection->close_after &&
+           !connection->lingering && !connection->closing;
 }
 
 /* Feed the request that is being read; returns how many bytes were used. */
@@ -105,6 +105,11 @@ void skink__connection_advance(struct skink__connection *connection)
                                       connection->backlog_length - connection->backlog_at);
     if (connection->closing || connection->backlog_at == connection->backlog_length)
         skink__connection_drop_backlog(connection);
+}
+
+bool skink__connection_has_more(const struct skink__connection *connection)
+{
+    return connection->backlog || connection->advancing;
 }
 
 /* --- reading --- */

@@ -34,7 +34,9 @@ struct skink__connection {
     skink_request *current; /* a reference, until it is answered; its connection is this */
     char *backlog;          /* bytes behind the current request; NULL while there are none */
     size_t backlog_at, backlog_length, backlog_capacity;
-    char *output; /* what the kernel has not taken yet; NULL while there is nothing */
+    struct skink__connection *previous_held; /* skink_http_server.held, while `held` */
+    struct skink__connection *next_held;
+    char *output; /* what the kernel has not taken yet, or has not been given; NULL while there is nothing */
     size_t output_at, output_length, output_capacity;
     size_t stalled_at; /* output_at when the stalled deadline was set */
     size_t discarded;  /* bytes thrown away while lingering */
@@ -48,6 +50,7 @@ struct skink__connection {
     bool prepared : 1;      /* the target of the request being read has been understood */
     bool body_coming : 1;   /* of `current`, which takes it as it comes */
     bool told_to_go_on : 1; /* 100 Continue has been sent for the request being read */
+    bool held : 1;          /* the output has not been given to the kernel: there may be more in a moment */
     bool close_after : 1;   /* close when the output is out */
     bool linger_after : 1;  /* ... but not before the client has read it */
     bool lingering : 1;
@@ -57,6 +60,12 @@ struct skink__connection {
 static inline struct skink__connection *skink__connection_of_transport(struct skink__transport *transport)
 {
     return (struct skink__connection *)transport;
+}
+
+/* Does it have output that the client is slow to take? */
+static inline bool skink__connection_is_stalled(const struct skink__connection *connection)
+{
+    return connection->output && !connection->held;
 }
 
 /* --- http_connection.c --- */
@@ -123,6 +132,9 @@ void skink__connection_end_body_badly(struct skink__connection *connection, int 
 
 /* The kernel takes bytes again. */
 void skink__connection_write_some(struct skink__connection *connection);
+
+/* Give the kernel what is held. False: it broke; it is not closed for that. */
+bool skink__connection_write_held(struct skink__connection *connection);
 
 void skink__connection_drop_output(struct skink__connection *connection);
 #endif

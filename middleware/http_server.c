@@ -6,6 +6,7 @@
  * middlewares are fixed by the first listen, which is why tasks can read them without a lock.
  */
 #include "middleware/http_server.h"
+#include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/options.h"
 #include "loop/runtime.h"
@@ -436,6 +437,10 @@ int skink__http_server_attach(skink_http_server *server, uv_loop_t *loop)
         int err = skink__deadlines_init(&server->deadlines, loop, server);
         if (err) return err;
         skink__http_server_ref(server); /* the timer's */
+        err = uv_idle_init(loop, &server->turn_end);
+        SKINK_ASSERT(err == 0); /* it cannot fail */
+        server->turn_end.data = server;
+        skink__http_server_ref(server); /* its */
         server->ready = true;
     }
     return server->stopping || server->drain.refusing_since_ns ? -ECANCELED : 0;
@@ -519,6 +524,11 @@ static void on_timer_closed(uv_handle_t *handle)
     skink__http_server_unref(server);
 }
 
+static void on_turn_end_closed(uv_handle_t *handle)
+{
+    skink__http_server_unref(handle->data);
+}
+
 /* Runtime section, or any thread while the scheduler does not run. */
 static void cut(uv_loop_t *loop, void *arg)
 {
@@ -528,7 +538,10 @@ static void cut(uv_loop_t *loop, void *arg)
     skink__http_server_close_listeners(server);
     while (server->connections)
         skink__connection_cut(server->connections);
-    if (server->ready) uv_close((uv_handle_t *)&server->deadlines.timer, on_timer_closed);
+    if (server->ready) {
+        uv_close((uv_handle_t *)&server->deadlines.timer, on_timer_closed);
+        uv_close((uv_handle_t *)&server->turn_end, on_turn_end_closed);
+    }
     server->ready = false;
 }
 

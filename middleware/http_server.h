@@ -93,6 +93,8 @@ struct skink_http_server {
 
     struct skink__listener *listeners;     /* linked by next */
     struct skink__connection *connections; /* linked by next and previous */
+    struct skink__connection *held;        /* with output for the end of this turn; linked by next_held */
+    uv_idle_t turn_end;                    /* active while there are any */
     uint32_t connection_count;             /* without the refused ones */
     uint32_t refused_count;                /* refused ones that linger */
     bool ready;                            /* the timer is initialised */

@@ -4,6 +4,7 @@
 #include "loop/hooks.h"
 #include "loop/runtime.h"
 #include "middleware/admission.h"
+#include "middleware/http_connection.h"
 #include "middleware/late_window.h"
 #include "middleware/pipeline.h"
 #include "middleware/response.h"
@@ -110,10 +111,10 @@ static void run(void *arg)
 {
     skink_request *request = arg;
     bool refused = skink__request_came_too_late(request);
-    if (request->server->access) skink__task_clock_start(&request->clock);
+    if (request->server->access) skink__task_watch_time(&request->watch);
     if (!refused) skink__pipeline_run(request);
     skink_scheduler *here = skink__runtime_enter();
-    skink__task_clock_stop(); /* the request's memory may go in a moment */
+    skink__task_watch_end(); /* the request's memory may go in a moment */
     if (refused) skink__request_refuse_late(request);
     skink__request_finish(request);
     skink__runtime_disown();
@@ -123,7 +124,9 @@ static void run(void *arg)
 /* Runtime section of the fresh loop thread: this request's slice was declared stuck. */
 static void abandoned(void *arg, const struct skink__abandonment *why)
 {
-    skink__request_note_stuck(arg, why);
+    skink_request *request = arg;
+    skink__connections_flush(request->server); /* what others have said need not wait for longer */
+    skink__request_note_stuck(request, why);
     skink__late_window_open(arg, why->incident_id);
 }
 

@@ -56,7 +56,7 @@ struct skink_request {
     bool in_flight;                       /* counted as such */
     int error_number;                     /* of the error that the server answered with itself; 0: it did not */
     uint64_t sent_bytes;                  /* of its answer, handed over so far */
-    struct skink__task_clock clock;       /* runs while somebody wants to know */
+    struct skink__task_watch watch;       /* how long it runs; that it suspends, while it streams */
     bool on_trial;                        /* admitted to find out whether its route is well again */
     bool stuck;                           /* was declared stuck once; counted in the server's stuck_requests */
     struct skink__deadline late;

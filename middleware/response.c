@@ -16,6 +16,7 @@
 #include "middleware/http_connection.h"
 #include "skink/clock.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -317,9 +318,26 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     skink__deadline_clear(&request->late);
     skink__deadline_clear(&request->expiry);
     request->connection = NULL;
-    int err = skink__connection_send(connection, parts, together || !body_length ? 1 : 2);
+    int count = together || !body_length ? 1 : 2;
+    int err = keep_alive && skink__connection_has_more(connection) ? skink__connection_gather(connection, parts, count)
+                                                                   : skink__connection_send(connection, parts, count);
     if (!err) skink__connection_answered(connection, keep_alive);
     return err ? -ECANCELED : 0; /* the connection has let go of the request: it may be gone */
+}
+
+/* The task of a streamed answer suspends: its client need not wait for the others' turn. */
+static void on_suspension(struct skink__task_watch *watch)
+{
+    skink_request *request = (skink_request *)((char *)watch - offsetof(struct skink_request, watch));
+    if (request->connection) skink__connection_flush(request->connection);
+}
+
+int skink__answer_send(skink_request *request, struct iovec *parts, int count)
+{
+    /* Of others nobody knows when they are done. */
+    bool own = skink__task_watch_suspension(&request->watch, request->task, on_suspension);
+    return own ? skink__connection_gather(request->connection, parts, count)
+               : skink__connection_send(request->connection, parts, count);
 }
 
 int skink__answer_begin(skink_request *request, const struct skink__answer *answer)
@@ -341,7 +359,7 @@ int skink__answer_begin(skink_request *request, const struct skink__answer *answ
     request->stream_close = !keep_alive;
     atomic_store_explicit(&request->status, answer->status, memory_order_relaxed);
     skink__deadline_clear(&request->late);
-    return skink__connection_send(request->connection, &part, 1) ? -ECANCELED : 0;
+    return skink__answer_send(request, &part, 1) ? -ECANCELED : 0;
 }
 
 void skink__answer_end(skink_request *request)

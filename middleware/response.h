@@ -31,6 +31,9 @@ struct skink__answer {
  * the connection has let go of the request: who uses it further must hold a reference. */
 int skink__answer(skink_request *request, const struct skink__answer *answer);
 
+/* Send bytes of a STREAMED answer: small ones together, at the latest when its task suspends. As skink__connection_send(). */
+int skink__answer_send(skink_request *request, struct iovec *parts, int count);
+
 /* Send the head of an answer whose body is going to be written: from then on the request is STREAMED, and the connection
  * keeps it. -ENOMEM: nothing was sent; -ECANCELED: the connection broke. */
 int skink__answer_begin(skink_request *request, const struct skink__answer *answer);

@@ -68,7 +68,7 @@ static int send_piece(skink_request *request, const char *bytes, size_t length)
     if (request->stream_chunked) parts[count++] = (struct iovec){ (void *)"\r\n", 2 };
     skink__counter_add(&request->server->counters.response_bytes, total);
     request->sent_bytes += total;
-    if (skink__connection_send(request->connection, parts, count)) {
+    if (skink__answer_send(request, parts, count)) {
         (void)skink__request_refusal(request); /* a client that had gone */
         return -ECANCELED;
     }
@@ -99,6 +99,11 @@ static int write_some(void *arg)
     if (request->stream_no_body) {
         writing->taken += length;
         return 0;
+    }
+    if (length > skink__connection_room(request->connection)) {
+        skink__connection_flush(request->connection); /* a piece is not to be cut for what is only held */
+        err = write_refusal(request);
+        if (err) return err;
     }
     size_t room = skink__connection_room(request->connection);
     if (room == 0) {
@@ -137,7 +142,7 @@ static int end(void *arg)
         struct iovec last = { (void *)"0\r\n\r\n", 5 };
         skink__counter_add(&request->server->counters.response_bytes, last.iov_len);
         request->sent_bytes += last.iov_len;
-        if (skink__connection_send(request->connection, &last, 1)) {
+        if (skink__answer_send(request, &last, 1)) {
             (void)skink__request_refusal(request);
             return -ECANCELED;
         }
