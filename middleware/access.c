@@ -18,13 +18,14 @@ static skink_outcome outcome_of(const skink_request *request)
         break;
     case SKINK__HTTP_DEADLOCK:
         return SKINK_OUTCOME_DEADLOCK;
+    case SKINK__HTTP_WORKER_TIMEOUT: /* its thread was taken from it, or it was suspended when its time was over */
+        return request->incident[0] ? SKINK_OUTCOME_DEADLOCK : SKINK_OUTCOME_EXPIRED;
     case SKINK__HTTP_REQUEST_EXPIRED:
         return SKINK_OUTCOME_EXPIRED;
     default:
         return SKINK_OUTCOME_REJECTED;
     }
     if (request->state == SKINK__REQUEST_GONE) return SKINK_OUTCOME_CLIENT_GONE;
-    if (request->state == SKINK__REQUEST_TOLD) return SKINK_OUTCOME_DEADLOCK; /* cut in the middle of its answer */
     return request->incident[0] ? SKINK_OUTCOME_LATE_ANSWER : SKINK_OUTCOME_OK;
 }
 

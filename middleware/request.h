@@ -54,7 +54,7 @@ struct skink_request {
     struct skink__on_worker *on_worker;   /* until its job has ended; NULL on the loop */
     skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
     bool in_flight;                       /* counted as such */
-    int error_number;                     /* of the error that the server answered with itself; 0: it did not */
+    int error_number;                     /* the server answered with it, or cut an answer for it; 0: neither */
     uint64_t sent_bytes;                  /* of its answer, handed over so far */
     struct skink__task_watch watch;       /* how long it runs; that it suspends, while it streams */
     bool on_trial;                        /* admitted to find out whether its route is well again */

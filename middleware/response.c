@@ -415,6 +415,7 @@ void skink__answer_instead(skink_request *request, int number, bool close)
 {
     skink__request_ref(request); /* it may stand on its last one: the connection's */
     if (request->state == SKINK__REQUEST_STREAMED) {
+        request->error_number = number; /* which would be the answer, if one could be sent still */
         skink__answer_cut(request, SKINK__REQUEST_TOLD,
                           number == SKINK__HTTP_DEADLOCK          ? "deadlock"
                           : number == SKINK__HTTP_REQUEST_EXPIRED ? "timeout"

@@ -46,7 +46,10 @@ static void run(struct skink__job *job)
     skink_request *request = on->request;
     request->queue_ns += job->waited_ns;
     on->refused = skink__request_came_too_late(request);
-    if (!on->refused) skink__pipeline_run(request);
+    if (on->refused) return;
+    if (request->server->access) skink__task_watch_time(&request->watch);
+    skink__pipeline_run(request);
+    skink__task_watch_end(); /* the request's memory may go in a moment */
 }
 
 static void deliver_trouble(skink_scheduler *scheduler, struct skink__message *message, bool closed);

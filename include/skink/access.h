@@ -18,10 +18,10 @@ extern "C" {
 typedef enum skink_outcome {
     SKINK_OUTCOME_OK = 0,          /* its handler, or a middleware, answered, whatever the status      */
     SKINK_OUTCOME_CLIENT_GONE = 1, /* its client had gone before it was answered whole                 */
-    SKINK_OUTCOME_DEADLOCK = 2,    /* it got stuck, and its client was told so                         */
+    SKINK_OUTCOME_DEADLOCK = 2,    /* it got stuck, and its client was told so, if only by a cut        */
     SKINK_OUTCOME_LATE_ANSWER = 3, /* it got stuck, and answered itself in the late window all the same */
     SKINK_OUTCOME_REJECTED = 4,    /* it was answered with an error before or instead of its handler   */
-    SKINK_OUTCOME_EXPIRED = 5      /* its time was over, and its client was told so                    */
+    SKINK_OUTCOME_EXPIRED = 5      /* its time was over, and its client was told so, if only by a cut   */
 } skink_outcome;
 
 /* "ok", "client_gone", "deadlock", "late_answer", "rejected", "expired". Static. */
@@ -40,7 +40,7 @@ typedef struct skink_access {
     skink_outcome outcome;
     uint64_t bytes;    /* of the answer, with its head, as handed over */
     uint64_t queue_ns; /* in the queue of concurrency */
-    uint64_t run_ns;   /* in its handler, without waits, up to the answer; 0 on a worker thread */
+    uint64_t run_ns;   /* in its handler, without waits, up to the answer */
     uint64_t wall_ns;  /* from its first byte to its answer */
 } skink_access;
 

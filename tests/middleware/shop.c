@@ -64,6 +64,8 @@ void shop_create(struct shop *shop, const struct shop_setup *setup)
     options.execution = setup->execution;
     options.max_requests = setup->max_requests;
     options.max_queue = setup->max_queue;
+    options.access = setup->access;
+    options.access_arg = shop;
     fixture_create(&shop->fixture, NULL, &options);
     fixture_add_common_routes(&shop->fixture);
     assert_int_equal(skink_http_route_set_execution(shop->fixture.server, "/hello", SKINK_EXECUTE_LOOP), 0);

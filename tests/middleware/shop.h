@@ -38,6 +38,7 @@ struct shop_setup {
     uint64_t timeout_ns; /* of the recovery and of the workers; 0: not watched */
     uint32_t max_strays;
     uint32_t max_requests, max_queue;
+    skink_access_fn access; /* is given the shop */
 };
 
 /*

@@ -119,6 +119,45 @@ static void the_time_that_a_task_runs_is_that_of_its_slices_and_not_of_its_waits
     fixture_destroy(&f);
 }
 
+/* The same on workers, where it also blocks its thread: that is running, as its own loop would see it. */
+static void on_workers_it_is_the_same(void **state, skink_execution execution)
+{
+    (void)state;
+    struct fixture f;
+    skink_workers *workers;
+    skink_workers_options workers_options = SKINK_WORKERS_OPTIONS_INIT;
+    workers_options.threads = 2;
+    assert_int_equal(skink_workers_create(&workers_options, &workers), 0);
+    assert_int_equal(skink_workers_start(workers), 0);
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.workers = workers;
+    options.execution = execution;
+    start(&f, &options);
+    int fd = client_connect(f.port);
+    client_expect(fd, "GET /run HTTP/1.1\r\nHost: a\r\n\r\n", 200, "ran");
+    const struct record *record = wait_for(1);
+    assert_true(record->access.run_ns >= 60 * SKINK_MS);
+    assert_true(record->access.wall_ns - record->access.run_ns >= 190 * SKINK_MS);
+    client_expect(fd, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 200, "abcdef");
+    record = wait_for(2);
+    assert_true(record->access.run_ns > 0);
+    assert_true(record->access.run_ns < record->access.wall_ns); /* it waits for the loop at each piece */
+    close(fd);
+    assert_int_equal(skink_workers_stop(workers, skink_after(5 * SKINK_S)), 0);
+    skink_workers_destroy(workers);
+    fixture_destroy(&f);
+}
+
+static void on_threads_the_time_that_a_task_runs_is_that_of_its_slices(void **state)
+{
+    on_workers_it_is_the_same(state, SKINK_EXECUTE_THREADS);
+}
+
+static void in_serial_the_time_that_a_task_runs_is_that_of_its_slices(void **state)
+{
+    on_workers_it_is_the_same(state, SKINK_EXECUTE_SERIAL);
+}
+
 static void who_left_and_who_was_turned_away_is_told(void **state)
 {
     (void)state;
@@ -151,6 +190,8 @@ static void outcomes_have_names(void **state)
 static const struct test_case cases[] = {
     CASE(each_request_is_told_once_and_as_it_was),
     CASE(the_time_that_a_task_runs_is_that_of_its_slices_and_not_of_its_waits),
+    CASE(on_threads_the_time_that_a_task_runs_is_that_of_its_slices),
+    CASE(in_serial_the_time_that_a_task_runs_is_that_of_its_slices),
     CASE(who_left_and_who_was_turned_away_is_told),
     CASE(outcomes_have_names),
 };

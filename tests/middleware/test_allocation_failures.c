@@ -95,6 +95,83 @@ static void fail_each(int (*call)(struct fixture *f), long least)
     assert_true(n > least);
 }
 
+static int create_workers(struct fixture *f)
+{
+    (void)f;
+    skink_workers *workers = NULL;
+    skink_workers_options options = SKINK_WORKERS_OPTIONS_INIT;
+    options.threads = 3;
+    int err = skink_workers_create(&options, &workers);
+    assert_true(!err == !!workers);
+    skink_workers_destroy(workers);
+    return err;
+}
+
+static skink_workers *two_workers(void)
+{
+    skink_workers *workers;
+    skink_workers_options options = SKINK_WORKERS_OPTIONS_INIT;
+    options.threads = 2;
+    assert_int_equal(skink_workers_create(&options, &workers), 0);
+    return workers;
+}
+
+static void workers_without_memory_are_not_created_and_leave_nothing(void **state)
+{
+    (void)state;
+    fail_each(create_workers, 6);
+}
+
+/* What has been started is stopped again, so the others go with it and can be destroyed. */
+static void workers_without_memory_are_not_started_and_leave_nothing(void **state)
+{
+    (void)state;
+    long n = 0, failures;
+    do {
+        skink_workers *workers = two_workers();
+        scarce_fail(n++);
+        int err = skink_workers_start(workers);
+        failures = scarce_end();
+        assert_int_equal(err, failures ? -ENOMEM : 0);
+        skink_workers_destroy(workers);
+        scarce_assert_no_blocks();
+    } while (failures);
+    assert_true(n > 2);
+}
+
+static void limits_and_numbers_of_workers_need_no_memory(void **state)
+{
+    (void)state;
+    struct fixture f;
+    skink_workers *workers = two_workers();
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.workers = workers;
+    fixture_create(&f, NULL, &options);
+    fixture_add_common_routes(&f);
+    assert_int_equal(skink_workers_start(workers), 0);
+    fixture_start(&f);
+    int fd = client_connect(f.port);
+    client_expect(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", 200, "hello\n");
+    skink_workers_stats stats = SKINK_WORKERS_STATS_INIT;
+    scarce_fail_all();
+    int set = skink_http_set_limits(f.server, 1, 1);
+    int set_route = skink_http_route_set_limits(f.server, "/hello", 1, 1);
+    skink_workers_set_timeouts(workers, SKINK_S, SKINK_S);
+    int read = skink_workers_stats_read(workers, &stats);
+    long failures = scarce_end();
+    assert_int_equal(failures, 0);
+    assert_int_equal(set, 0);
+    assert_int_equal(set_route, 0);
+    assert_int_equal(read, 0);
+    assert_int_equal(stats.threads, 2);
+    client_expect(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", 200, "hello\n");
+    close(fd);
+    assert_int_equal(skink_workers_stop(workers, skink_after(5 * SKINK_S)), 0);
+    skink_workers_destroy(workers);
+    fixture_destroy(&f);
+    scarce_assert_no_blocks();
+}
+
 static void create_without_memory_fails_and_leaves_nothing(void **state)
 {
     (void)state;
@@ -272,8 +349,10 @@ static void handle_large(skink_request *request, void *arg)
 struct conversation {
     const char *request; /* its last one asks for the end of the connection */
     size_t length;
-    unsigned answers; /* that follow */
-    long least;       /* allocations that it takes */
+    unsigned answers;          /* that follow */
+    long least;                /* allocations that it takes */
+    skink_execution execution; /* 0: on the loop */
+    bool limited;              /* one at a time on its route, one more waits */
 };
 
 /* How many whole answers are in this text, which statuses they have; and is there nothing but whole answers? */
@@ -298,9 +377,14 @@ static bool answers_are_whole(const char *at, size_t length, unsigned *ret_good,
 static long converse(const struct conversation *c, long n)
 {
     struct fixture f;
-    fixture_create(&f, NULL, NULL);
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.workers = c->execution ? two_workers() : NULL;
+    options.execution = c->execution;
+    fixture_create(&f, NULL, &options);
     fixture_add_common_routes(&f);
     fixture_route(&f, "GET", "/large", handle_large, NULL);
+    if (c->limited) assert_int_equal(skink_http_route_set_limits(f.server, "/hello", 1, 1), 0);
+    if (options.workers) assert_int_equal(skink_workers_start(options.workers), 0);
     fixture_start(&f);
     int fds = test_fd_count(0);
     scarce_fail(n);
@@ -330,6 +414,8 @@ static long converse(const struct conversation *c, long n)
     test_wait_until(fixture_stats(&f).connections == 0, 5000);
     test_wait_until(test_fd_count(0) == fds, 5000);
     assert_int_equal(fixture_stats(&f).in_flight, 0);
+    if (options.workers) assert_int_equal(skink_workers_stop(options.workers, skink_after(5 * SKINK_S)), 0);
+    skink_workers_destroy(options.workers);
     fixture_destroy(&f);
     scarce_assert_no_blocks();
     return failures;
@@ -410,7 +496,30 @@ static void large_answer_without_memory_is_refused_or_cut_alone(void **state)
     fail_each_of(&(struct conversation){ request, sizeof request - 1, 1, 4 });
 }
 
+static void request_on_a_worker_without_memory_is_refused_or_cut_alone(void **state)
+{
+    (void)state;
+    static const char request[] = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    fail_each_of(&(struct conversation){ request, sizeof request - 1, 1, 5, .execution = SKINK_EXECUTE_THREADS });
+    fail_each_of(&(struct conversation){ request, sizeof request - 1, 1, 5, .execution = SKINK_EXECUTE_SERIAL });
+}
+
+static void request_with_a_limit_without_memory_is_refused_or_cut_alone(void **state)
+{
+    (void)state;
+    static const char request[] = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+                                  "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    fail_each_of(&(struct conversation){ request, sizeof request - 1, 2, 3, .limited = true });
+    fail_each_of(&(struct conversation){ request, sizeof request - 1, 2, 5, .execution = SKINK_EXECUTE_THREADS,
+                                         .limited = true });
+}
+
 static const struct test_case cases[] = {
+    CASE(workers_without_memory_are_not_created_and_leave_nothing),
+    CASE(workers_without_memory_are_not_started_and_leave_nothing),
+    CASE(limits_and_numbers_of_workers_need_no_memory),
+    CASE(request_on_a_worker_without_memory_is_refused_or_cut_alone),
+    CASE(request_with_a_limit_without_memory_is_refused_or_cut_alone),
     CASE(create_without_memory_fails_and_leaves_nothing),
     CASE(route_without_memory_fails_and_can_be_repeated),
     CASE(use_without_memory_fails_and_can_be_repeated),
