@@ -425,13 +425,19 @@ void skink__config_load(struct config *config, const struct config_sources *sour
     skink__config_check(config, problems);
 }
 
+static void free_routes(struct config_route *routes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < CONFIG_ROUTE_ID_COUNT; j++)
+            free(routes[i].values[j].text);
+    free(routes);
+}
+
 void skink__config_fini(struct config *config)
 {
     for (size_t i = 0; i < CONFIG_ID_COUNT; i++)
         free(config->values[i].text);
-    for (size_t i = 0; i < config->route_count; i++)
-        for (size_t j = 0; j < CONFIG_ROUTE_ID_COUNT; j++)
-            free(config->routes[i].values[j].text);
-    free(config->routes);
+    free_routes(config->routes, config->route_count);
+    free_routes(config->first_routes, config->first_route_count);
     *config = (struct config){ 0 };
 }

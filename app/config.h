@@ -29,6 +29,10 @@ struct config {
     struct config_value values[CONFIG_ID_COUNT];
     struct config_route *routes;
     size_t route_count;
+    /* Those that it had at the start, once a reload has replaced them: what cannot change is as they say. */
+    bool routes_replaced;
+    struct config_route *first_routes;
+    size_t first_route_count;
 };
 
 /* Where a configuration comes from, besides the defaults. All borrowed. */

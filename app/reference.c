@@ -62,6 +62,12 @@ static void describe(const struct config_key *key, char text[COMPLAINT_BYTES])
     memmove(example + 1, units, strlen(units) + 1);
 }
 
+/* Is a change of it taken at SIGHUP? */
+static const char *reload_sentence(const struct config_key *key)
+{
+    return key->required ? "" : key->reloadable ? " Read again at SIGHUP." : " Takes effect at the next start only.";
+}
+
 static bool starts_section(const struct config_section *section, const struct config_key *key)
 {
     size_t length = strlen(section->name);
@@ -78,9 +84,9 @@ static void write_markdown_key(FILE *stream, const struct config_key *key)
     if (key->fallback) fprintf(stream, *key->fallback ? " (default `%s`)" : " (default: nothing)", key->fallback);
     fputs("  \n", stream);
     write_wrapped(stream, "", key->sentence);
-    fprintf(stream, "Takes %s.%s", expected, key->required ? " Required.\n" : "\n");
-    if (key->environment)
-        fprintf(stream, "Environment: `%s`.%s\n", key->environment, key->reloadable ? " Read again at SIGHUP." : "");
+    fprintf(stream, "Takes %s.%s", expected, key->required ? " Required." : "");
+    if (key->environment) fprintf(stream, "\nEnvironment: `%s`.", key->environment);
+    fprintf(stream, "%s\n", reload_sentence(key));
 }
 
 static void write_markdown(FILE *stream)
@@ -112,9 +118,8 @@ static void write_man_key(FILE *stream, const struct config_key *key)
     write_man(stream, text);
     free(text);
     free(fallback);
-    if (key->environment)
-        fprintf(stream, "Environment: \\fB%s\\fR.%s\n", key->environment,
-                key->reloadable ? " Read again at SIGHUP." : "");
+    if (key->environment) fprintf(stream, "Environment: \\fB%s\\fR.", key->environment);
+    if (key->environment || !key->required) fprintf(stream, "%s\n", reload_sentence(key) + !key->environment);
 }
 
 static void write_man_page(FILE *stream)

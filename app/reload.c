@@ -42,6 +42,64 @@ static void swap(struct config_value *a, struct config_value *b)
     *b = kept;
 }
 
+static const struct config_value *find_value(const struct config_route *routes, size_t count, const char *path,
+                                             enum config_route_id id)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct config_value *value = &routes[i].values[id];
+        if (strcmp(routes[i].values[CONFIG_ROUTE_PATH].text, path) == 0)
+            return value->origin.kind == ORIGIN_DEFAULT ? NULL : value;
+    }
+    return NULL;
+}
+
+/* What stays as it was at the start of the routes' settings is named, with its path. */
+static void name_what_stays(const struct config *running, const struct config *next, const char *path)
+{
+    const struct config_route *first = running->routes_replaced ? running->first_routes : running->routes;
+    size_t first_count = running->routes_replaced ? running->first_route_count : running->route_count;
+    for (enum config_route_id id = CONFIG_ROUTE_PATH + 1; id < CONFIG_ROUTE_ID_COUNT; id++) {
+        const struct config_value *was = find_value(first, first_count, path, id);
+        const struct config_value *is = find_value(next->routes, next->route_count, path, id);
+        if (skink__config_route_keys[id].reloadable || (!was && !is) || (was && is && is_same(was, is))) continue;
+        skink__log_line(SKINK_LOG_WARNING,
+                        "event=reload_ignored key=" CONFIG_LIST_NAME
+                        ".%s route=\"%s\" advice=\"changed in the file, takes "
+                        "effect at the next start\"",
+                        skink__config_route_keys[id].name, path);
+    }
+}
+
+static void name_what_stays_of_routes(const struct config *running, const struct config *next)
+{
+    const struct config_route *first = running->routes_replaced ? running->first_routes : running->routes;
+    size_t first_count = running->routes_replaced ? running->first_route_count : running->route_count;
+    for (size_t i = 0; i < next->route_count; i++)
+        name_what_stays(running, next, next->routes[i].values[CONFIG_ROUTE_PATH].text);
+    for (size_t i = 0; i < first_count; i++) {
+        const char *path = first[i].values[CONFIG_ROUTE_PATH].text;
+        if (!find_value(next->routes, next->route_count, path, CONFIG_ROUTE_PATH)) name_what_stays(running, next, path);
+    }
+}
+
+static void replace_routes(struct config *running, struct config *next)
+{
+    struct config_route *routes = running->routes;
+    size_t route_count = running->route_count;
+    running->routes = next->routes;
+    running->route_count = next->route_count;
+    next->routes = NULL;
+    next->route_count = 0;
+    if (running->routes_replaced) {
+        next->routes = routes; /* and they go with it */
+        next->route_count = route_count;
+    } else {
+        running->first_routes = routes;
+        running->first_route_count = route_count;
+    }
+    running->routes_replaced = true;
+}
+
 /* Take over what can be changed; what stays is named. Returns how many keys have another value now. */
 static unsigned take_over(struct config *running, struct config *next)
 {
@@ -52,16 +110,14 @@ static unsigned take_over(struct config *running, struct config *next)
             swap(&running->values[i], &next->values[i]);
             changed++;
         } else {
-            skink__log_line(SKINK_LOG_WARNING, "event=reload_ignored key=%s advice=\"restart for this one to change\"",
-                            skink__config_keys[i].name);
+            skink__log_line(
+                SKINK_LOG_WARNING,
+                "event=reload_ignored key=%s advice=\"changed in the file, takes effect at the next start\"",
+                skink__config_keys[i].name);
         }
     }
-    struct config_route *routes = running->routes;
-    size_t route_count = running->route_count;
-    running->routes = next->routes;
-    running->route_count = next->route_count;
-    next->routes = routes;
-    next->route_count = route_count;
+    name_what_stays_of_routes(running, next);
+    replace_routes(running, next);
     return changed;
 }
 

@@ -489,7 +489,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
 
 const char skink__config_list_sentence[] =
     "Settings of single routes, by the pattern that a module added; a path that no module added is an error at start. "
-    "A list, to be set in the file only, and read again at SIGHUP.";
+    "A list, to be set in the file only.";
 
 const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
     [CONFIG_ROUTE_PATH] = {
@@ -511,6 +511,7 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .name = "action",
         .type = CONFIG_WORD,
         .words = "takeover report abort off",
+        .reloadable = true,
         .sentence = "Instead of `recovery.action`, for requests on this route.",
     },
     [CONFIG_ROUTE_REQUEST_TIMEOUT] = {

@@ -116,6 +116,61 @@ static void what_cannot_change_is_named_and_stays(void **state)
     end(server, file);
 }
 
+static unsigned count_of(const struct skinkd *server, const char *text)
+{
+    unsigned count = 0;
+    for (const char *at = server->err; (at = strstr(at, text)) != NULL; at += strlen(text))
+        count++;
+    return count;
+}
+
+/* Send SIGHUP, and wait until the file has been taken. */
+static void reload(struct skinkd *server, const char *file, const char *text, unsigned number)
+{
+    static const char line[] = "level=info event=reloaded";
+    rewrite(file, text);
+    kill(server->pid, SIGHUP);
+    uint64_t deadline = test_now_ns() + test_ms(5000);
+    while (count_of(server, line) < number && test_now_ns() < deadline)
+        (void)skinkd_says(server, "event=nothing", 20); /* reads what there is */
+    assert_int_equal(count_of(server, line), number);
+}
+
+static void where_requests_run_cannot_change_and_is_named(void **state)
+{
+    (void)state;
+    static const char first[] = "loop.count: 1\nconcurrency.threads: 2\n"
+                                "routes: [{path: /hello, execution: threads}, {path: /sleep, max_requests: 3}]\n";
+    static const char hello[] =
+        "event=reload_ignored key=routes.execution route=\"/hello\" advice=\"changed in the file, "
+        "takes effect at the next start\"";
+    static const char nap[] = "event=reload_ignored key=routes.execution route=\"/sleep\"";
+    static const char loops[] = "event=reload_ignored key=loop.count ";
+    static const char threads[] = "event=reload_ignored key=concurrency.threads ";
+    char *file;
+    struct skinkd *server = start_with(first, &file);
+    reload(server, file,
+           "loop.count: 2\nconcurrency.threads: 3\n"
+           "routes: [{path: /hello, execution: serial}, {path: /sleep, execution: loop, max_requests: 4}]\n",
+           1);
+    assert_int_equal(count_of(server, "event=reload_ignored"), 4);
+    assert_int_equal(count_of(server, hello), 1);
+    assert_int_equal(count_of(server, nap), 1);
+    assert_int_equal(count_of(server, loops), 1);
+    assert_int_equal(count_of(server, threads), 1);
+    reload(server, file, "loop.count: 1\nconcurrency.threads: 2\n", 2); /* a path that has gone has changed, too */
+    assert_int_equal(count_of(server, "event=reload_ignored"), 5);
+    assert_int_equal(count_of(server, hello), 2);
+    reload(server, file, "loop.count: 1\nconcurrency.threads: 2\n",
+           3); /* compared with the start, not with the last one */
+    assert_int_equal(count_of(server, "event=reload_ignored"), 6);
+    assert_int_equal(count_of(server, hello), 3);
+    reload(server, file, first, 4);
+    assert_int_equal(count_of(server, "event=reload_ignored"), 6);
+    assert_int_equal(get_status(server->http_port, "/hello"), 200);
+    end(server, file);
+}
+
 static void settings_still_win_over_the_file(void **state)
 {
     (void)state;
@@ -130,9 +185,8 @@ static void settings_still_win_over_the_file(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(a_changed_file_is_taken_over),
-    CASE(a_bad_file_is_refused_whole),
-    CASE(what_cannot_change_is_named_and_stays),
+    CASE(a_changed_file_is_taken_over),          CASE(a_bad_file_is_refused_whole),
+    CASE(what_cannot_change_is_named_and_stays), CASE(where_requests_run_cannot_change_and_is_named),
     CASE(settings_still_win_over_the_file),
 };
 TEST_MAIN(cases, NULL, NULL)
