@@ -444,16 +444,18 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "0",
         .most = "32",
         .sentence = "How many requests of a route must be declared stuck in `quarantine.window` until the route is put into "
-                    "quarantine: its requests are then answered with 503 at once. 0 never does that.",
+                    "quarantine: its requests are then answered with 503 at once. While more stuck requests than "
+                    "this have not come back, one is enough. 0 never does that.",
     },
     [CONFIG_QUARANTINE_WINDOW] = {
         .name = "quarantine.window",
         .environment = "SKINK_QUARANTINE_WINDOW",
         .type = CONFIG_DURATION,
-        .fallback = "1m",
+        .fallback = "2m",
         .least = "1s",
         .most = "24h",
-        .sentence = "See `quarantine.strikes`.",
+        .sentence = "See `quarantine.strikes`. On one loop they come a `loop.deadlock_timeout` apart: the window must be "
+                    "longer than they take together.",
     },
     [CONFIG_QUARANTINE_PERIOD] = {
         .name = "quarantine.period",

@@ -34,6 +34,11 @@ skink_http_server *skink__http_server_ref(skink_http_server *server)
     return server;
 }
 
+static void stuck_unref(struct skink__stuck *stuck)
+{
+    if (stuck && atomic_fetch_sub_explicit(&stuck->refs, 1, memory_order_acq_rel) == 1) skink__free(stuck);
+}
+
 static void free_requests(skink_http_server *server)
 {
     while (server->free_requests) {
@@ -56,6 +61,7 @@ void skink__http_server_unref(skink_http_server *server)
     skink__free(server->server_line);
     skink__proxies_fini(&server->trusted_proxies);
     skink__workers_unref(server->workers);
+    stuck_unref(server->stuck);
     /* A twin's own list is the rest of ours. */
     skink_http_server *twin = server->is_twin ? NULL : atomic_load(&server->next_twin);
     while (twin) {
@@ -140,7 +146,7 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     server->max_unsent_bytes = or_default(given.max_unsent_bytes, 65536);
     server->quarantine = (struct skink__quarantine_rules){
         .strikes = given.quarantine_strikes,
-        .window_ns = or_default(given.quarantine_window_ns, 60 * SKINK_S),
+        .window_ns = or_default(given.quarantine_window_ns, 120 * SKINK_S),
         .period_ns = or_default(given.quarantine_period_ns, 30 * SKINK_S),
     };
     atomic_init(&server->request_timeout_ns, given.request_timeout_ns);
@@ -160,7 +166,9 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     server->scratch = skink__alloc(SCRATCH_BYTES);
     server->scratch_bytes = SCRATCH_BYTES;
     err = skink__proxies_parse(&server->trusted_proxies, given.trusted_proxies, NULL);
-    if (!err && (!server->server_line || !server->read_buffer || !server->scratch)) err = -ENOMEM;
+    server->stuck = skink__zalloc(sizeof *server->stuck);
+    if (server->stuck) atomic_init(&server->stuck->refs, 1);
+    if (!err && (!server->server_line || !server->read_buffer || !server->scratch || !server->stuck)) err = -ENOMEM;
     if (err) {
         skink__http_server_unref(server);
         return err;
@@ -288,6 +296,9 @@ static int copy_routes(skink_http_server *from, skink_http_server *to)
     atomic_store(&to->routes.none.next_twin, atomic_load(&from->routes.none.next_twin));
     atomic_store_explicit(&from->routes.none.next_twin, &to->routes.none, memory_order_release);
     to->is_twin = true;
+    stuck_unref(to->stuck); /* neither has had a request */
+    atomic_fetch_add_explicit(&from->stuck->refs, 1, memory_order_relaxed);
+    to->stuck = from->stuck;
     int err = 0;
     for (; route && !err; route = atomic_load(&route->next))
         err = copy_route(to, route);

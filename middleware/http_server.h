@@ -53,6 +53,13 @@ static inline void skink__counter_add(_Atomic uint64_t *counter, uint64_t more)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
+/* Requests that were declared stuck and have not come back, of all servers with the same routes: the threads that they hold
+ * are those of the process. Any thread; a stray may end after the scheduler. */
+struct skink__stuck {
+    _Atomic uint32_t refs;
+    _Atomic uint32_t requests;
+};
+
 struct skink_http_server {
     skink_scheduler *scheduler; /* the host's; outlives the server */
     _Atomic uint32_t refs;
@@ -101,7 +108,7 @@ struct skink_http_server {
     bool stopping;                         /* no keep-alive any more */
     bool cut;                              /* being destroyed: nothing is started any more */
     uint64_t requests_begun;               /* the last request's index */
-    _Atomic uint32_t stuck_requests;       /* declared stuck and not come back; a stray may end after the scheduler */
+    struct skink__stuck *stuck;            /* a reference; with the servers that have its routes too */
     uint64_t now_ns;                       /* read once for each event and each answer */
 
     struct skink__deadlines deadlines;

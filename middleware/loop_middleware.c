@@ -15,16 +15,31 @@
 
 /* ---- quarantine ---- */
 
+/* Those that were declared stuck and have not come back, on all loops. Relaxed, all of it: one more or less does no harm. */
+static uint32_t stuck_requests(const skink_http_server *server)
+{
+    return atomic_load_explicit(&server->stuck->requests, memory_order_relaxed);
+}
+
+/* One more, or one less. */
+static void count_stuck(const skink_request *request, uint32_t difference)
+{
+    atomic_fetch_add_explicit(&request->server->stuck->requests, difference, memory_order_relaxed);
+    if (request->route) atomic_fetch_add_explicit(&request->route->quarantine.stuck, difference, memory_order_relaxed);
+}
+
 static void note_strike(skink_request *request, const struct skink__abandonment *why)
 {
     struct skink__route *route = request->route;
     const struct skink__quarantine_rules *rules = &request->server->quarantine;
-    if (!request->stuck) atomic_fetch_add_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
+    if (!request->stuck) count_stuck(request, 1);
     request->stuck = true;
     if (why->starved) return; /* no fault of the route's */
-    if (route && skink__quarantine_strike(&route->quarantine, rules, skink_now(), why->poisoned))
-        skink__log(SKINK_LOG_WARNING, "event=quarantine route=\"%s\" strikes=%u period_ms=%llu", route->name,
-                   (unsigned)rules->strikes, (unsigned long long)(rules->period_ns / SKINK_MS));
+    uint32_t stuck = stuck_requests(request->server);
+    if (route && skink__quarantine_strike(&route->quarantine, rules, stuck, skink_now(), why->poisoned))
+        skink__log(SKINK_LOG_WARNING, "event=quarantine route=\"%s\" strikes=%u period_ms=%llu stuck_requests=%u",
+                   route->name, (unsigned)rules->strikes, (unsigned long long)(rules->period_ns / SKINK_MS),
+                   (unsigned)stuck);
 }
 
 /* Its task has ended: it is stuck no longer, and if it was on trial, its route has passed or not been tried. */
@@ -32,7 +47,7 @@ static void note_end(skink_request *request, bool ran)
 {
     struct skink__route *route = request->route;
     if (request->stuck) {
-        atomic_fetch_sub_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
+        count_stuck(request, (uint32_t)-1);
     } else if (request->on_trial && !ran) {
         skink__quarantine_untried(&route->quarantine);
     } else if (request->on_trial && skink__quarantine_passed(&route->quarantine)) {
@@ -47,9 +62,8 @@ static bool is_admitted(skink_request *request)
     struct skink__route *route = request->route;
     skink_http_server *server = request->server;
     if (!route || !skink__quarantine_is_on(&route->quarantine)) return true;
-    uint32_t stuck = atomic_load_explicit(&server->stuck_requests, memory_order_relaxed);
     enum skink__admission admission =
-        skink__quarantine_admit(&route->quarantine, &server->quarantine, stuck, skink_now());
+        skink__quarantine_admit(&route->quarantine, &server->quarantine, stuck_requests(server), skink_now());
     request->on_trial = admission == SKINK__ADMITTED_ON_TRIAL;
     return admission != SKINK__REFUSED;
 }
@@ -143,7 +157,7 @@ static void dropped(void *arg)
 
 void skink__request_lose(skink_request *request)
 {
-    if (request->stuck) atomic_fetch_sub_explicit(&request->server->stuck_requests, 1, memory_order_relaxed);
+    if (request->stuck) count_stuck(request, (uint32_t)-1);
     request->stuck = false;
     skink__request_unref_lost(request);
 }
@@ -190,8 +204,8 @@ int skink__loop_middleware_refusal(skink_request *request)
     struct skink__route *route = request->route;
     int refusal = refused_by_recovery(server, skink__execution_of(request) == SKINK_EXECUTE_LOOP);
     if (refusal || !route || !skink__quarantine_is_on(&route->quarantine)) return refusal;
-    uint32_t stuck = atomic_load_explicit(&server->stuck_requests, memory_order_relaxed);
-    bool refuses = skink__quarantine_refuses(&route->quarantine, &server->quarantine, stuck, skink_now());
+    bool refuses =
+        skink__quarantine_refuses(&route->quarantine, &server->quarantine, stuck_requests(server), skink_now());
     return refuses ? SKINK__HTTP_QUARANTINED : 0;
 }
 

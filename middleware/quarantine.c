@@ -14,10 +14,18 @@ static void count(_Atomic uint64_t *counter)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
+/* Would a thread be at stake that there may be no room for? */
+static bool is_too_dear(const struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
+                        uint32_t stuck)
+{
+    return stuck > rules->strikes &&
+           atomic_load_explicit((_Atomic uint32_t *)&quarantine->stuck, memory_order_relaxed) > 0;
+}
+
 bool skink__quarantine_refuses(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
                                uint32_t stuck, uint64_t now_ns)
 {
-    if (now_ns >= quarantine->until_ns && stuck <= rules->strikes) return false;
+    if (now_ns >= quarantine->until_ns && !is_too_dear(quarantine, rules, stuck)) return false;
     count(&quarantine->refused);
     return true;
 }
@@ -44,7 +52,7 @@ static bool is_out(const struct skink__quarantine *quarantine, const struct skin
 }
 
 bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
-                              uint64_t now_ns, bool enough)
+                              uint32_t stuck, uint64_t now_ns, bool enough)
 {
     if (rules->strikes == 0) return false;
     quarantine->strike_ns[quarantine->strike_next] = now_ns;
@@ -52,7 +60,7 @@ bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct
     if (quarantine->strike_count < SKINK__STRIKES_MAX) quarantine->strike_count++;
 
     bool was_free = !skink__quarantine_is_on(quarantine);
-    if (was_free && !enough && !is_out(quarantine, rules, now_ns)) return false;
+    if (was_free && !enough && stuck <= rules->strikes && !is_out(quarantine, rules, now_ns)) return false;
     set_state(quarantine, SKINK__QUARANTINED);
     quarantine->until_ns = now_ns + rules->period_ns;
     if (was_free) count(&quarantine->begun);

@@ -9,8 +9,12 @@
  *      +---------------------------------------------------- it ended ------------+
  *
  * A request on trial that neither ends nor gets stuck within another period no longer stands in the way: the next one is
- * tried. No route is tried while more stuck requests than `strikes` have not come back, of all routes together: each
- * of them holds a thread, and requests that never come back would reach the limit of strays one trial at a time.
+ * tried.
+ *
+ * Each stuck request that has not come back holds a thread, and those that never do would reach the limit of strays. So while
+ * there are more of them than `strikes`, of all routes and of all servers with the same routes together, one strike is enough
+ * for a route, and a route is not tried while it has one of them itself. Requests that never come back then cost `strikes`
+ * threads and one for each route.
  *
  * Pure functions over one route's record; who calls them has the time. The runtime section's, but for what is _Atomic.
  */
@@ -31,6 +35,7 @@ struct skink__quarantine_rules {
 enum skink__quarantine_state { SKINK__FREE, SKINK__QUARANTINED, SKINK__ON_TRIAL };
 
 struct skink__quarantine {
+    _Atomic uint32_t stuck; /* its requests that were declared stuck and have not come back; any thread */
     _Atomic uint32_t state; /* loop thread writes in the runtime section, others only FREE; any thread reads; relaxed */
     uint32_t strike_count;  /* of the list below; 0 whenever it becomes free */
     uint32_t strike_next;
@@ -50,8 +55,8 @@ static inline bool skink__quarantine_is_on(const struct skink__quarantine *quara
     return atomic_load_explicit((_Atomic uint32_t *)&quarantine->state, memory_order_relaxed) != SKINK__FREE;
 }
 
-/* For a request that is about to start, if the route is not free. stuck: requests of the server that were declared stuck
- * and have not come back. */
+/* For a request that is about to start, if the route is not free. stuck: requests of all routes that were declared stuck and
+ * have not come back. */
 enum skink__admission skink__quarantine_admit(struct skink__quarantine *quarantine,
                                               const struct skink__quarantine_rules *rules, uint32_t stuck,
                                               uint64_t now_ns);
@@ -60,9 +65,10 @@ enum skink__admission skink__quarantine_admit(struct skink__quarantine *quaranti
 bool skink__quarantine_refuses(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
                                uint32_t stuck, uint64_t now_ns);
 
-/* One of its requests was declared stuck; enough: and that is enough, as the others would wait for the same lock. True: and therefore it is in quarantine from now on, and was free before. */
+/* One of its requests was declared stuck; stuck: as above, with that one. enough: and that is enough, as the others would
+ * wait for the same lock. True: and therefore it is in quarantine from now on, and was free before. */
 bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
-                              uint64_t now_ns, bool enough);
+                              uint32_t stuck, uint64_t now_ns, bool enough);
 
 /* The request on trial has ended, and had never been stuck. True: so the route is free again. */
 bool skink__quarantine_passed(struct skink__quarantine *quarantine);

@@ -58,7 +58,7 @@ struct skink_request {
     uint64_t sent_bytes;                  /* of its answer, handed over so far */
     struct skink__task_watch watch;       /* how long it runs; that it suspends, while it streams */
     bool on_trial;                        /* admitted to find out whether its route is well again */
-    bool stuck;                           /* was declared stuck once; counted in the server's stuck_requests */
+    bool stuck;                           /* was declared stuck once; counted in the server's `stuck` and the route's */
     struct skink__deadline late;
     struct skink__deadline expiry;  /* at_ns is there before the task starts, and stays; 0: it has all time */
     struct skink__wait_slot writer; /* its task waits for the client to take what was written */

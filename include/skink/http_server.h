@@ -49,7 +49,7 @@ typedef struct skink_http_options {
     uint64_t late_window_ns;    /* default 1 s; how long a request declared stuck may still answer itself  */
     const char *server_header;  /* default "skink"; "" for none; copied                                    */
 
-    /* A route whose requests were declared stuck this many times (at most 32) in quarantine_window_ns (default 60 s)
+    /* A route whose requests were declared stuck this many times (at most 32) in quarantine_window_ns (default 120 s)
      * answers 503 at once for quarantine_period_ns (default 30 s), and is then tried with one request. 0: never. */
     uint32_t quarantine_strikes;
     uint64_t quarantine_window_ns;

@@ -354,7 +354,7 @@ static void check_counts(skink_http_server *server)
     }
     CHECK(server->counters.in_flight == 0 && server->counters.connections == 0);
     CHECK(server->connection_count == 0 && server->refused_count == 0 && !server->connections);
-    CHECK(server->stuck_requests == 0);
+    CHECK(atomic_load(&server->stuck->requests) == 0);
     CHECK(!server->access || the.told == answered);
 }
 

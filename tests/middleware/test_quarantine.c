@@ -23,12 +23,12 @@ static void three_strikes_within_the_window_and_no_fewer(void **state)
 {
     (void)state;
     struct skink__quarantine quarantine = { 0 };
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 100 * SKINK_S, false));
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 130 * SKINK_S, false));
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 161 * SKINK_S, false)); /* the first is too old */
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 0, 100 * SKINK_S, false));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 0, 130 * SKINK_S, false));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 0, 161 * SKINK_S, false)); /* the first is too old */
     assert_false(skink__quarantine_is_on(&quarantine));
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 3, 161 * SKINK_S), SKINK__ADMITTED);
-    assert_true(skink__quarantine_strike(&quarantine, &rules, 190 * SKINK_S, false)); /* 130, 161 and 190 */
+    assert_true(skink__quarantine_strike(&quarantine, &rules, 0, 190 * SKINK_S, false)); /* 130, 161 and 190 */
     assert_true(skink__quarantine_is_on(&quarantine));
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 3, 190 * SKINK_S), SKINK__REFUSED);
 }
@@ -39,7 +39,7 @@ static void without_a_number_of_strikes_there_is_no_quarantine(void **state)
     static const struct skink__quarantine_rules none = { .window_ns = SKINK_S, .period_ns = SKINK_S };
     struct skink__quarantine quarantine = { 0 };
     for (int i = 0; i < 100; i++)
-        assert_false(skink__quarantine_strike(&quarantine, &none, SKINK_S, false));
+        assert_false(skink__quarantine_strike(&quarantine, &none, 0, SKINK_S, false));
     assert_false(skink__quarantine_is_on(&quarantine));
 }
 
@@ -51,8 +51,8 @@ static void any_number_of_strikes_up_to_the_limit_works(void **state)
         these.strikes = strikes;
         struct skink__quarantine quarantine = { .strike_next = 7 };
         for (uint32_t i = 1; i < strikes; i++)
-            assert_false(skink__quarantine_strike(&quarantine, &these, 100 * SKINK_S + i, false));
-        assert_true(skink__quarantine_strike(&quarantine, &these, 101 * SKINK_S, false));
+            assert_false(skink__quarantine_strike(&quarantine, &these, 0, 100 * SKINK_S + i, false));
+        assert_true(skink__quarantine_strike(&quarantine, &these, 0, 101 * SKINK_S, false));
     }
 }
 
@@ -60,7 +60,7 @@ static struct skink__quarantine in_quarantine(uint64_t now_ns)
 {
     struct skink__quarantine quarantine = { 0 };
     for (int i = 0; i < 3; i++)
-        skink__quarantine_strike(&quarantine, &rules, now_ns, false);
+        skink__quarantine_strike(&quarantine, &rules, 0, now_ns, false);
     assert_true(skink__quarantine_is_on(&quarantine));
     return quarantine;
 }
@@ -80,9 +80,9 @@ static void after_the_period_one_is_tried_and_frees_the_route(void **state)
     assert_true(skink__quarantine_passed(&quarantine));
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 131 * SKINK_S), SKINK__ADMITTED);
     /* What was before is forgotten: it takes three again. */
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S, false));
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S, false));
-    assert_true(skink__quarantine_strike(&quarantine, &rules, 131 * SKINK_S, false));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 0, 131 * SKINK_S, false));
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 0, 131 * SKINK_S, false));
+    assert_true(skink__quarantine_strike(&quarantine, &rules, 0, 131 * SKINK_S, false));
     assert_int_equal(atomic_load(&quarantine.begun), 2);
     assert_int_equal(atomic_load(&quarantine.refused), 2);
     assert_int_equal(atomic_load(&quarantine.trials), 1);
@@ -93,7 +93,7 @@ static void a_trial_that_gets_stuck_is_another_period(void **state)
     (void)state;
     struct skink__quarantine quarantine = in_quarantine(100 * SKINK_S);
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 140 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
-    assert_false(skink__quarantine_strike(&quarantine, &rules, 141 * SKINK_S, false)); /* it had not been free */
+    assert_false(skink__quarantine_strike(&quarantine, &rules, 0, 141 * SKINK_S, false)); /* it had not been free */
     assert_false(skink__quarantine_passed(&quarantine));
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 170 * SKINK_S), SKINK__REFUSED);
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 171 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
@@ -119,34 +119,46 @@ static void a_trial_that_was_not_started_leaves_its_place_to_the_next(void **sta
     assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 0, 130 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
 }
 
-/* Goal: a client that sends a stick every 2 s for an hour, with the defaults.
- * Each gets stuck for `stuck_s` seconds from its start on; returns how many did, and the most at a time. */
-static unsigned an_hour_of_sticks(unsigned stuck_s, unsigned *ret_most)
+enum { ROUTES_MAX = 32 };
+
+/* Goal: a client that sends a stick every 2 s for an hour, to each of its routes in turn, with the defaults.
+ * Each gets stuck for `stuck_s` seconds from its start on, and is declared `timeout_s` after it; returns how many did, and the
+ * most at a time. */
+static unsigned an_hour_of_sticks(unsigned routes, unsigned timeout_s, unsigned stuck_s, unsigned *ret_most)
 {
-    struct skink__quarantine quarantine = { 0 };
-    static unsigned ends_s[3600];
-    unsigned stuck = 0;
+    struct skink__quarantine quarantines[ROUTES_MAX] = { 0 };
+    static struct {
+        unsigned ends_s, route;
+    } sticks[3600];
+    unsigned count = 0, turn = 0;
     *ret_most = 0;
-    for (unsigned now_s = 0; now_s < 3600; now_s += 2) {
-        unsigned living = 0;
-        for (unsigned i = 0; i < stuck; i++)
-            living += ends_s[i] > now_s;
-        if (skink__quarantine_admit(&quarantine, &rules, living, (now_s + 100) * SKINK_S) == SKINK__REFUSED) continue;
-        skink__quarantine_strike(&quarantine, &rules, (now_s + 101) * SKINK_S, false);
-        ends_s[stuck++] = now_s + stuck_s;
+    for (unsigned now_s = 0; now_s < 3600; now_s += 2, turn++) {
+        unsigned living = 0, route = turn % routes;
+        struct skink__quarantine *quarantine = &quarantines[route];
+        atomic_store(&quarantine->stuck, 0);
+        for (unsigned i = 0; i < count; i++) {
+            if (sticks[i].ends_s <= now_s) continue;
+            living++;
+            if (sticks[i].route == route) atomic_fetch_add(&quarantine->stuck, 1);
+        }
+        if (skink__quarantine_admit(quarantine, &rules, living, (now_s + 100) * SKINK_S) == SKINK__REFUSED) continue;
+        sticks[count].route = route;
+        sticks[count++].ends_s = now_s + stuck_s;
         if (living + 1 > *ret_most) *ret_most = living + 1;
+        now_s += timeout_s; /* the loop stands still for as long */
+        skink__quarantine_strike(quarantine, &rules, living + 1, (now_s + 100) * SKINK_S, false);
     }
-    return stuck;
+    return count;
 }
 
 static void an_hour_of_sticks_costs_three_and_one_every_30_s(void **state)
 {
     (void)state;
     unsigned most;
-    unsigned stuck = an_hour_of_sticks(4, &most);
+    unsigned stuck = an_hour_of_sticks(1, 1, 4, &most);
     assert_in_range(stuck, 100, 3 + 3600 / 30);
     assert_in_range(most, 1, 3);
-    stuck = an_hour_of_sticks(200, &most); /* longer than the period: several live at once */
+    stuck = an_hour_of_sticks(1, 1, 200, &most); /* longer than the period: several live at once */
     assert_in_range(stuck, 10, 3 + 3600 / 30);
     assert_int_equal(most, 4);
 }
@@ -155,8 +167,36 @@ static void an_hour_of_endless_sticks_leaves_four_threads(void **state)
 {
     (void)state;
     unsigned most;
-    assert_int_equal(an_hour_of_sticks(1000000, &most), 4);
+    assert_int_equal(an_hour_of_sticks(1, 1, 1000000, &most), 4);
     assert_int_equal(most, 4); /* of the 8 that recovery.max_strays allows */
+    /* Three strikes that come half a minute apart, as the timeout of skinkd's defaults has it. */
+    assert_int_equal(an_hour_of_sticks(1, 31, 1000000, &most), 4);
+}
+
+/* One for each route, and the strikes: with the defaults four routes stay below the limit of 8. */
+static void endless_sticks_on_several_routes_leave_one_thread_for_each_and_the_strikes(void **state)
+{
+    (void)state;
+    unsigned most;
+    for (unsigned routes = 1; routes <= ROUTES_MAX; routes++) {
+        assert_in_range(an_hour_of_sticks(routes, 1, 1000000, &most), routes, routes + 3);
+        assert_in_range(an_hour_of_sticks(routes, 31, 1000000, &most), routes, routes + 3);
+    }
+    an_hour_of_sticks(4, 1, 1000000, &most);
+    assert_in_range(most, 4, 7);
+}
+
+/* Others hold threads for ever; a route whose own stuck requests have come back is closed by one strike, and tried again. */
+static void a_route_without_stuck_requests_is_tried_whatever_the_others_hold(void **state)
+{
+    (void)state;
+    struct skink__quarantine quarantine = { 0 };
+    atomic_store(&quarantine.stuck, 1);
+    assert_true(skink__quarantine_strike(&quarantine, &rules, 4, 100 * SKINK_S, false));
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 4, 130 * SKINK_S), SKINK__REFUSED);
+    atomic_store(&quarantine.stuck, 0);
+    assert_int_equal(skink__quarantine_admit(&quarantine, &rules, 4, 131 * SKINK_S), SKINK__ADMITTED_ON_TRIAL);
+    assert_true(skink__quarantine_passed(&quarantine));
 }
 
 static void a_client_is_told_when_to_come_again(void **state)
@@ -379,6 +419,8 @@ static const struct test_case cases[] = {
     CASE(a_trial_that_was_not_started_leaves_its_place_to_the_next),
     CASE(an_hour_of_sticks_costs_three_and_one_every_30_s),
     CASE(an_hour_of_endless_sticks_leaves_four_threads),
+    CASE(endless_sticks_on_several_routes_leave_one_thread_for_each_and_the_strikes),
+    CASE(a_route_without_stuck_requests_is_tried_whatever_the_others_hold),
     CASE(a_client_is_told_when_to_come_again),
     CASE(a_route_that_keeps_getting_stuck_is_refused_at_once),
     CASE(requests_that_wait_already_do_not_get_stuck_one_by_one),
