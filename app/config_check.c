@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* app/config_check.c - texts with a grammar of their own, and values that must fit each other (config_check.h). */
 #include "app/config_check.h"
+#include "skink/clock.h"
 #include "skink/http_server.h"
 #include <errno.h>
 #include <string.h>
@@ -52,9 +53,97 @@ static void check_limits(const struct config *config, struct problems *problems)
                     problems);
 }
 
+/* ---- advice: what works, and does not do what its parts promise ---- */
+
+static uint64_t number(const struct config *config, enum config_id id)
+{
+    return config->values[id].number;
+}
+
+static double seconds(uint64_t ns)
+{
+    return (double)ns / SKINK_S;
+}
+
+/* Where the first of these stands that somebody has set; each list ends with the one to blame if nobody has. */
+static const struct origin *origin_of(const struct config *config, const enum config_id *ids, size_t count)
+{
+    size_t i = 0;
+    while (i + 1 < count && config->values[ids[i]].origin.kind == ORIGIN_DEFAULT)
+        i++;
+    return &config->values[ids[i]].origin;
+}
+#define ORIGIN_OF(config, ...)                                                                                         \
+    origin_of(config, (const enum config_id[]){ __VA_ARGS__ },                                                         \
+              sizeof((const enum config_id[]){ __VA_ARGS__ }) / sizeof(enum config_id))
+
+/* One route whose requests never come back: on its first loop the strikes and a trial, on each other loop one. */
+static void advise_on_strays(const struct config *config, struct problems *problems)
+{
+    uint64_t strikes = number(config, CONFIG_QUARANTINE_STRIKES), loops = number(config, CONFIG_LOOP_COUNT);
+    uint64_t strays = number(config, CONFIG_RECOVERY_MAX_STRAYS);
+    const struct origin *at =
+        ORIGIN_OF(config, CONFIG_QUARANTINE_STRIKES, CONFIG_RECOVERY_MAX_STRAYS, CONFIG_LOOP_COUNT);
+    if (!strikes)
+        skink__problem_warn(problems, at,
+                            "quarantine.strikes: 0 is no quarantine: requests of one route that never come back reach "
+                            "recovery.max_strays, which is %llu, and then nobody is served",
+                            (unsigned long long)strays);
+    else if (strikes + loops >= strays)
+        skink__problem_warn(
+            problems, at,
+            "quarantine.strikes: requests of one route that never come back leave up to %llu threads "
+            "(quarantine.strikes is %llu, loop.count is %llu) and so reach recovery.max_strays, which is "
+            "%llu, before its quarantine can help; raise recovery.max_strays, or lower "
+            "quarantine.strikes",
+            (unsigned long long)(strikes + loops), (unsigned long long)strikes, (unsigned long long)loops,
+            (unsigned long long)strays);
+}
+
+/* The same for those that come back, and get stuck at each trial. */
+static void advise_on_burst(const struct config *config, struct problems *problems)
+{
+    uint64_t strikes = number(config, CONFIG_QUARANTINE_STRIKES), burst = number(config, CONFIG_RECOVERY_BURST);
+    uint64_t window_ns = number(config, CONFIG_RECOVERY_BURST_WINDOW);
+    uint64_t period_ns = number(config, CONFIG_QUARANTINE_PERIOD);
+    if (!burst || !strikes) return;
+    uint64_t most = strikes + window_ns / period_ns;
+    if (most <= burst) return;
+    const struct origin *at = ORIGIN_OF(config, CONFIG_RECOVERY_BURST, CONFIG_QUARANTINE_STRIKES,
+                                        CONFIG_QUARANTINE_PERIOD, CONFIG_RECOVERY_BURST_WINDOW);
+    skink__problem_warn(
+        problems, at,
+        "recovery.burst: one route that keeps getting stuck can reach it in spite of its quarantine: "
+        "quarantine.strikes is %llu, and with a trial each quarantine.period of %g s there are up to %llu "
+        "in recovery.burst_window of %g s, more than the %llu of recovery.burst",
+        (unsigned long long)strikes, seconds(period_ns), (unsigned long long)most, seconds(window_ns),
+        (unsigned long long)burst);
+}
+
+/* One after the other, each takes a timeout until it is declared. */
+static void advise_on_window(const struct config *config, struct problems *problems)
+{
+    uint64_t strikes = number(config, CONFIG_QUARANTINE_STRIKES);
+    uint64_t window_ns = number(config, CONFIG_QUARANTINE_WINDOW);
+    uint64_t timeout_ns = number(config, CONFIG_LOOP_DEADLOCK_TIMEOUT);
+    if (strikes < 2 || window_ns >= (strikes - 1) * (timeout_ns + timeout_ns / 20)) return;
+    const struct origin *at =
+        ORIGIN_OF(config, CONFIG_QUARANTINE_WINDOW, CONFIG_LOOP_DEADLOCK_TIMEOUT, CONFIG_QUARANTINE_STRIKES);
+    skink__problem_warn(problems, at,
+                        "quarantine.window: on one loop %llu strikes (quarantine.strikes) take %g s, as each takes a "
+                        "loop.deadlock_timeout of %g s until it is declared, so they never fit into %g s; raise "
+                        "quarantine.window",
+                        (unsigned long long)strikes, seconds((strikes - 1) * timeout_ns), seconds(timeout_ns),
+                        seconds(window_ns));
+}
+
 void skink__config_check(const struct config *config, struct problems *problems)
 {
     check_proxies(config, problems);
     check_server_header(config, problems);
     check_limits(config, problems);
+    if (problems->errors) return; /* a value that was refused is not there to be judged */
+    advise_on_strays(config, problems);
+    advise_on_burst(config, problems);
+    advise_on_window(config, problems);
 }

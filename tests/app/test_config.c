@@ -488,6 +488,49 @@ static void messages_quote_no_control_characters(void **state)
     assert_string_equal(quoted + QUOTED_BYTES - 5, "...\"");
 }
 
+/* --- values that do not fit each other: they hold, and it is said --- */
+
+static void what_breaks_the_promise_of_quarantine_is_said(void **state)
+{
+    (void)state;
+    assert_said(
+        "quarantine.strikes: 7\nquarantine.window: 10m\nrecovery.burst: 20\n",
+        "FILE:1:21: warning: quarantine.strikes: requests of one route that never come back leave up to 8 threads "
+        "(quarantine.strikes is 7, loop.count is 1) and so reach recovery.max_strays, which is 8, before its "
+        "quarantine can help; raise recovery.max_strays, or lower quarantine.strikes\n");
+    assert_said(
+        "recovery.max_strays: 4\n",
+        "FILE:1:22: warning: quarantine.strikes: requests of one route that never come back leave up to 4 threads "
+        "(quarantine.strikes is 3, loop.count is 1) and so reach recovery.max_strays, which is 4, before its "
+        "quarantine can help; raise recovery.max_strays, or lower quarantine.strikes\n");
+    assert_said(
+        "loop.count: 5\n",
+        "FILE:1:13: warning: quarantine.strikes: requests of one route that never come back leave up to 8 threads "
+        "(quarantine.strikes is 3, loop.count is 5) and so reach recovery.max_strays, which is 8, before its "
+        "quarantine can help; raise recovery.max_strays, or lower quarantine.strikes\n");
+    assert_said(
+        "quarantine.strikes: 0\n",
+        "FILE:1:21: warning: quarantine.strikes: 0 is no quarantine: requests of one route that never come back "
+        "reach recovery.max_strays, which is 8, and then nobody is served\n");
+    assert_said(
+        "quarantine.period: 5s\n",
+        "FILE:1:20: warning: recovery.burst: one route that keeps getting stuck can reach it in spite of its "
+        "quarantine: quarantine.strikes is 3, and with a trial each quarantine.period of 5 s there are up to 15 in "
+        "recovery.burst_window of 60 s, more than the 5 of recovery.burst\n");
+    assert_said("loop.deadlock_timeout: 90s\n",
+                "FILE:1:24: warning: quarantine.window: on one loop 3 strikes (quarantine.strikes) take 180 s, as each "
+                "takes a loop.deadlock_timeout of 90 s until it is declared, so they never fit into 120 s; raise "
+                "quarantine.window\n");
+}
+
+static void what_keeps_it_is_not(void **state)
+{
+    (void)state;
+    assert_said("quarantine.strikes: 6\nrecovery.burst: 0\nquarantine.window: 5m\n", "");
+    assert_said("quarantine: {strikes: 1, window: 1s, period: 15s}\n", "");
+    assert_said("loop.count: 4\n", "");
+}
+
 static const struct test_case cases[] = {
     CASE(empty_files_mean_all_defaults),
     CASE(nested_and_dotted_keys_are_the_same),
@@ -511,5 +554,7 @@ static const struct test_case cases[] = {
     CASE(sizes_and_counts_are_checked),
     CASE(addresses_are_checked),
     CASE(messages_quote_no_control_characters),
+    CASE(what_breaks_the_promise_of_quarantine_is_said),
+    CASE(what_keeps_it_is_not),
 };
 TEST_MAIN(cases, NULL, NULL)

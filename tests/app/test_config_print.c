@@ -55,7 +55,7 @@ static void origin_of_each_value_is_shown(void **state)
 static void output_can_be_read_again(void **state)
 {
     (void)state;
-    const char *const settings[] = { "http.listen=unix:/tmp/a \"b\\c", "loop.deadlock_timeout=90s", NULL };
+    const char *const settings[] = { "http.listen=unix:/tmp/a \"b\\c", "loop.deadlock_timeout=50s", NULL };
     struct loaded *first = load_all("routes: [{path: '/a/{id}', deadlock_timeout: 1h}, {path: /b}]\n", NULL, settings);
     assert_messages(first, "");
     char *text = printed(&first->config);
