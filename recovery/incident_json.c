@@ -131,8 +131,9 @@ static json_t *chain_json(const skink_waits_on *waits_on)
     return NULL;
 }
 
-static json_t *waits_on_json(const skink_waits_on *waits_on)
+static json_t *waits_on_json(const skink_incident *incident)
 {
+    const skink_waits_on *waits_on = &incident->waits_on;
     if (!waits_on->kind) return json_null();
     json_t *object = json_object();
     bool ok = object && set(object, "kind", text_or_null(waits_on->kind));
@@ -142,7 +143,8 @@ static json_t *waits_on_json(const skink_waits_on *waits_on)
     else
         ok = ok && set(object, "address", address_or_null(waits_on->address));
     ok = ok && set(object, "owner", waits_on->chain_length ? owner_json(waits_on->chain) : json_null()) &&
-         set(object, "chain", chain_json(waits_on)) && set(object, "cycle", json_boolean(waits_on->cycle));
+         set(object, "chain", chain_json(waits_on)) && set(object, "cycle", json_boolean(waits_on->cycle)) &&
+         set(object, "cycle_tid", incident->cycle_tid ? number((uint64_t)incident->cycle_tid) : json_null());
     if (ok) return object;
     json_decref(object);
     return NULL;
@@ -184,7 +186,7 @@ static bool set_all(json_t *object, const skink_incident *incident)
            set(object, "tid", number((uint64_t)incident->tid)) && set(object, "state", json_string(state)) &&
            set(object, "wchan", text_or_null(incident->wchan)) &&
            set(object, "syscall", text_or_null(incident->syscall)) &&
-           set(object, "waits_on", waits_on_json(&incident->waits_on)) &&
+           set(object, "waits_on", waits_on_json(incident)) &&
            set(object, "capture", json_string(skink_capture_name(incident->capture))) &&
            set(object, "stack_cut", json_boolean(incident->stack_cut)) &&
            set(object, "stack", stack_json(incident->stack, incident->frame_count));

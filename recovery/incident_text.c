@@ -170,6 +170,25 @@ static const char *explain_cause(skink_cause cause)
     return "unknown";
 }
 
+/* One sentence, before all stacks: these are what may be cut. */
+static void say_deadlock(struct block *block, const skink_incident *incident)
+{
+    const skink_waits_on *waits_on = &incident->waits_on;
+    if (!waits_on->cycle || !incident->cycle_tid || !waits_on->kind) return;
+    char text[448];
+    size_t used = (size_t)snprintf(text, sizeof text, "deadlock: thread %d waits for a %s of thread ", incident->tid,
+                                   waits_on->kind);
+    for (size_t i = 0; i < waits_on->chain_length && used < sizeof text; i++) {
+        const skink_incident_owner *owner = &waits_on->chain[i];
+        used += (size_t)snprintf(text + used, sizeof text - used, "%d (%s), which waits for a %s of thread ",
+                                 owner->tid, owner->what, owner->kind ? owner->kind : "lock");
+    }
+    if (used < sizeof text)
+        snprintf(text + used, sizeof text - used, "%d%s", incident->cycle_tid,
+                 waits_on->chain_length ? "" : ", which is itself");
+    say(block, "%s", text);
+}
+
 static void say_wait(struct block *block, const skink_incident *incident)
 {
     const skink_waits_on *waits_on = &incident->waits_on;
@@ -182,7 +201,7 @@ static void say_wait(struct block *block, const skink_incident *incident)
         say(block, "waits on %s at 0x%" PRIx64, waits_on->kind, waits_on->address);
 }
 
-static void say_chain(struct block *block, const skink_waits_on *waits_on)
+static void say_chain(struct block *block, const skink_waits_on *waits_on, bool has_sentence)
 {
     for (size_t i = 0; i < waits_on->chain_length; i++) {
         const skink_incident_owner *owner = &waits_on->chain[i];
@@ -191,7 +210,8 @@ static void say_chain(struct block *block, const skink_waits_on *waits_on)
         say(block, "owned by thread %d \"%s\", %s%s", owner->tid, owner->thread, owner->what, rest);
         say_frames(block, owner->stack, owner->frame_count);
     }
-    if (waits_on->cycle) say(block, "a cycle: each waits for the next, and the last for one before it");
+    if (waits_on->cycle && !has_sentence)
+        say(block, "a cycle: each waits for the next, and the last for one before it");
 }
 
 static const char *explain_capture(skink_capture capture)
@@ -224,6 +244,7 @@ size_t skink__incident_block(const skink_incident *incident, char text[SKINK__IN
     say(&block, "incident %s: %s held the loop thread for %.3f s", incident->id, incident->task,
         seconds(incident->slice_ns));
     say(&block, "cause %s", explain_cause(incident->cause));
+    say_deadlock(&block, incident);
     say_wait(&block, incident);
     say(&block, "thread %d, generation %" PRIu64 ", state %c%s%s, processor time %.3f s, run delay %.3f s",
         incident->tid, incident->generation, incident->state ? incident->state : '?', incident->wchan[0] ? " in " : "",
@@ -232,6 +253,6 @@ size_t skink__incident_block(const skink_incident *incident, char text[SKINK__IN
         incident->tasks_living, incident->tasks_ready, incident->tasks_suspended, (unsigned)incident->strays);
     say(&block, "stack (%s)%s", explain_capture(incident->capture), incident->frame_count ? ":" : "");
     say_frames(&block, incident->stack, incident->frame_count);
-    say_chain(&block, &incident->waits_on);
+    say_chain(&block, &incident->waits_on, incident->cycle_tid != 0);
     return block.used;
 }

@@ -345,6 +345,8 @@ static void name_all(struct skink__investigation *investigation)
     name_owners(investigation, &found.waits_on);
     incident->facts.stack_cut = captured->cut || found.frame_count == FRAMES_MAX;
     incident->facts.waits_on.cycle = found.waits_on.cycle;
+    const struct skink__lock_chain *chain = &investigation->chain;
+    incident->facts.cycle_tid = found.waits_on.cycle ? chain->threads[chain->cycle_begin].tid : 0;
     found.scheduler = found.task = found.wchan = "";
     incident->findings = skink__incident_copy(&found);
 }

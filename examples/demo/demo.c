@@ -12,6 +12,7 @@
  *
  *     sleep     nanosleep (the default)
  *     mutex     a mutex that another thread holds for that time
+ *     deadlock  two mutexes, which a worker of the thread pool takes in the other order; the worker gives up after that time
  *     read      read(2) from a pipe that another thread writes to after that time
  *     spin      computing for that time
  *     selfwait  blocking on a future that only another task of the same loop completes. That task can run only once
@@ -140,6 +141,60 @@ static int stick_mutex(uint64_t deadline_ns)
     return -error;
 }
 
+/* Each holds one of them and wants the other. */
+struct embrace {
+    pthread_mutex_t ours, theirs;
+    sem_t ours_held, theirs_held, over;
+    uint64_t deadline_ns;
+};
+
+/* The monotonic clock, as skink_now(). */
+static int lock_until(pthread_mutex_t *mutex, uint64_t deadline_ns)
+{
+    if (deadline_ns == SKINK_FOREVER) return pthread_mutex_lock(mutex);
+    struct timespec until = { .tv_sec = (time_t)(deadline_ns / SKINK_S), .tv_nsec = (long)(deadline_ns % SKINK_S) };
+    return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until);
+}
+
+static void *lock_the_other_way_round(void *arg)
+{
+    struct embrace *embrace = arg;
+    pthread_mutex_lock(&embrace->theirs);
+    sem_post(&embrace->theirs_held);
+    wait_for(&embrace->ours_held);
+    if (lock_until(&embrace->ours, embrace->deadline_ns) == 0) pthread_mutex_unlock(&embrace->ours);
+    pthread_mutex_unlock(&embrace->theirs);
+    sem_post(&embrace->over);
+    return NULL;
+}
+
+/* As with one mutex: no call of skink in between. */
+static int stick_deadlock(uint64_t deadline_ns)
+{
+    struct embrace embrace = { .ours = PTHREAD_MUTEX_INITIALIZER,
+                               .theirs = PTHREAD_MUTEX_INITIALIZER,
+                               .deadline_ns = deadline_ns };
+    skink_future *future;
+    sem_init(&embrace.ours_held, 0, 0);
+    sem_init(&embrace.theirs_held, 0, 0);
+    sem_init(&embrace.over, 0, 0);
+    int error = skink_offload_start(skink_scheduler_current(), lock_the_other_way_round, &embrace, &future);
+    if (error == 0) {
+        wait_for(&embrace.theirs_held);
+        pthread_mutex_lock(&embrace.ours);
+        sem_post(&embrace.ours_held);
+        pthread_mutex_lock(&embrace.theirs);
+        pthread_mutex_unlock(&embrace.theirs);
+        pthread_mutex_unlock(&embrace.ours);
+        wait_for(&embrace.over); /* it may still be at the semaphore */
+        skink_future_unref(future);
+    }
+    sem_destroy(&embrace.over);
+    sem_destroy(&embrace.theirs_held);
+    sem_destroy(&embrace.ours_held);
+    return error;
+}
+
 struct writer {
     int fd;
     uint64_t deadline_ns;
@@ -266,8 +321,13 @@ static void sleep_awhile(skink_request *request, void *arg)
 static const struct way {
     const char *name;
     int (*stick)(uint64_t deadline_ns);
-} ways[] = { { "sleep", stick_sleep }, { "mutex", stick_mutex },       { "read", stick_read },
-             { "spin", stick_spin },   { "selfwait", stick_selfwait }, { NULL, NULL } };
+} ways[] = { { "sleep", stick_sleep },
+             { "mutex", stick_mutex },
+             { "deadlock", stick_deadlock },
+             { "read", stick_read },
+             { "spin", stick_spin },
+             { "selfwait", stick_selfwait },
+             { NULL, NULL } };
 
 static const struct way *find_way(const char *name)
 {
@@ -284,7 +344,7 @@ static void stick(skink_request *request, void *arg)
     const struct way *way = find_way(how ? how : "sleep");
     uint64_t delay_ns = SKINK_FOREVER;
     if (!way) {
-        refuse(request, "how must be sleep, mutex, read, spin or selfwait");
+        refuse(request, "how must be sleep, mutex, deadlock, read, spin or selfwait");
         return;
     }
     if (ms && strcmp(ms, "forever") && !parse_ms(ms, &delay_ns)) {

@@ -144,6 +144,8 @@ typedef struct skink_incident {
     bool refused;
     uint64_t poisoned_by; /* the number of an earlier incident, whose thread holds the lock that this one waits for:
                              declared at once, without its timeout. 0: not that                                 */
+    int cycle_tid; /* when waits_on.cycle: the thread that owns what the last of the chain (or, without one, the stuck thread
+                      itself) waits for; 0: no cycle, or one of tasks and not of threads                         */
 } skink_incident;
 
 /*

@@ -43,6 +43,7 @@ static const struct {
 } ways[] = {
     { "sleep", "syscall", "stick_sleep", "", "clock_nanosleep" },
     { "mutex", "lock", "stick_mutex", "mutex", "futex" },
+    { "deadlock", "lock", "stick_deadlock", "mutex", "futex" },
     { "read", "syscall", "stick_read", "descriptor", "read" },
     { "spin", "cpu_loop", "stick_spin", "", "" },
     { "selfwait", "self_wait", "stick_selfwait", "future", "futex" },
@@ -125,6 +126,63 @@ static void each_way_of_sticking_is_explained(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* The only one there is, once it has been looked into. */
+static json_t *wait_for_cause(const struct skinkd *server)
+{
+    uint64_t deadline_ns = test_now_ns() + test_ms(15000);
+    for (;;) {
+        json_t *list = get_json(server, "/incidents", 200);
+        json_t *incident = json_incref(json_array_get(list, 0));
+        json_decref(list);
+        if (incident && strcmp(text_of(incident, "capture"), "none") != 0) return incident;
+        json_decref(incident);
+        assert_true(test_now_ns() < deadline_ns);
+        test_nap();
+    }
+}
+
+/* Goal: a loop thread and a worker of the pool, each with the lock that the other wants.
+ * | loop thread             | pool worker             | incident                                    |
+ * |                         | lock theirs             |                                             |
+ * | lock ours, want theirs  | want ours               | waits for theirs, of the worker             |
+ * |                         |                         | who waits for ours, of the first: a cycle   | */
+static void a_deadlock_with_a_pool_worker_is_told_with_both_owners(void **state)
+{
+    (void)state;
+    struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "recovery.late_window=50ms", "--set",
+                                  "shutdown.grace=1s");
+    char *answer = http_get(server->http_port, "/stick?how=deadlock");
+    assert_int_equal(http_status(answer), 503);
+    free(answer);
+    json_t *incident = wait_for_cause(server);
+    const json_t *waits_on = json_object_get(incident, "waits_on");
+    const json_t *chain = json_object_get(waits_on, "chain"), *worker = json_array_get(chain, 0);
+    if (!json_is_true(json_object_get(waits_on, "cycle")) || json_array_size(chain) != 1)
+        fail_msg("%s", json_dumps(incident, JSON_INDENT(1)));
+    assert_string_equal(text_of(incident, "cause"), "lock");
+    assert_string_equal(text_of(waits_on, "kind"), "mutex");
+    json_int_t stuck_tid = json_integer_value(json_object_get(incident, "tid"));
+    json_int_t worker_tid = json_integer_value(json_object_get(json_object_get(waits_on, "owner"), "tid"));
+    assert_int_equal(json_integer_value(json_object_get(waits_on, "cycle_tid")), stuck_tid);
+    assert_int_equal(json_integer_value(json_object_get(worker, "tid")), worker_tid);
+    assert_int_not_equal(worker_tid, stuck_tid);
+    assert_string_equal(text_of(worker, "what"), "pool worker");
+    assert_string_equal(text_of(worker, "waits_on"), "mutex");
+    assert_string_not_equal(text_of(worker, "address"), text_of(waits_on, "address"));
+    /* The block says it in words, and so does the page of threads. */
+    char line[160];
+    snprintf(line, sizeof line,
+             "| deadlock: thread %d waits for a mutex of thread %d (pool worker), which waits for a mutex of thread %d",
+             (int)stuck_tid, (int)worker_tid, (int)stuck_tid);
+    assert_true(skinkd_says(server, line, 5000));
+    char *page = http_get(server->stats_port, "/threads");
+    assert_non_null(strstr(page, "\nDEADLOCK: "));
+    free(page);
+    json_decref(incident);
+    assert_int_equal(skinkd_end(server, SIGTERM, 20000), 3); /* neither ever ends */
+    skinkd_free(server);
+}
+
 static void incident_that_is_not_there_is_404(void **state)
 {
     (void)state;
@@ -161,6 +219,7 @@ static void folder_that_cannot_be_written_is_said_once(void **state)
 
 static const struct test_case cases[] = {
     CASE_TIMEOUT(each_way_of_sticking_is_explained, 60),
+    CASE_TIMEOUT(a_deadlock_with_a_pool_worker_is_told_with_both_owners, 60),
     CASE(incident_that_is_not_there_is_404),
     CASE(folder_that_cannot_be_written_is_said_once),
 };

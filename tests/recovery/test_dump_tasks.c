@@ -592,7 +592,7 @@ static void tasks_may_come_and_go_during_a_dump(void **state)
     start(&f, 5 * SKINK_S, 4096);
     skink_future *future = new_future();
     spawn_many(&f, "one", park_one, future, 500);
-    test_wait_until(suspended(&f) == 500, 5000);
+    test_wait_until(suspended(&f) == 500, 15000);
     struct churn churn = { .f = &f };
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)

@@ -102,6 +102,23 @@ static void block_tells_it_to_a_person(void **state)
                                "| a cycle: each waits for the next, and the last for one before it\n");
 }
 
+static void a_deadlock_of_threads_is_one_sentence_before_the_stacks(void **state)
+{
+    (void)state;
+    char block[SKINK__INCIDENT_BLOCK_BYTES];
+    skink_incident incident = lock_incident();
+    incident.cycle_tid = 4711;
+    skink__incident_block(&incident, block);
+    const char *sentence = strstr(block, "| cause lock: it waits for a lock\n"
+                                         "| deadlock: thread 4711 waits for a mutex of thread 77 (pool worker), which "
+                                         "waits for a mutex of thread 4711\n");
+    assert_non_null(sentence);
+    assert_null(strstr(block, "a cycle: "));
+    incident.waits_on.chain_length = 0; /* it has locked it already */
+    skink__incident_block(&incident, block);
+    assert_non_null(strstr(block, "| deadlock: thread 4711 waits for a mutex of thread 4711, which is itself\n"));
+}
+
 static void block_is_cut_at_4_kb_between_lines(void **state)
 {
     (void)state;
@@ -142,8 +159,8 @@ static void every_cause_and_capture_is_explained(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(line_has_what_one_searches_for),       CASE(names_cannot_break_the_line),
-    CASE(block_tells_it_to_a_person),           CASE(block_is_cut_at_4_kb_between_lines),
-    CASE(every_cause_and_capture_is_explained),
+    CASE(line_has_what_one_searches_for),     CASE(names_cannot_break_the_line),
+    CASE(block_tells_it_to_a_person),         CASE(a_deadlock_of_threads_is_one_sentence_before_the_stacks),
+    CASE(block_is_cut_at_4_kb_between_lines), CASE(every_cause_and_capture_is_explained),
 };
 TEST_MAIN(cases, NULL, NULL)

@@ -599,6 +599,7 @@ static void cycle_of_locks_is_closed(void **state)
     skink_incident *incident = inject(&f, &way, NULL);
     check(incident, SKINK_CAUSE_LOCK, "take_a_then_b");
     assert_true(incident->waits_on.cycle);
+    assert_int_equal(incident->cycle_tid, incident->tid);
     assert_int_equal(incident->waits_on.chain_length, 1);
     assert_int_equal(incident->waits_on.address, (uintptr_t)&pair.b);
     assert_string_equal(incident->waits_on.chain[0].what, "pool worker");
