@@ -6,12 +6,16 @@
 # so that a hung loop is one red line. The cases are read from the sources: each stands in the table of tests/support/case.h as
 #     CASE(name)                     time limit of the unit: TIMEOUT, 20 s unless said
 #     CASE_TIMEOUT(name, seconds)    one of its own
-#     CASE_SERIAL(name, seconds)     and no other test runs beside it: for those that judge times
+#     CASE_SERIAL(name, seconds)     and no other test runs beside it: for those that are a load, or do not bear one
+#     CASE_TIMED(name, seconds)      the same for those that judge times, which a sanitizer's build does not: there others run beside
+#     CASE_PLAIN(name, seconds)      not in a sanitizer's build: for what it would not see more of
+# Those with a time limit of their own are begun first: what takes long shall not be alone in the end.
 # LAYER is the folder's name unless said; SERIAL makes every case of the unit serial. Each test has the static library and the
 # application's code (skink_app) linked, so internal functions can be called.
-set(skink_test_slower 1) # sanitizers slow everything down, and the time limits with it
+# A hang is found by a time limit, so these have room: for a machine that is busy with other things, and for sanitizers.
+set(skink_test_slower 2)
 if(SKINK_SANITIZE STREQUAL "address" OR SKINK_COVERAGE)
-    set(skink_test_slower 3)
+    set(skink_test_slower 4)
 elseif(SKINK_SANITIZE STREQUAL "thread")
     set(skink_test_slower 6)
 elseif(SKINK_VALGRIND)
@@ -30,7 +34,8 @@ set(skink_test_environment
     "ASAN_OPTIONS=halt_on_error=1:abort_on_error=0:detect_leaks=1:detect_stack_use_after_return=0:allocator_may_return_null=1:exitcode=99"
     "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1"
     "LSAN_OPTIONS=print_suppressions=0")
-set(skink_tsan_options "halt_on_error=1:second_deadlock_stack=1:exitcode=99")
+# Where threads outlive main(), ThreadSanitizer waits a second for races at the exit: in hundreds of cases that is most of the time.
+set(skink_tsan_options "halt_on_error=1:second_deadlock_stack=1:exitcode=99:atexit_sleep_ms=20")
 foreach(kind IN ITEMS tsan lsan)
     if(EXISTS "${PROJECT_SOURCE_DIR}/tests/support/${kind}.supp")
         if(kind STREQUAL "tsan")
@@ -43,7 +48,7 @@ foreach(kind IN ITEMS tsan lsan)
 endforeach()
 list(APPEND skink_test_environment "TSAN_OPTIONS=${skink_tsan_options}")
 
-# A time limit in seconds, stretched for the sanitizer in use.
+# A time limit in seconds, stretched for busy machines and the sanitizer in use.
 function(skink_test_time_limit seconds ret_limit)
     math(EXPR limit "${seconds} * ${skink_test_slower}")
     set(${ret_limit} ${limit} PARENT_SCOPE)
@@ -92,29 +97,34 @@ function(skink_add_tests)
         get_filename_component(source "${source}" ABSOLUTE)
         # A case that is added to the file must become a CTest entry without anybody thinking of it.
         set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${source}")
-        file(STRINGS "${source}" lines REGEX "^[ \t]*CASE(_TIMEOUT|_SERIAL)?\\(")
+        file(STRINGS "${source}" lines REGEX "^[ \t]*CASE(_[A-Z]+)?\\(")
         # clang-format may put several into one line.
-        string(REGEX MATCHALL "CASE(_TIMEOUT|_SERIAL)?\\([^)]*\\)?" entries "${lines}")
+        string(REGEX MATCHALL "CASE(_[A-Z]+)?\\([^)]*\\)?" entries "${lines}")
         foreach(line IN LISTS entries)
-            if(NOT line MATCHES "^CASE(_TIMEOUT|_SERIAL)?\\(([a-zA-Z0-9_]+)(,[ ]*([0-9]+))?\\)")
+            if(NOT line MATCHES "^CASE(_TIMEOUT|_SERIAL|_TIMED|_PLAIN)?\\(([a-zA-Z0-9_]+)(,[ ]*([0-9]+))?\\)")
                 message(FATAL_ERROR "${source}: cannot read the case in '${line}'")
             endif()
             set(kind "${CMAKE_MATCH_1}")
             set(case "${CMAKE_MATCH_2}")
             set(seconds ${arg_TIMEOUT})
+            set(cost 0)
             if(CMAKE_MATCH_4)
                 set(seconds ${CMAKE_MATCH_4})
+                set(cost ${seconds})
+            endif()
+            set(found TRUE)
+            if(SKINK_SANITIZE AND kind STREQUAL "_PLAIN")
+                continue()
             endif()
             skink_test_time_limit(${seconds} limit)
             set(test ${arg_LAYER}/${arg_NAME}/${case})
             add_test(NAME ${test} COMMAND ${skink_test_launcher} $<TARGET_FILE:${target}> ${case})
             set_tests_properties(${test} PROPERTIES TIMEOUT ${limit} SKIP_RETURN_CODE 77
                                                     ENVIRONMENT "${skink_test_environment}"
-                                                    LABELS "${arg_LAYER};${arg_LABELS}")
-            if(kind STREQUAL "_SERIAL" OR arg_SERIAL)
+                                                    COST ${cost} LABELS "${arg_LAYER};${arg_LABELS}")
+            if(kind STREQUAL "_SERIAL" OR arg_SERIAL OR (kind STREQUAL "_TIMED" AND NOT SKINK_SANITIZE))
                 set_tests_properties(${test} PROPERTIES RUN_SERIAL TRUE)
             endif()
-            set(found TRUE)
         endforeach()
     endforeach()
     if(NOT found)

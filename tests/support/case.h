@@ -33,6 +33,8 @@ struct test_case {
     }
 #define CASE_TIMEOUT(function, seconds) CASE(function) /* CTest's time limit for this one */
 #define CASE_SERIAL(function, seconds) CASE(function)  /* the same, and CTest runs nothing beside it */
+#define CASE_TIMED(function, seconds) CASE(function)   /* that only where times are judged: see TEST_TIMES */
+#define CASE_PLAIN(function, seconds) CASE(function)   /* CTest runs it in builds without a sanitizer only */
 
 /* setup and teardown (int (*)(void **state), or NULL) run around each case. */
 #define TEST_MAIN(cases, setup, teardown)                                                                              \
@@ -69,4 +71,7 @@ void test_skip(const char *why);
 #ifndef TEST_TSAN
 #define TEST_TSAN 0
 #endif
+
+/* Are times that a case measures worth judging? */
+#define TEST_TIMES (!TEST_ASAN && !TEST_TSAN)
 #endif

@@ -45,3 +45,16 @@ long test_resident_kb(pid_t pid)
     fclose(file);
     return kb;
 }
+
+bool test_thread_sleeps(pid_t tid)
+{
+    char path[64], stat[512];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    FILE *file = fopen(path, "re");
+    if (!file) return false;
+    size_t length = fread(stat, 1, sizeof stat - 1, file);
+    fclose(file);
+    stat[length] = '\0';
+    const char *name_end = strrchr(stat, ')'); /* the name may contain anything */
+    return name_end && strncmp(name_end, ") S", 3) == 0;
+}

@@ -2,10 +2,14 @@
 /* tests/support/process.h - what a process holds, from /proc, to see that nothing is left behind. */
 #ifndef SKINK_TESTS_SUPPORT_PROCESS_H
 #define SKINK_TESTS_SUPPORT_PROCESS_H
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* pid 0 is the calling process. All return -1 when /proc cannot be read. */
 int test_thread_count(pid_t pid);
 int test_fd_count(pid_t pid); /* without the one used for counting */
 long test_resident_kb(pid_t pid);
+
+/* Does a thread of the calling process sleep in the kernel? Not while it runs, nor while it waits for a processor. */
+bool test_thread_sleeps(pid_t tid);
 #endif

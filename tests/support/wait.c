@@ -11,6 +11,16 @@ uint64_t test_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+unsigned test_patience(unsigned ms)
+{
+    return ms * TEST_PATIENCE;
+}
+
+uint64_t test_deadline_ns(unsigned ms)
+{
+    return test_now_ns() + test_ms(test_patience(ms));
+}
+
 void test_nap(void)
 {
     nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
@@ -18,7 +28,7 @@ void test_nap(void)
 
 bool test_wait(bool (*condition)(void *arg), void *arg, unsigned timeout_ms)
 {
-    uint64_t deadline = test_now_ns() + test_ms(timeout_ms);
+    uint64_t deadline = test_deadline_ns(timeout_ms);
     while (!condition(arg)) {
         if (test_now_ns() > deadline) return condition(arg);
         test_nap();
