@@ -157,7 +157,7 @@ static void start_without_memory_fails_and_can_be_repeated(void **state)
         failures = scarce_end();
         assert_int_equal(err, failures ? -ENOMEM : 0);
         if (err) assert_int_equal(skink_scheduler_start(scheduler), 0);
-        assert_int_equal(skink_scheduler_stop(scheduler, skink_after(5 * SKINK_S)), 0);
+        assert_int_equal(skink_scheduler_stop(scheduler, test_deadline_ns(5000)), 0);
         skink_scheduler_destroy(scheduler);
         scarce_assert_no_blocks();
     } while (failures);
@@ -174,7 +174,7 @@ static void stop_and_destroy_work_without_memory(void **state)
         assert_int_equal(skink_post(a.scheduler, note_run, &a), 0);
     test_wait_until(atomic_load(&a.ran) == 3, 5000);
     scarce_fail_all();
-    int err = skink_scheduler_stop(a.scheduler, skink_after(5 * SKINK_S));
+    int err = skink_scheduler_stop(a.scheduler, test_deadline_ns(5000));
     skink_scheduler_destroy(a.scheduler);
     a.scheduler = NULL;
     scarce_end();
@@ -288,7 +288,7 @@ static void task_without_memory_for_its_stack_starts_when_there_is_some(void **s
     assert_true(ran < TASKS);
     test_wait_until(atomic_load(&a.ran) == TASKS, 5000);
     assert_int_equal(skink_future_complete(a.future, NULL), 0);
-    assert_int_equal(skink_scheduler_stop(a.scheduler, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_scheduler_stop(a.scheduler, test_deadline_ns(5000)), 0);
     assert_int_equal(atomic_load(&a.ran), TASKS);
     close_attempt(&a);
 }
@@ -391,7 +391,7 @@ static int call_task_await(struct attempt *a)
     skink_task *task = NULL;
     int err = skink_spawn(a->scheduler, NULL, &task, note_run, a);
     if (err) return err;
-    err = skink_task_await(task, skink_after(5 * SKINK_S));
+    err = skink_task_await(task, test_deadline_ns(5000));
     if (err) note_run(a); /* counts for the second run, that of the call which is repeated */
     skink_task_unref(task);
     return err;
@@ -400,7 +400,7 @@ static int call_task_await(struct attempt *a)
 static int call_await_fd(struct attempt *a)
 {
     uint32_t events = 0;
-    int err = skink_await_fd(a->pipe[0], SKINK_READABLE, skink_after(5 * SKINK_S), &events);
+    int err = skink_await_fd(a->pipe[0], SKINK_READABLE, test_deadline_ns(5000), &events);
     return checked(err, events == (err ? 0 : SKINK_READABLE));
 }
 
@@ -527,7 +527,7 @@ static int call_offload_start(struct attempt *a)
     if (err) return err;
     void *value = NULL;
     scarce_end(); /* waiting with a deadline is another call */
-    err = skink_await(future, skink_after(5 * SKINK_S), &value);
+    err = skink_await(future, test_deadline_ns(5000), &value);
     skink_future_unref(future);
     return checked(err, value == (err ? NULL : a));
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCKS = 500 };
+enum { BLOCKS = 500, STEPS = TEST_TSAN ? 5000 : TEST_ASAN ? 15000 : 30000 };
 
 struct block {
     unsigned char *bytes;
@@ -43,7 +43,7 @@ static void *churn(void *arg)
 {
     unsigned seed = (unsigned)(uintptr_t)arg;
     struct block blocks[BLOCKS] = { 0 };
-    for (int step = 0; step < 30000; step++) {
+    for (int step = 0; step < STEPS; step++) {
         struct block *block = &blocks[rand_r(&seed) % BLOCKS];
         if (!block->bytes) {
             fill(block, random_size(&seed), (unsigned char)step);
@@ -93,7 +93,7 @@ static void large_blocks_go_back_to_the_kernel(void **state)
 {
     (void)state;
     long before = test_resident_kb(0);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 5; i++) {
         void *memory = skink__arena_alloc(8 << 20);
         memset(memory, 1, 8 << 20);
         skink__arena_free(memory);

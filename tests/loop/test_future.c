@@ -90,7 +90,7 @@ static void a_task_completes_what_a_thread_awaits(void **state)
     struct fixture *f = *state;
     post(f, complete_it);
     void *value = NULL;
-    assert_int_equal(skink_await(f->future, skink_after(5 * SKINK_S), &value), 0);
+    assert_int_equal(skink_await(f->future, test_deadline_ns(5000), &value), 0);
     assert_ptr_equal(value, &value_of_seven);
 }
 
@@ -239,7 +239,7 @@ static void continuations_of_a_stopped_scheduler_run_in_place_and_cancelled(void
     struct fixture *f = *state;
     assert_int_equal(skink_future_then(f->future, SKINK_ON_LOOP, f->scheduler, continuation, f), 0);
     assert_int_equal(skink_future_then(f->future, SKINK_ON_POOL, f->scheduler, continuation, f), 0);
-    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), 0);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(1000)), 0);
     assert_int_equal(skink_future_complete(f->future, &value_of_seven), 0);
     assert_int_equal(atomic_load(&f->finished), 2);
     assert_int_equal(atomic_load(&f->result), -ECANCELED);
@@ -283,7 +283,7 @@ static void cancelled_before_it_starts(void **state)
     assert_int_equal(skink_spawn(idle, NULL, &task, await_it, f), 0);
     assert_int_equal(skink_task_cancel(task), 0);
     assert_int_equal(skink_scheduler_start(idle), 0);
-    assert_int_equal(skink_task_await(task, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_task_await(task, test_deadline_ns(5000)), 0);
     assert_int_equal(atomic_load(&f->result), -ECANCELED);
     skink_task_unref(task);
     skink_scheduler_destroy(idle);

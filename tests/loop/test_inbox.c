@@ -130,7 +130,8 @@ static void posters_and_a_sleeping_taker_lose_nothing(void **state)
     for (int seen = 0; seen < POSTERS * EACH;) {
         if (skink__inbox_sleep(&f->inbox)) {
             struct pollfd entry = { .fd = f->inbox.wakeup_fd, .events = POLLIN };
-            assert_int_equal(poll(&entry, 1, 5000), 1); /* nobody woke us: that would be the fault */
+            assert_int_equal(poll(&entry, 1, (int)test_patience(5000)),
+                             1); /* nobody woke us: that would be the fault */
             uint64_t count;
             assert_int_equal(read(f->inbox.wakeup_fd, &count, sizeof count), sizeof count);
         }

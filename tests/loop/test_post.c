@@ -5,6 +5,7 @@
  * What all posts have in common with tasks is in test_scheduler.c. Here is what is their own: a task object and a stack that
  * pass from post to post, the limit, memory that is missing, boxes that run full, go idle, are closed and left behind.
  */
+#include "loop/runtime.h"
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/scarce.h"
@@ -48,7 +49,7 @@ static void start(struct fixture *f)
 
 static void stop_clean(struct fixture *f)
 {
-    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(10 * SKINK_S)), 0);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(10000)), 0);
     skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
     assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
     assert_int_equal(stats.tasks_living, 0);
@@ -110,7 +111,7 @@ static void numbered_post(void *arg)
     finish(f);
 }
 
-enum { NUMBERED = 5000 };
+enum { NUMBERED = TEST_TSAN ? 1500 : 5000 };
 
 static void post_numbered(void *arg)
 {
@@ -367,7 +368,7 @@ static void a_stop_runs_what_was_accepted(void **state)
         for (int i = 0; i < 2; i++)
             assert_int_equal(pthread_create(&threads[i], NULL, post_until_refused, f), 0);
         test_wait_until(atomic_load(&f->finished) > 1000 * round, PATIENCE_MS);
-        int err = skink_scheduler_stop(f->scheduler, skink_after(10 * SKINK_S));
+        int err = skink_scheduler_stop(f->scheduler, test_deadline_ns(10000));
         for (int i = 0; i < 2; i++)
             assert_int_equal(pthread_join(threads[i], (void **)&accepted[i]), 0);
         assert_int_equal(skink_post(f->scheduler, finish, f), -ECANCELED);
@@ -395,15 +396,17 @@ static void count_if_cancelled(void *arg)
     finish(f);
 }
 
-/* Sees the stop's deadline pass while others wait in the queue. */
+/* Holds the loop until the stop's deadline has passed, while others wait in the queue. */
 static void keep_posting_until_the_cancellation(void *arg)
 {
     struct fixture *f = arg;
     static const int waiting = 600;
     for (int i = 0; i < waiting; i++)
         if (skink_post(f->scheduler, count_if_cancelled, f)) atomic_fetch_add(&f->bad, 1);
-    uint64_t until = skink_after(60 * SKINK_MS);
     atomic_store(&f->next, 1);
+    while (!skink__scheduler_is_stopping(f->scheduler))
+        sched_yield();
+    uint64_t until = skink_after(30 * SKINK_MS); /* longer than the stop's 20 */
     while (skink_now() < until)
         sched_yield();
 }

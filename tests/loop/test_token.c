@@ -274,7 +274,7 @@ static void cancelling_a_task_fires_what_came_from_its_token(void **state)
     test_wait_until(atomic_load(&f->waiting), 5000);
     assert_int_equal(skink_task_cancel(task), 0);
     test_wait_until(atomic_load(&f->result) == -ECANCELED, 5000);
-    assert_int_equal(skink_task_await(task, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_task_await(task, test_deadline_ns(5000)), 0);
     skink_task_unref(task);
 }
 
