@@ -149,7 +149,7 @@ bool client_send(int fd, const void *bytes, size_t length)
 {
     const char *at = bytes;
     while (length > 0) {
-        assert_true(ready(fd, POLLOUT, CLIENT_TIMEOUT_MS));
+        assert_true(ready(fd, POLLOUT, test_patience(CLIENT_TIMEOUT_MS)));
         ssize_t n = send(fd, at, length, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN) continue;
         if (n < 0) return false;
@@ -170,15 +170,33 @@ void client_send_bytewise(int fd, const char *bytes, size_t length)
         client_send(fd, bytes + i, 1);
 }
 
-/* One byte, or -1 at the end. */
-static int read_byte(int fd)
+/* Wait for something to read, or the end. */
+static void await_bytes(int fd)
 {
-    unsigned char c;
-    if (!ready(fd, POLLIN, CLIENT_TIMEOUT_MS)) {
-        print_error("nothing to read within %d ms\n", CLIENT_TIMEOUT_MS);
-        fail();
+    if (ready(fd, POLLIN, test_patience(CLIENT_TIMEOUT_MS))) return;
+    print_error("nothing to read within %u ms\n", test_patience(CLIENT_TIMEOUT_MS));
+    fail();
+}
+
+/* Read up to the end of the head and not beyond it. */
+static void read_head(int fd, struct reply *reply)
+{
+    size_t n = 0;
+    for (const char *end = NULL; !end;) {
+        await_bytes(fd);
+        ssize_t got = recv(fd, reply->head + n, sizeof reply->head - 1 - n, MSG_PEEK);
+        if (got <= 0) {
+            reply->head[n] = '\0';
+            print_error("the connection ended after '%s'\n", reply->head);
+            fail();
+        }
+        end = memmem(reply->head, n + (size_t)got, "\r\n\r\n", 4);
+        size_t take = end ? (size_t)(end + 4 - reply->head) - n : (size_t)got;
+        assert_int_equal(recv(fd, reply->head + n, take, 0), take);
+        n += take;
+        assert_true(end || n < sizeof reply->head - 1);
     }
-    return recv(fd, &c, 1, 0) == 1 ? c : -1;
+    reply->head[n] = '\0';
 }
 
 const char *reply_header(const struct reply *reply, const char *name)
@@ -199,23 +217,14 @@ const char *reply_header(const struct reply *reply, const char *name)
 void client_read(int fd, struct reply *reply, bool no_body)
 {
     *reply = (struct reply){ .status = 0 };
-    size_t n = 0;
-    while (n < 4 || memcmp(reply->head + n - 4, "\r\n\r\n", 4) != 0) {
-        int c = read_byte(fd);
-        if (c < 0) {
-            print_error("the connection ended after '%s'\n", reply->head);
-            fail();
-        }
-        assert_true(n < sizeof reply->head - 1);
-        reply->head[n++] = (char)c;
-    }
+    read_head(fd, reply);
     assert_int_equal(sscanf(reply->head, "HTTP/1.1 %d ", &reply->status), 1);
     const char *length = reply_header(reply, "Content-Length");
     reply->body_length = length && !no_body ? (size_t)atol(length) : 0;
     reply->body = calloc(1, reply->body_length + 1);
     assert_non_null(reply->body);
     for (size_t at = 0; at < reply->body_length;) {
-        assert_true(ready(fd, POLLIN, CLIENT_TIMEOUT_MS));
+        await_bytes(fd);
         ssize_t got = recv(fd, reply->body + at, reply->body_length - at, 0);
         assert_true(got > 0);
         at += (size_t)got;
@@ -231,7 +240,7 @@ void reply_free(struct reply *reply)
 bool client_sees_end(int fd, unsigned timeout_ms)
 {
     char c;
-    return ready(fd, POLLIN, timeout_ms) && recv(fd, &c, 1, 0) <= 0;
+    return ready(fd, POLLIN, test_patience(timeout_ms)) && recv(fd, &c, 1, 0) <= 0;
 }
 
 void client_expect(int fd, const char *request, int status, const char *body)

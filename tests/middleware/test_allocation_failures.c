@@ -271,7 +271,7 @@ static char *read_all(int fd, size_t *ret_length)
     assert_non_null(text);
     for (;;) {
         struct pollfd ready = { .fd = fd, .events = POLLIN };
-        assert_int_equal(poll(&ready, 1, 8000), 1);
+        assert_int_equal(poll(&ready, 1, (int)test_patience(8000)), 1);
         if (length + 1 == capacity) {
             char *larger = realloc(text, capacity *= 2);
             assert_non_null(larger);

@@ -69,9 +69,9 @@ static void a_server_that_is_well_is_live_and_ready(void **state)
     struct probed p;
     skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
     start(&p, NULL, &sources);
-    assert_true(says(&p, "/health", 200, "ok"));
-    assert_true(says(&p, "/health/ready", 200, "ok"));
-    assert_true(says(&p, "/health/live", 200, "ok"));
+    test_wait_until(says(&p, "/health", 200, "ok"), 5000);
+    test_wait_until(says(&p, "/health/ready", 200, "ok"), 5000);
+    test_wait_until(says(&p, "/health/live", 200, "ok"), 5000);
     assert_int_equal(get(p.port, "/health/other", "", NULL, 0), 404);
     stop(&p);
 }
@@ -83,9 +83,9 @@ static void one_that_goes_is_live_and_not_ready(void **state)
     skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
     start(&p, NULL, &sources);
     skink_http_server_drain(p.fixture.server);
-    assert_true(says(&p, "/health/ready", 503, "draining"));
-    assert_true(says(&p, "/health", 503, "draining"));
-    assert_true(says(&p, "/health/live", 200, "ok"));
+    test_wait_until(says(&p, "/health/ready", 503, "draining"), 5000);
+    test_wait_until(says(&p, "/health", 503, "draining"), 5000);
+    test_wait_until(says(&p, "/health/live", 200, "ok"), 5000);
     stop(&p);
 }
 
@@ -96,12 +96,12 @@ static void too_much_memory_is_neither(void **state)
     skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
     sources.max_rss_bytes = 4096; /* less than any process has */
     start(&p, NULL, &sources);
-    assert_true(says(&p, "/health/ready", 503, "memory"));
-    assert_true(says(&p, "/health/live", 503, "memory"));
+    test_wait_until(says(&p, "/health/ready", 503, "memory"), 5000);
+    test_wait_until(says(&p, "/health/live", 503, "memory"), 5000);
     skink_stats_server_set_health(p.stats, UINT64_C(1) << 50, 0);
-    assert_true(says(&p, "/health/ready", 200, "ok"));
+    test_wait_until(says(&p, "/health/ready", 200, "ok"), 5000);
     skink_stats_server_set_health(p.stats, 0, 0);
-    assert_true(says(&p, "/health/live", 200, "ok"));
+    test_wait_until(says(&p, "/health/live", 200, "ok"), 5000);
     stop(&p);
 }
 
@@ -124,7 +124,7 @@ static void a_queue_that_stays_full_is_not_ready(void **state)
     client_send_text(waiting, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     test_wait_until(says(&p, "/health/ready", 503, "queue_full"), 5000);
     assert_true(test_now_ns() - full_ns >= test_ms(LIMIT_MS) / (TEST_TSAN || TEST_ASAN ? 10 : 1));
-    assert_true(says(&p, "/health/live", 200, "ok"));
+    test_wait_until(says(&p, "/health/live", 200, "ok"), 5000);
     close(waiting);
     test_wait_until(says(&p, "/health/ready", 200, "ok"), 5000);
     close(working);
@@ -139,10 +139,10 @@ static void a_watchdog_that_does_not_answer_is_told(void **state)
     skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
     start(&p, NULL, &sources);
     pthread_mutex_lock(&p.recovery->mutex);
-    assert_true(says(&p, "/health/live", 503, "watchdog_late"));
-    assert_true(says(&p, "/health/ready", 503, "watchdog_late"));
+    test_wait_until(says(&p, "/health/live", 503, "watchdog_late"), 5000);
+    test_wait_until(says(&p, "/health/ready", 503, "watchdog_late"), 5000);
     pthread_mutex_unlock(&p.recovery->mutex);
-    assert_true(says(&p, "/health/live", 200, "ok"));
+    test_wait_until(says(&p, "/health/live", 200, "ok"), 5000);
     stop(&p);
 }
 
@@ -174,9 +174,9 @@ static void without_the_token_there_is_health_and_no_more_than_health_for_anybod
         }
     assert_int_equal(get(p.port, "/metrics", "Authorization: Bearer s3cret-token\r\n", NULL, 0), 200);
     assert_int_equal(get(p.port, "/metrics", "authorization: bearer  s3cret-token\r\n", NULL, 0), 200);
-    assert_true(says(&p, "/health", 200, "ok"));
-    assert_true(says(&p, "/health/live", 200, "ok"));
-    assert_true(says(&p, "/health/ready", 200, "ok"));
+    test_wait_until(says(&p, "/health", 200, "ok"), 5000);
+    test_wait_until(says(&p, "/health/live", 200, "ok"), 5000);
+    test_wait_until(says(&p, "/health/ready", 200, "ok"), 5000);
     stop(&p);
 }
 

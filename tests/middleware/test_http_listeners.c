@@ -4,6 +4,7 @@
 #include "tests/support/process.h"
 #include "tests/support/wait.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,8 @@ static void a_listener_without_descriptors_pauses_and_goes_on(void **state)
     client_expect(warm, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n"); /* the others do not notice */
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
-    assert_false(client_sees_end(fd, 1000)); /* it waits in the kernel's queue */
+    struct pollfd quiet = { .fd = fd, .events = POLLIN };
+    assert_int_equal(poll(&quiet, 1, 400), 0); /* it waits in the kernel's queue */
     getrusage(RUSAGE_SELF, &after);
     long used_us =
         (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
@@ -131,7 +133,7 @@ static void a_unix_socket_replaces_only_what_nobody_listens_on(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE_SERIAL(a_listener_without_descriptors_pauses_and_goes_on, 20),
+    CASE(a_listener_without_descriptors_pauses_and_goes_on),
     CASE(bad_addresses_are_refused),
     CASE(listens_on_v6_and_on_every_interface),
     CASE(a_unix_socket_replaces_only_what_nobody_listens_on),

@@ -137,7 +137,7 @@ static void a_request_that_does_not_is_answered_for_and_its_own_answer_dropped(v
     reply_free(&reply);
     /* What was pipelined behind it is answered next, and the connection lives on. */
     client_expect(fd, "", 200, "hello\n");
-    assert_int_equal(fixture_stats(&stuck.fixture).in_flight, 0);
+    test_wait_until(fixture_stats(&stuck.fixture).in_flight == 0, 4000);
     assert_int_equal(fixture_stats(&stuck.fixture).late_answers_dropped, 0);
     atomic_store(&stuck.release, 1);
     test_wait_until(fixture_stats(&stuck.fixture).late_answers_dropped == 1, 4000);

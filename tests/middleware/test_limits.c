@@ -180,9 +180,15 @@ static void a_burst_of_deadlocks_shuts_the_door_until_its_window_has_passed(void
     block_briefly(&server);
     assert_int_equal(ask(&server, GET_HELLO), 200); /* two are allowed */
     block_briefly(&server);
-    if (test_now_ns() - start_ns < test_ms(1500)) { /* else the machine is too slow to see it */
-        assert_int_equal(ask(&server, GET_HELLO), SKINK__HTTP_BURST);
-        assert_int_equal(skink_recovery_health(server.recovery), SKINK_HEALTH_BURST);
+    if (test_now_ns() - start_ns >= test_ms(2000)) {
+        destroy(&server);
+        test_skip("three deadlocks took so long here that they are no burst");
+    }
+    skink_health health = skink_recovery_health(server.recovery);
+    int answer = ask(&server, GET_HELLO);
+    if (test_now_ns() - start_ns < test_ms(2000)) { /* else the machine is too slow to see it */
+        assert_int_equal(answer, SKINK__HTTP_BURST);
+        assert_int_equal(health, SKINK_HEALTH_BURST);
     }
     /* The loop sleeps, and so would the watchdog. */
     test_wait_until(atomic_load(&server.over[SKINK_LIMIT_BURST]) == 1, 6000);
@@ -273,7 +279,7 @@ static int run_to_abort(bool blocked)
     create(&server, &(skink_recovery_options){ .max_strays = 1, .on_limit = SKINK_ON_LIMIT_ABORT });
     int fd = client_connect(server.fixture.port);
     client_send_text(fd, GET_BLOCK);
-    for (uint64_t until_ns = test_now_ns() + test_ms(10000); test_now_ns() < until_ns;)
+    for (uint64_t until_ns = test_deadline_ns(10000); test_now_ns() < until_ns;)
         test_nap();
     return 0;
 }

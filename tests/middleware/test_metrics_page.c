@@ -194,7 +194,7 @@ static void counts_follow_the_requests(void **state)
     double sum = stats_value_of(f, "skink_request_seconds_sum{method=\"GET\",route=\"/hello\"}");
     assert_true(sum > 0 && sum < 10);
     assert_true(stats_value_of(f, "skink_connections_accepted_total") == 4);
-    assert_true(stats_value_of(f, "skink_response_bytes_total") > 4 * 60);
+    test_wait_until(stats_value_of(f, "skink_response_bytes_total") > 4 * 60, 5000);
     assert_true(stats_value_of(f, "skink_tasks_started_total") >= 3);
     assert_true(stats_value_of(f, "skink_loop_generation") == 1);
     assert_true(stats_value_of(f, "skink_healthy") == 1);

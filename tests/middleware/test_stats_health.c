@@ -47,7 +47,7 @@ static void page_tells_a_recovery(void **state)
     assert_true(stats_value_of(f, "skink_requests_total{code=\"503\",method=\"GET\",route=\"/stick\"}") == 1);
     sem_post(&f->gate);
     test_wait_until(stats_value_of(f, "skink_strays") == 0, 10000);
-    assert_true(stats_value_of(f, "skink_strays_returned_total") == 1);
+    test_wait_until(stats_value_of(f, "skink_strays_returned_total") == 1, 10000);
     test_wait_until(stats_value_of(f, "skink_migrations_total") == 1, 10000); /* its task is on its way still */
     test_wait_until(stats_value_of(f, "skink_late_answers_dropped_total") == 1, 10000);
     assert_true(stats_value_of(f, "skink_oldest_stray_age_seconds") == 0);

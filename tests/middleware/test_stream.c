@@ -296,7 +296,7 @@ static void a_slow_reader_suspends_the_writer(void **state)
     /* The loop is not held meanwhile. */
     int other = client_connect(stream.fixture.port);
     client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
-    assert_int_equal(atomic_load(&stream.written), stands);
+    assert_in_range(atomic_load(&stream.written), stands, BIG_BYTES / 2);
     close(other);
     char *bytes = malloc(2 * (size_t)BIG_BYTES);
     assert_non_null(bytes);
