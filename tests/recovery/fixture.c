@@ -33,7 +33,7 @@ void fixture_start(struct fixture *f, const skink_recovery_options *given)
 
 int fixture_stop(struct fixture *f)
 {
-    int err = skink_scheduler_stop(f->scheduler, skink_after(5 * SKINK_S));
+    int err = skink_scheduler_stop(f->scheduler, test_deadline_ns(5000));
     skink_scheduler_destroy(f->scheduler);
     skink_recovery_destroy(f->recovery);
     return err;
@@ -107,7 +107,7 @@ static void raise_flag(void *arg)
     atomic_store((_Atomic bool *)arg, true);
 }
 
-bool loop_is_alive(struct fixture *f, unsigned timeout_ms)
+static bool loop_runs_within(struct fixture *f, uint64_t duration_ns)
 {
     /* Not on this stack: the task may run after we gave up. */
     enum { CALLS_MAX = 1024 };
@@ -116,10 +116,20 @@ bool loop_is_alive(struct fixture *f, unsigned timeout_ms)
     assert_true(calls < CALLS_MAX);
     _Atomic bool *flag = &flags[calls++];
     assert_int_equal(skink_post(f->scheduler, raise_flag, (void *)flag), 0);
-    uint64_t deadline = test_now_ns() + test_ms(timeout_ms);
+    uint64_t deadline = test_now_ns() + duration_ns;
     while (!atomic_load(flag) && test_now_ns() < deadline)
         test_nap();
     return atomic_load(flag);
+}
+
+bool loop_is_alive(struct fixture *f, unsigned timeout_ms)
+{
+    return loop_runs_within(f, test_ms(test_patience(timeout_ms)));
+}
+
+bool loop_stands_still(struct fixture *f, unsigned ms)
+{
+    return !loop_runs_within(f, test_ms(ms));
 }
 
 /* ---- threads of this process ---- */

@@ -48,6 +48,9 @@ void warm_up(void);
 /* Does the loop still run tasks? A task that is posted now has run within timeout_ms. */
 bool loop_is_alive(struct fixture *f, unsigned timeout_ms);
 
+/* Does nothing that is posted to it run for so long? That time is not stretched. */
+bool loop_stands_still(struct fixture *f, unsigned ms);
+
 /* The thread of this process with that name; 0 without one. */
 int thread_named(const char *name);
 /* From /proc/self/task/TID/status; -1 if it cannot be read. */

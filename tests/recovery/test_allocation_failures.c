@@ -117,7 +117,7 @@ static void takeover_needs_no_memory(void **state)
     test_wait_until(fixture_stats(&f).current_slice_ns > 0, 5000); /* the watchdog follows it */
     scarce_fail_all();
     int err = skink_post(f.scheduler, count_up, (void *)&ran);
-    uint64_t deadline = test_now_ns() + test_ms(10000);
+    uint64_t deadline = test_deadline_ns(10000);
     bool failing = false;
     while (test_now_ns() < deadline && !(atomic_load(&ran) && atomic_load(&f.incidents) == 1 && failing)) {
         failing = skink_recovery_health(f.recovery) == SKINK_HEALTH_NO_STANDBY;

@@ -66,7 +66,7 @@ static int be_stopped(bool spin, int tell)
 {
     struct fixture f;
     static struct honest h;
-    skink_recovery_options options = { .deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS };
+    skink_recovery_options options = { .deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS, .ceiling_factor = 1000 };
     fixture_start(&f, &options);
     h.spin = spin;
     if (skink_post(f.scheduler, honest_task, &h) != 0) return 10;
@@ -155,7 +155,7 @@ static void thread_stopped_by_a_debugger_is_not_declared(void **state)
     struct fixture f;
     struct debugger d;
     static struct honest h;
-    skink_recovery_options options = { .deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS };
+    skink_recovery_options options = { .deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS, .ceiling_factor = 1000 };
     debugger_start(&d);
     fixture_start(&f, &options);
     assert_int_equal(skink_post(f.scheduler, honest_task, &h), 0);
@@ -234,14 +234,14 @@ static void work_in_slices(void *arg)
 static unsigned busy_seconds(void)
 {
     const char *text = getenv("SKINK_TEST_BUSY_SECONDS");
-    return text ? (unsigned)atoi(text) : 4;
+    return text ? (unsigned)atoi(text) : TEST_TIMES ? 4 : 2;
 }
 
 /* SKINK_TEST_BUSY_SECONDS=30 for the long form. The ceiling is out of reach: this is about the guards below it. */
 static void honest_slices_beside_200_busy_processes_are_not_declared(void **state)
 {
     (void)state;
-    enum { BUSY = 200 };
+    enum { BUSY = TEST_TIMES ? 200 : 50 }; /* what is slow beside 50 already need not be looked at beside 200 */
     static pid_t pids[BUSY];
     struct fixture f;
     static struct work w;
@@ -328,7 +328,7 @@ static void wall_clock_that_jumps_changes_nothing(void **state)
     static struct honest h;
     if (!getenv("SKINK_TEST_SET_CLOCK")) test_skip("SKINK_TEST_SET_CLOCK is not set: the clock is everybody's");
     if (!shift_clock(0)) test_skip("the clock may not be set here");
-    skink_recovery_options options = { .deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS };
+    skink_recovery_options options = { .deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS, .ceiling_factor = 1000 };
     fixture_start(&f, &options);
     assert_int_equal(skink_post(f.scheduler, honest_task, &h), 0);
     int shift = 20;

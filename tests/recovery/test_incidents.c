@@ -256,14 +256,15 @@ static void record_says_what_was_stuck_and_how_it_ended(void **state)
     assert_int_equal(incident->generation, 1);
     assert_int_equal(incident->tid, atomic_load(&s.started_tid));
     assert_int_equal(incident->tasks_living, 1);
-    assert_in_range(incident->slice_ns, 50 * SKINK_MS, 5 * SKINK_S);
-    assert_in_range(incident->cpu_ns, 40 * SKINK_MS, incident->slice_ns); /* it spun */
+    assert_in_range(incident->slice_ns, 50 * SKINK_MS, test_ms(test_patience(5000)));
+    if (incident->cause != SKINK_CAUSE_STARVED) /* else it got less, on a machine as busy as that */
+        assert_in_range(incident->cpu_ns, 40 * SKINK_MS, incident->slice_ns); /* it spun */
     assert_int_equal(incident->finished_after_ns, 0);
     stuck_release(&s);
     test_wait_until(fixture_stats(&f).strays_returned == 1, 5000);
     skink_incident *ended;
     assert_int_equal(skink_incident_find(f.recovery, incident->id, &ended), 0);
-    assert_in_range(ended->finished_after_ns, incident->slice_ns, 20 * SKINK_S);
+    assert_in_range(ended->finished_after_ns, incident->slice_ns, test_ms(test_patience(20000)));
     skink_incident_free(ended);
     skink_incident_free(incident);
     assert_int_equal(fixture_stop(&f), 0);

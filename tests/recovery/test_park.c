@@ -15,7 +15,7 @@ static void let_pass(unsigned ms)
 
 static void let_it_park(struct fixture *f)
 {
-    uint64_t before, deadline = test_now_ns() + test_ms(10000);
+    uint64_t before, deadline = test_deadline_ns(10000);
     do {
         assert_true(test_now_ns() < deadline);
         before = fixture_stats(f).ticks;
@@ -35,7 +35,7 @@ static void idle_watchdog_does_nothing(void **state)
     uint64_t ticks = fixture_stats(&f).ticks;
     long switches = thread_voluntary_switches(watchdog);
     assert_true(switches > 0);
-    let_pass(2000); /* 40 timeouts */
+    let_pass(600); /* 12 timeouts */
     assert_int_equal(fixture_stats(&f).ticks, ticks);
     assert_int_equal(thread_voluntary_switches(watchdog), switches);
     assert_true(loop_is_alive(&f, 5000));
@@ -61,12 +61,12 @@ static void stuck_slice_after_a_rest_is_declared(void **state)
     struct fixture f;
     skink_recovery_options options = { .deadlock_timeout_ns = 10 * SKINK_MS };
     fixture_start(&f, &options);
-    for (uint64_t round = 1; round <= 40; round++) {
+    for (uint64_t round = 1; round <= 20; round++) {
         struct stuck s;
         let_it_park(&f);
         stuck_init(&s);
         stuck_spawn(&f, &s);
-        test_wait_until(fixture_stats(&f).deadlocks == round, 2000);
+        test_wait_until(fixture_stats(&f).deadlocks == round, 5000);
         stuck_release(&s);
         test_wait_until(atomic_load(&s.ended), 5000);
     }
@@ -238,12 +238,12 @@ static void sleeping_loop_is_no_stall(void **state)
     assert_int_equal(skink_scheduler_start(busy), 0);
     assert_int_equal(skink_post(busy, yield_until_told, (void *)&stop), 0);
     uint64_t ticks = fixture_stats(&f).ticks;
-    test_wait_until(fixture_stats(&f).ticks > ticks + 400, 20000); /* ten timeouts */
+    test_wait_until(fixture_stats(&f).ticks > ticks + 200, 20000); /* ten timeouts */
     assert_int_equal(fixture_stats(&f).runtime_stalls, 0);
     assert_int_equal(fixture_stats(&f).deadlocks, 0);
     atomic_store(&stop, true);
     test_wait_until(!atomic_load(&stop), 5000);
-    assert_int_equal(skink_scheduler_stop(busy, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_scheduler_stop(busy, test_deadline_ns(5000)), 0);
     skink_scheduler_destroy(busy);
     assert_int_equal(fixture_stop(&f), 0);
 }

@@ -10,13 +10,13 @@ static void a_watchdog_answers_whether_it_sleeps_or_not(void **state)
     struct fixture f;
     fixture_start(&f, NULL);
     for (int i = 0; i < 20; i++)
-        assert_int_equal(skink_recovery_ping(f.recovery, skink_after(5 * SKINK_S)), 0);
+        assert_int_equal(skink_recovery_ping(f.recovery, test_deadline_ns(5000)), 0);
     assert_int_equal(skink_recovery_ping(f.recovery, SKINK_FOREVER), 0);
     struct stuck s; /* a loop that is stuck keeps nobody from answering */
     stuck_init(&s);
     stuck_spawn(&f, &s);
     test_wait_until(fixture_stats(&f).deadlocks == 1, 4000);
-    assert_int_equal(skink_recovery_ping(f.recovery, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_recovery_ping(f.recovery, test_deadline_ns(5000)), 0);
     stuck_release(&s);
     test_wait_until(fixture_stats(&f).strays == 0, 4000);
     assert_int_equal(fixture_stop(&f), 0);
@@ -28,7 +28,7 @@ static void a_ping_waits_for_a_look_and_not_for_less(void **state)
     struct fixture f;
     fixture_start(&f, NULL);
     uint64_t before = fixture_stats(&f).ticks;
-    assert_int_equal(skink_recovery_ping(f.recovery, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_recovery_ping(f.recovery, test_deadline_ns(5000)), 0);
     assert_true(fixture_stats(&f).ticks > before);
     assert_int_equal(fixture_stop(&f), 0);
 }
@@ -47,7 +47,7 @@ static void *ping_often(void *arg)
 {
     struct fixture *f = arg;
     for (int i = 0; i < 200; i++)
-        if (skink_recovery_ping(f->recovery, skink_after(10 * SKINK_S)) != 0) return f;
+        if (skink_recovery_ping(f->recovery, test_deadline_ns(10000)) != 0) return f;
     return NULL;
 }
 

@@ -88,7 +88,7 @@ static void unwatched_scheduler_is_left_alone(void **state)
     test_wait_until(atomic_load(&s.ended) && atomic_load(&seen.ended), 5000);
     assert_int_equal(atomic_load(&s.started_tid), atomic_load(&s.ended_tid));
     assert_int_equal(fixture_stats(&f).deadlocks, 1);
-    assert_int_equal(skink_scheduler_stop(second, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_scheduler_stop(second, test_deadline_ns(5000)), 0);
     skink_scheduler_destroy(second);
     assert_int_equal(fixture_stop(&f), 0);
 }

@@ -55,7 +55,7 @@ static void refuse_one(struct refused *r)
     assert_int_equal(skink_spawn(r->f.scheduler, &impatient, NULL, impatient_task, r), 0);
     test_wait_until(atomic_load(&r->result) != UNSET, 5000);
     assert_int_equal(atomic_load(&r->result), -EDEADLK);
-    assert_int_equal(skink_task_await(r->slow, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_task_await(r->slow, test_deadline_ns(5000)), 0);
     skink_task_unref(r->slow);
 }
 

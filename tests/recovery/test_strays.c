@@ -53,7 +53,7 @@ static void at_the_limit_the_fresh_thread_runs_no_task(void **state)
     assert_int_equal(skink_recovery_health(f.recovery), SKINK_HEALTH_STRAY_LIMIT);
     stick(&f, &s[LIMIT]);
     assert_true(is_held(&f));
-    assert_false(loop_is_alive(&f, 200));
+    assert_true(loop_stands_still(&f, 200));
     skink_recovery_stats stats = fixture_stats(&f);
     assert_int_equal(stats.strays, LIMIT);
     assert_int_equal(stats.takeovers, LIMIT);
@@ -133,7 +133,7 @@ static void stray_that_spins_steps_back_behind_the_others(void **state)
     s.spin = true;
     stuck_spawn(&f, &s);
     test_wait_until(fixture_stats(&f).deadlocks == 1, 10000);
-    assert_int_equal(sched_getscheduler(atomic_load(&s.started_tid)), SCHED_IDLE);
+    test_wait_until(sched_getscheduler(atomic_load(&s.started_tid)) == SCHED_IDLE, 5000);
     stuck_release(&s);
     test_wait_until(atomic_load(&s.ended), 10000);
     assert_int_equal(sched_getscheduler(atomic_load(&s.ended_tid)), SCHED_OTHER);
@@ -171,7 +171,7 @@ static void stop_does_not_wait_for_a_stray(void **state)
     stick(&f, &s);
     uint64_t before = skink_now();
     assert_int_equal(skink_scheduler_stop(f.scheduler, skink_after(100 * SKINK_MS)), -ECANCELED);
-    assert_true(skink_now() - before < 4 * SKINK_S);
+    assert_true(skink_now() - before < test_ms(test_patience(4000)));
     assert_int_equal(fixture_stats(&f).strays, 1);
     stuck_release(&s); /* it comes too late, and ends without its task */
     test_wait_until(fixture_stats(&f).strays == 0, 5000);
@@ -203,7 +203,7 @@ static void stray_may_outlive_recovery_and_scheduler(void **state)
 static int cycles_wanted(void)
 {
     const char *text = getenv("SKINK_TEST_CYCLES");
-    return text ? atoi(text) : 300;
+    return text ? atoi(text) : TEST_TIMES ? 300 : 100;
 }
 
 /* SKINK_TEST_CYCLES=10000 for the long form (about two minutes). */
@@ -232,7 +232,7 @@ static void declare_and_return_cycles_leave_nothing_behind(void **state)
     test_wait_until(test_fd_count(0) <= fds + MODULES, 5000);
     long grown_kb = test_resident_kb(0) - resident_kb;
     print_message("%d cycles: %d threads, %d descriptors, %ld KB more\n", cycles, threads, fds, grown_kb);
-    if (!TEST_ASAN && !TEST_TSAN) assert_true(grown_kb < 512); /* theirs keep memory on purpose */
+    if (!TEST_ASAN && !TEST_TSAN) assert_true(grown_kb < 1024); /* theirs keep memory on purpose */
     skink_recovery_stats stats = fixture_stats(&f);
     assert_int_equal(stats.strays_returned, WARM_UP + cycles);
     assert_int_equal(stats.strays, 0);
@@ -248,6 +248,6 @@ static const struct test_case cases[] = {
     CASE(oldest_stray_s_age_is_known),
     CASE(stop_does_not_wait_for_a_stray),
     CASE(stray_may_outlive_recovery_and_scheduler),
-    CASE_SERIAL(declare_and_return_cycles_leave_nothing_behind, 600),
+    CASE_TIMEOUT(declare_and_return_cycles_leave_nothing_behind, 600),
 };
 TEST_MAIN(cases, NULL, NULL)

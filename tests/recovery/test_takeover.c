@@ -72,43 +72,46 @@ static void declared_in_time(uint64_t timeout_ns, bool spin, int rounds)
     assert_int_equal(fixture_stats(&f).deadlocks, rounds);
     assert_int_equal(fixture_stop(&f), 0);
     if (best == UINT64_MAX) test_skip("the machine is too busy");
-    assert_true(best <= latest(timeout_ns));
+    if (TEST_TIMES) assert_true(best <= latest(timeout_ns));
 }
+
+/* Without a judgement of the best one two are enough to see that none is too early. */
+#define ROUNDS(n) (TEST_TIMES || (n) < 2 ? (n) : 2)
 
 static void sleeper_is_declared_in_time_at_10_ms(void **state)
 {
     (void)state;
-    declared_in_time(10 * SKINK_MS, false, 20);
+    declared_in_time(10 * SKINK_MS, false, ROUNDS(20));
 }
 
 static void sleeper_is_declared_in_time_at_50_ms(void **state)
 {
     (void)state;
-    declared_in_time(50 * SKINK_MS, false, 10);
+    declared_in_time(50 * SKINK_MS, false, ROUNDS(10));
 }
 
 static void sleeper_is_declared_in_time_at_200_ms(void **state)
 {
     (void)state;
-    declared_in_time(200 * SKINK_MS, false, 5);
+    declared_in_time(200 * SKINK_MS, false, ROUNDS(5));
 }
 
 static void sleeper_is_declared_in_time_at_1_s(void **state)
 {
     (void)state;
-    declared_in_time(1000 * SKINK_MS, false, 3);
+    declared_in_time(1000 * SKINK_MS, false, ROUNDS(2));
 }
 
 static void spinner_is_declared_in_time_at_50_ms(void **state)
 {
     (void)state;
-    declared_in_time(50 * SKINK_MS, true, 10);
+    declared_in_time(50 * SKINK_MS, true, ROUNDS(10));
 }
 
 static void spinner_is_declared_in_time_at_200_ms(void **state)
 {
     (void)state;
-    declared_in_time(200 * SKINK_MS, true, 5);
+    declared_in_time(200 * SKINK_MS, true, ROUNDS(5));
 }
 
 /* A slice that ends after 30 ms of a T of 50 ms, a thousand of them one after the other would be 30 s: 40 will do. */
@@ -387,7 +390,7 @@ static void two_schedulers_are_recovered_by_one_watchdog(void **state)
         stuck_release(&s[i]);
         test_wait_until(atomic_load(&s[i].ended), 5000);
     }
-    assert_int_equal(skink_scheduler_stop(second, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_scheduler_stop(second, test_deadline_ns(5000)), 0);
     skink_scheduler_destroy(second);
     assert_int_equal(fixture_stop(&f), 0);
 }
@@ -398,7 +401,7 @@ static void scheduler_that_is_restarted_is_still_watched(void **state)
     struct fixture f;
     struct stuck s;
     fixture_start(&f, NULL);
-    assert_int_equal(skink_scheduler_stop(f.scheduler, skink_after(5 * SKINK_S)), 0);
+    assert_int_equal(skink_scheduler_stop(f.scheduler, test_deadline_ns(5000)), 0);
     assert_int_equal(skink_scheduler_start(f.scheduler), 0);
     stuck_init(&s);
     stuck_spawn(&f, &s);
@@ -409,13 +412,13 @@ static void scheduler_that_is_restarted_is_still_watched(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE_SERIAL(sleeper_is_declared_in_time_at_10_ms, 20),
-    CASE_SERIAL(sleeper_is_declared_in_time_at_50_ms, 20),
-    CASE_SERIAL(sleeper_is_declared_in_time_at_200_ms, 20),
-    CASE_SERIAL(sleeper_is_declared_in_time_at_1_s, 20),
-    CASE_SERIAL(spinner_is_declared_in_time_at_50_ms, 20),
-    CASE_SERIAL(spinner_is_declared_in_time_at_200_ms, 20),
-    CASE_SERIAL(slices_shorter_than_the_timeout_are_left_alone, 30),
+    CASE_TIMED(sleeper_is_declared_in_time_at_10_ms, 20),
+    CASE_TIMED(sleeper_is_declared_in_time_at_50_ms, 20),
+    CASE_TIMED(sleeper_is_declared_in_time_at_200_ms, 20),
+    CASE_TIMED(sleeper_is_declared_in_time_at_1_s, 20),
+    CASE_TIMED(spinner_is_declared_in_time_at_50_ms, 20),
+    CASE_TIMED(spinner_is_declared_in_time_at_200_ms, 20),
+    CASE_TIMEOUT(slices_shorter_than_the_timeout_are_left_alone, 30),
     CASE(long_task_that_makes_calls_is_never_declared),
     CASE(task_s_own_timeout_counts_instead_of_the_watchdog_s),
     CASE(timeout_can_be_changed_while_a_slice_is_stuck),
