@@ -94,7 +94,7 @@ struct ended *program_run(const char *program, const char *const *arguments, con
     struct ended *ended = calloc(1, sizeof *ended);
     int out_fd = open_temporary(), err_fd = open_temporary(), status = 0;
     pid_t pid = start_child(program, arguments, environment, out_fd, err_fd);
-    uint64_t deadline_ns = test_now_ns() + test_ms(15000);
+    uint64_t deadline_ns = test_deadline_ns(15000);
     pid_t got;
     while ((got = waitpid(pid, &status, WNOHANG)) == 0 && test_now_ns() < deadline_ns)
         test_nap();
@@ -127,7 +127,7 @@ static void take_stderr(struct skinkd *server)
 
 bool skinkd_says(struct skinkd *server, const char *text, unsigned timeout_ms)
 {
-    uint64_t deadline_ns = test_now_ns() + test_ms(timeout_ms);
+    uint64_t deadline_ns = test_deadline_ns(timeout_ms);
     for (;;) {
         take_stderr(server);
         if (strstr(server->err, text)) return true;
@@ -176,7 +176,7 @@ struct skinkd *skinkd_start(const char *const *arguments)
 
 int skinkd_end(struct skinkd *server, int signal_number, unsigned timeout_ms)
 {
-    uint64_t deadline_ns = test_now_ns() + test_ms(timeout_ms);
+    uint64_t deadline_ns = test_deadline_ns(timeout_ms);
     int status;
     kill(server->pid, signal_number);
     while (waitpid(server->pid, &status, WNOHANG) == 0) {
@@ -220,7 +220,7 @@ int http_begin(int port, const char *method, const char *target)
 
 char *http_finish(int fd, unsigned timeout_ms)
 {
-    uint64_t deadline_ns = test_now_ns() + test_ms(timeout_ms);
+    uint64_t deadline_ns = test_deadline_ns(timeout_ms);
     size_t length = 0, size = 1 << 20;
     char *answer = calloc(1, size);
     for (uint64_t now; length + 1 < size && (now = test_now_ns()) < deadline_ns;) {

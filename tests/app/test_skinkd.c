@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,11 +339,12 @@ static void long_sticks_answer_within_the_late_window(void **state)
 static void endless_sticks_get_503_and_others_go_on(void **state)
 {
     (void)state;
-    struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "quarantine.strikes=0", "--set",
-                                  "recovery.late_window=100ms", "--set", "detection.mode=off");
+    struct skinkd *server =
+        START("--set", "loop.deadlock_timeout=200ms", "--set", "quarantine.strikes=0", "--set",
+              "recovery.late_window=100ms", "--set", "detection.mode=off", "--set", "shutdown.grace=1s");
     static const char *const targets[] = { "/stick", "/stick?how=mutex", "/stick?ms=forever&how=read",
                                            "/stick?ms=forever&how=selfwait" };
-    int sleeping = http_begin(server->http_port, "GET", "/sleep?ms=3000");
+    int sleeping = http_begin(server->http_port, "GET", "/sleep?ms=1500");
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         int stuck = http_begin(server->http_port, "GET", targets[i]);
         char *answer = http_finish(stuck, 10000);
@@ -365,7 +367,8 @@ static void endless_sticks_get_503_and_others_go_on(void **state)
 static void an_endless_loop_is_left_behind(void **state)
 {
     (void)state;
-    struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "recovery.late_window=10ms");
+    struct skinkd *server = START("--set", "loop.deadlock_timeout=200ms", "--set", "recovery.late_window=10ms", "--set",
+                                  "shutdown.grace=1s");
     check_get(server, "/spin", 503, NULL);
     check_get(server, "/hello", 200, "hello\n");
     assert_int_equal(skinkd_end(server, SIGTERM, 20000), 3);
@@ -412,18 +415,16 @@ static void requests_in_flight_finish_after_sigterm(void **state)
 static void sigterm_while_the_loop_thread_is_stuck_ends_all_the_same(void **state)
 {
     (void)state;
-    struct skinkd *server = START("--set", "shutdown.grace=4s"); /* nothing is declared before the stop */
+    struct skinkd *server = START("--set", "shutdown.grace=2s"); /* nothing is declared before the stop */
     int stuck = http_begin(server->http_port, "GET", "/stick");
     int behind = http_begin(server->http_port, "GET", "/hello");
-    char *none = http_finish(behind, 500); /* not answered: the loop thread is stuck */
-    assert_string_equal(none, "");
-    free(none);
+    struct pollfd answered = { .fd = behind, .events = POLLIN };
+    assert_int_equal(poll(&answered, 1, 300), 0); /* the loop thread is stuck */
+    close(behind);
     char *answer = http_finish(http_begin(server->stats_port, "GET", "/health"), 5000); /* the stats side lives on */
     assert_int_equal(http_status(answer), 200);
     free(answer);
-    uint64_t start = test_now_ns();
     assert_int_equal(skinkd_end(server, SIGTERM, 30000), 3);
-    assert_true(test_now_ns() - start < test_ms(20000));
     close(stuck);
     skinkd_free(server);
 }
@@ -448,7 +449,7 @@ static void a_log_that_nobody_reads_stops_nothing(void **state)
     struct skinkd *server = START("--set", "loop.deadlock_timeout=20ms", "--set", "quarantine.strikes=0", "--set",
                                   "recovery.burst=0", "--set", "recovery.late_window=10s");
     assert_true(fcntl(server->err_fd, F_SETPIPE_SZ, 4096) >= 0);
-    for (int i = 0; i < 40; i++) /* each writes a line or more; nothing is read from the pipe meanwhile */
+    for (int i = 0; i < 20; i++) /* each writes a line or more; nothing is read from the pipe meanwhile */
         check_get(server, "/stick?ms=60", 200, NULL);
     check_get(server, "/hello", 200, "hello\n");
     (void)skinkd_says(server, "event=log_dropped", 0); /* makes room; who logs next says it, which may be at once */

@@ -4,6 +4,7 @@
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ static void a_request_that_waits_for_its_own_loop_gets_500_at_once(void **state)
     check(server, "/stick?how=selfwait", 500, "\"number\":35");
     check(server, "/stick?how=selfwait&ms=forever", 500, "\"message\":\"it would wait for itself\"");
     check(server, "/stick?how=selfwait&ms=20", 500, "\"number\":35");
-    assert_true(test_now_ns() - begun < test_ms(10000));
+    assert_true(test_now_ns() - begun < test_ms(test_patience(10000)));
     check(server, "/hello", 200, "hello");
     check_metric(server, "\nskink_waits_refused_total 3\n");
     check_metric(server, "\nskink_deadlocks_total 0\n");
@@ -39,30 +40,43 @@ static void a_request_that_waits_for_its_own_loop_gets_500_at_once(void **state)
     skinkd_free(server);
 }
 
+/* The first of these pairs of key and value that is not there, with or without a blank behind the colon; NULL: all are. */
+static const char *first_missing(const char *json, const char *const *pairs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char with_blank[128];
+        const char *colon = strchr(pairs[i], ':');
+        snprintf(with_blank, sizeof with_blank, "%.*s: %s", (int)(colon - pairs[i]), pairs[i], colon + 1);
+        if (!strstr(json, pairs[i]) && !strstr(json, with_blank)) return pairs[i];
+    }
+    return NULL;
+}
+
 /* Both sides: where it waits, and where the task stands that it would have waited for. */
 static void an_incident_tells_both_stacks(void **state)
 {
     (void)state;
     struct skinkd *server = START_PLAIN();
     check(server, "/stick?how=selfwait&ms=3600000", 500, "\"number\":35");
-    check(server, "/stick?how=selfwait", 500, "\"number\":35");
+    /* Beside the sanitizers' mappings elfutils may not find the functions of a module: there they may be missing. */
+    static const char *const parts[] = {
+        "\"cause\":\"self_wait\"",       "\"outcome\":\"refused\"",
+        "\"route\":\"/stick\"",          "\"function\":\"skink_future_block\"",
+        "\"what\":\"task task\"",        "\"function\":\"stick_selfwait\"",
+        "\"function\":\"keep_promise\"",
+    };
+    const size_t count = sizeof parts / sizeof *parts - (TEST_ASAN || TEST_TSAN ? 2 : 0);
+    /* Beside busy processes it may take more than one until the stacks are had in time. */
+    uint64_t deadline_ns = test_deadline_ns(8000);
     char *answer = NULL;
-    for (int i = 0; i < 500; i++) {
-        answer = http_get(server->stats_port, "/incidents");
-        if (strstr(answer, "skink_future_block") && strstr(answer, "task task")) break;
-        free(answer);
-        answer = NULL;
-        test_nap();
-    }
-    assert_non_null(answer);
-    static const char *const parts[] = { "\"cause\":\"self_wait\"", "\"outcome\":\"refused\"", "\"route\":\"/stick\"",
-                                         "\"function\":\"stick_selfwait\"", "\"function\":\"keep_promise\"" };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        char *with_blank = strdup(parts[i]), *colon = strchr(with_blank, ':');
-        *colon = '\0';
-        if (!strstr(answer, parts[i]) && !(strstr(answer, with_blank) && strstr(answer, colon + 1)))
-            fail_msg("no %s in %s", parts[i], answer);
-        free(with_blank);
+    for (const char *missing = "any"; missing;) {
+        check(server, "/stick?how=selfwait", 500, "\"number\":35");
+        for (int i = 0; i < 100 && missing; i++, test_nap()) {
+            free(answer);
+            answer = http_get(server->stats_port, "/incidents");
+            missing = first_missing(answer, parts, count);
+        }
+        if (missing && test_now_ns() > deadline_ns) fail_msg("no %s in %s", missing, answer);
     }
     free(answer);
     check_metric(server, "\nskink_deadlocks_total 0\n");

@@ -40,8 +40,8 @@ static void privileges_are_dropped_and_diagnosis_goes_on(void **state)
     (void)state;
     const struct passwd *nobody = getpwnam("nobody");
     if (geteuid() != 0 || !nobody) test_skip("only root can become nobody");
-    struct skinkd *server =
-        START("--user", "nobody", "--set", "loop.deadlock_timeout=200ms", "--set", "recovery.late_window=10ms");
+    struct skinkd *server = START("--user", "nobody", "--set", "loop.deadlock_timeout=200ms", "--set",
+                                  "recovery.late_window=10ms", "--set", "shutdown.grace=500ms");
     char text[4096], expected[128];
     read_status(server->pid, text, sizeof text);
     unsigned user = nobody->pw_uid, group = nobody->pw_gid;
@@ -52,11 +52,11 @@ static void privileges_are_dropped_and_diagnosis_goes_on(void **state)
     assert_non_null(strstr(text, "\nCapEff:\t0000000000000000\n"));
     assert_non_null(strstr(text, "\nCapPrm:\t0000000000000000\n"));
     assert_non_null(strstr(text, "\nNoNewPrivs:\t1\n"));
-    char *answer = http_get(server->http_port, "/stick?ms=1000&how=mutex");
+    char *answer = http_get(server->http_port, "/stick?ms=5000&how=mutex");
     assert_int_equal(http_status(answer), 503);
     free(answer);
     bool explained = false;
-    for (uint64_t deadline_ns = test_now_ns() + test_ms(10000); !explained && test_now_ns() < deadline_ns;) {
+    for (uint64_t deadline_ns = test_deadline_ns(10000); !explained && test_now_ns() < deadline_ns;) {
         answer = http_get(server->stats_port, "/incidents"); /* the report is made on a thread of its own */
         const char *id = strstr(answer, "\"id\": \"");
         if (id) {

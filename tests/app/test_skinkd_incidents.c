@@ -49,35 +49,44 @@ static const struct {
     { "selfwait", "self_wait", "stick_selfwait", "future", "futex" },
 };
 
-/* The newest incident once there are `count`, and once it is known how it ended. */
+/* The newest incident once there are `count`, once it is known how it ended, and, unless that takes long, why. */
 static json_t *wait_for_incident(const struct skinkd *server, size_t count)
 {
-    uint64_t deadline_ns = test_now_ns() + test_ms(15000);
+    uint64_t deadline_ns = test_deadline_ns(15000), explained_by_ns = 0;
     for (;;) {
         json_t *list = get_json(server, "/incidents", 200);
         json_t *newest = json_incref(json_array_get(list, 0));
         bool there = json_array_size(list) == count && strncmp(text_of(newest, "outcome"), "finished", 8) == 0;
         json_decref(list);
-        if (there) return newest;
+        if (there && explained_by_ns == 0) explained_by_ns = test_deadline_ns(300);
+        if (there && (strcmp(text_of(newest, "cause"), "unknown") != 0 || test_now_ns() > explained_by_ns))
+            return newest;
         json_decref(newest);
         if (test_now_ns() > deadline_ns) fail_msg("no incident %zu", count);
         test_nap();
     }
 }
 
-static void check_file(const char *folder, const json_t *incident)
+static json_t *get_one(const struct skinkd *server, const char *id)
+{
+    char target[96];
+    snprintf(target, sizeof target, "/incidents/%s", id);
+    return get_json(server, target, 200);
+}
+
+/* Its file says in the end what the server says. */
+static void check_file(const struct skinkd *server, const char *folder, const char *id)
 {
     char path[160];
-    snprintf(path, sizeof path, "%s/incident-%s.json", folder, text_of(incident, "id"));
-    uint64_t deadline_ns = test_now_ns() + test_ms(5000);
-    json_t *json;
-    while (!(json = json_load_file(path, 0, NULL)) || strncmp(text_of(json, "outcome"), "finished", 8) != 0) {
+    snprintf(path, sizeof path, "%s/incident-%s.json", folder, id);
+    uint64_t deadline_ns = test_deadline_ns(5000);
+    for (bool equal = false; !equal; test_nap()) {
+        json_t *json = json_load_file(path, 0, NULL), *alone = get_one(server, id);
+        equal = json && json_equal(json, alone);
         json_decref(json);
-        assert_true(test_now_ns() < deadline_ns);
-        test_nap();
+        json_decref(alone);
+        assert_true(equal || test_now_ns() < deadline_ns);
     }
-    assert_true(json_equal(json, incident));
-    json_decref(json);
     assert_int_equal(unlink(path), 0);
 }
 
@@ -92,29 +101,34 @@ static void each_way_of_sticking_is_explained(void **state)
     struct skinkd *server =
         START("--set", "loop.deadlock_timeout=100ms", "--set", "detection.mode=off", "--set", setting, "--set",
               "quarantine.strikes=0", "--set", "recovery.burst=0", "--set", "recovery.late_window=20s");
+    size_t count = 0;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        char target[64];
-        snprintf(target, sizeof target, "/stick?how=%s&ms=1200", ways[i].how);
-        free(http_get(server->http_port, target));
-        json_t *incident = wait_for_incident(server, i + 1);
+        json_t *incident = NULL;
+        /* On a busy machine it may be free again before anybody has looked at it: then once more, and longer. */
+        for (int ms = 600; !incident; ms *= 2) {
+            char target[64];
+            snprintf(target, sizeof target, "/stick?how=%s&ms=%d", ways[i].how, ms);
+            free(http_get(server->http_port, target));
+            incident = wait_for_incident(server, ++count);
+            if (strcmp(text_of(incident, "cause"), "unknown") != 0 || ms > 4000) continue;
+            check_file(server, folder, text_of(incident, "id"));
+            json_decref(incident);
+            incident = NULL;
+        }
         if (strcmp(text_of(incident, "cause"), ways[i].cause) != 0 &&
             strcmp(text_of(incident, "cause"), "starved") != 0)
             fail_msg("%s: %s", ways[i].how, json_dumps(incident, JSON_INDENT(1)));
         assert_string_equal(text_of(incident, "task"), "GET /stick");
         assert_string_equal(text_of(incident, "method"), "GET");
         assert_string_equal(text_of(incident, "route"), "/stick");
-        assert_int_equal(json_integer_value(json_object_get(incident, "request")), i + 1);
-        assert_int_equal(json_integer_value(json_object_get(incident, "generation")), i + 1);
+        assert_int_equal(json_integer_value(json_object_get(incident, "request")), count);
+        assert_int_equal(json_integer_value(json_object_get(incident, "generation")), count);
         assert_string_equal(text_of(json_object_get(incident, "waits_on"), "kind"), ways[i].kind);
         assert_string_equal(text_of(incident, "syscall"), ways[i].syscall);
         if (can_name && json_array_size(json_object_get(incident, "stack")) > 0 && !names(incident, ways[i].function))
             fail_msg("%s: %s", ways[i].how, json_dumps(incident, JSON_INDENT(1)));
-        check_file(folder, incident);
+        check_file(server, folder, text_of(incident, "id"));
         char one[96];
-        snprintf(one, sizeof one, "/incidents/%s", text_of(incident, "id"));
-        json_t *alone = get_json(server, one, 200);
-        assert_true(json_equal(alone, incident));
-        json_decref(alone);
         snprintf(one, sizeof one, "event=deadlock id=%s ", text_of(incident, "id"));
         assert_true(skinkd_says(server, one, 5000));
         snprintf(one, sizeof one, "| incident %s: GET /stick held the loop thread for ", text_of(incident, "id"));

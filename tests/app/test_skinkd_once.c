@@ -2,7 +2,6 @@
 /* tests/app/test_skinkd_once.c - a stampede on a cold cache: what all need is loaded once, and nobody blocks the loop. */
 #include "skinkd_fixture.h"
 #include "tests/support/case.h"
-#include "tests/support/wait.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,7 @@ static void five_hundred_requests_on_a_cold_cache_load_it_once(void **state)
 {
     (void)state;
     static int sockets[REQUESTS];
-    struct skinkd *server = START("--module", TEST_TOUR_MODULE, "--set", "loop.deadlock_timeout=2s");
+    struct skinkd *server = START("--module", TEST_TOUR_MODULE, "--set", "loop.deadlock_timeout=500ms");
     /* Its client goes away: it loads on, for the others. */
     int first = http_begin(server->http_port, "GET", "/cold?ms=1000");
     char *answer = http_get(server->http_port, "/hello");
@@ -23,10 +22,9 @@ static void five_hundred_requests_on_a_cold_cache_load_it_once(void **state)
     close(first);
     for (int i = 0; i < REQUESTS; i++)
         sockets[i] = http_begin(server->http_port, "GET", "/cold?ms=1000");
-    uint64_t begun = test_now_ns();
-    answer = http_get(server->http_port, "/hello"); /* the loop goes on meanwhile */
+    answer =
+        http_get(server->http_port, "/hello"); /* the loop goes on meanwhile: else that would be a deadlock, below */
     assert_int_equal(http_status(answer), 200);
-    assert_true(test_now_ns() - begun < test_ms(900));
     free(answer);
     for (int i = 0; i < REQUESTS; i++) {
         answer = http_finish(sockets[i], 20000);
