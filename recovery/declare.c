@@ -28,33 +28,52 @@ static void copy_text(char *ret_text, size_t text_bytes, const char *from)
 }
 #define COPY_TEXT(to, from) copy_text((to), sizeof(to), (from))
 
-/* Whose counters those are. What has no route has its name in the place of one. */
-static uint32_t row_of(skink_recovery *recovery, skink_scheduler *scheduler)
+/* What the stuck task works on. The texts are the task's own, so they are copied while it cannot end. */
+struct work {
+    char task[sizeof((struct skink__incident *)NULL)->task];
+    char method[sizeof((struct skink__incident *)NULL)->method]; /* "" without a request */
+    char route[sizeof((struct skink__incident *)NULL)->route];
+    uint64_t request_id;
+    bool is_request;
+};
+
+/* The scheduler is ours meanwhile: transition 3 is won, or p. */
+static void note_work(skink_scheduler *scheduler, struct work *ret_work)
 {
     struct skink__task_label label;
     skink__takeover_task_label(scheduler, &label);
-    if (!label.method) return skink__tally_row_of(&recovery->tally, "", skink__takeover_task_name(scheduler));
-    return skink__tally_row_of(&recovery->tally, label.method, *label.route ? label.route : "(none)");
+    COPY_TEXT(ret_work->task, skink__takeover_task_name(scheduler));
+    COPY_TEXT(ret_work->method, label.method ? label.method : "");
+    COPY_TEXT(ret_work->route, label.route ? label.route : "");
+    ret_work->request_id = label.request_id;
+    ret_work->is_request = label.method != NULL;
 }
 
-/* What must be known before the scheduler is handed on: while it is ours, since transition 3 is won, the task cannot end,
- * and its name with it. */
-static void identify(skink_recovery *recovery, struct skink__watch *watch)
+/* Whose counters those are. What has no route has its name in the place of one. */
+static uint32_t row_of(skink_recovery *recovery, const struct work *work)
 {
-    struct skink__subject *stuck = watch->subject;
+    if (!work->is_request) return skink__tally_row_of(&recovery->tally, "", work->task);
+    return skink__tally_row_of(&recovery->tally, work->method, *work->route ? work->route : "(none)");
+}
+
+/* The task is told it as soon as the scheduler is handed on. */
+static void give_id(const skink_recovery *recovery, struct skink__subject *stuck)
+{
+    stuck->incident_number = skink__incident_next_number();
+    skink__incident_id(recovery, stuck->incident_number, stuck->incident_id);
+}
+
+/* What need not be known before the scheduler is handed on. The subject is ours, as long as we have the mutex. */
+static void identify(skink_recovery *recovery, const struct skink__subject *stuck, const struct work *work)
+{
     struct skink__incident *incident = &recovery->declared;
-    *incident = (struct skink__incident){ 0 };
-    COPY_TEXT(incident->task, skink__takeover_task_name(watch->scheduler));
-    struct skink__task_label label;
-    skink__takeover_task_label(watch->scheduler, &label);
-    incident->is_request = label.method != NULL;
-    if (label.method) COPY_TEXT(incident->method, label.method);
-    if (label.route) COPY_TEXT(incident->route, label.route);
-    incident->facts.request_id = label.request_id;
-    recovery->declared_row = row_of(recovery, watch->scheduler);
-    stuck->incident_number = incident->facts.number = skink__incident_next_number();
-    snprintf(stuck->incident_id, sizeof stuck->incident_id, "%s-%llu", recovery->id_prefix,
-             (unsigned long long)incident->facts.number);
+    *incident = (struct skink__incident){ .is_request = work->is_request };
+    incident->facts.number = stuck->incident_number;
+    incident->facts.request_id = work->request_id;
+    memcpy(incident->task, work->task, sizeof incident->task);
+    memcpy(incident->method, work->method, sizeof incident->method);
+    memcpy(incident->route, work->route, sizeof incident->route);
+    recovery->declared_row = row_of(recovery, work);
 }
 
 /* The rest; its strays are counted later. */
@@ -159,13 +178,17 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
     skink__barrier(recovery);           /* what the task wrote before it got stuck: nothing else publishes it */
     pid_t stuck_tid = stuck->probe.tid; /* it may be freed as soon as it is counted */
     bool hold = recovery->stray_count >= recovery->max_strays;
-    identify(recovery, watch);
+    struct work work;
+    note_work(watch->scheduler, &work); /* handed on, the task may end at any time */
+    give_id(recovery, stuck);
     bool poisoned = cause == SKINK_CAUSE_LOCK; /* as yet nothing else is known to be a lock */
     struct skink__abandonment why = { .starved = cause == SKINK_CAUSE_STARVED, .poisoned = poisoned };
-    if (poisoned) recovery->declared.facts.poisoned_by = recovery->poison.owner_number;
     memcpy(why.incident_id, stuck->incident_id, sizeof why.incident_id);
     skink__hand_over(recovery, watch, standby, &why, declared_ns, hold);
-    describe(watch, stuck, cause, &recovery->declared); /* the loop does not wait for this */
+    /* The loop does not wait for the rest. */
+    identify(recovery, stuck, &work);
+    if (poisoned) recovery->declared.facts.poisoned_by = recovery->poison.owner_number;
+    describe(watch, stuck, cause, &recovery->declared);
     account(recovery, watch, stuck, hold);
 
     skink__limits_note(recovery, declared_ns, stuck_tid);
@@ -182,8 +205,11 @@ void skink__declare_only(skink_recovery *recovery, struct skink__watch *watch, s
     struct skink__subject *stuck = watch->subject;
     struct skink__lease *lease = skink__thread_lease(stuck->thread);
     if (stuck->reported_slice == stuck->clock.slice || !skink__lease_peek(lease, stuck->clock.slice)) return;
-    identify(recovery, watch);
+    struct work work;
+    note_work(watch->scheduler, &work);
     skink__lease_unpeek(lease, stuck->clock.slice);
+    give_id(recovery, stuck);
+    identify(recovery, stuck, &work);
     stuck->reported_slice = stuck->clock.slice;
     describe(watch, stuck, cause, &recovery->declared);
     recovery->stats.reported++;
@@ -209,14 +235,15 @@ void skink__note(skink_recovery *recovery, struct skink__watch *watch)
     struct skink__subject *late = watch->subject;
     struct skink__lease *lease = skink__thread_lease(late->thread);
     if (late->noted_slice == late->clock.slice || !skink__lease_peek(lease, late->clock.slice)) return;
-    uint32_t row = row_of(recovery, watch->scheduler);
-    struct skink__report *report = recovery->log_notes ? skink__report_next(recovery, SKINK__REPORT_NOTE) : NULL;
-    if (report) COPY_TEXT(report->task, skink__takeover_task_name(watch->scheduler));
+    struct work work;
+    note_work(watch->scheduler, &work);
     skink__lease_unpeek(lease, late->clock.slice);
     late->noted_slice = late->clock.slice;
     recovery->stats.notes++;
-    recovery->tally.rows[row].notes++;
+    recovery->tally.rows[row_of(recovery, &work)].notes++;
+    struct skink__report *report = recovery->log_notes ? skink__report_next(recovery, SKINK__REPORT_NOTE) : NULL;
     if (!report) return;
+    COPY_TEXT(report->task, work.task);
     snprintf(report->scheduler, sizeof report->scheduler, "%s", skink__scheduler_name(watch->scheduler));
     report->time_ns = late->clock.effective_ns;
     skink__report_submit(recovery);

@@ -40,6 +40,21 @@ uint64_t skink__incident_next_number(void)
     return atomic_fetch_add_explicit(&incident_count, 1, memory_order_relaxed) + 1;
 }
 
+void skink__incident_id(const skink_recovery *recovery, uint64_t number, char ret_id[SKINK_INCIDENT_ID_BYTES])
+{
+    char digits[11]; /* of a number that has more, the last */
+    _Static_assert(sizeof recovery->id_prefix + sizeof digits + 1 <= SKINK_INCIDENT_ID_BYTES, "an id has room");
+    size_t first = sizeof digits, length = strlen(recovery->id_prefix);
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number && first);
+    memcpy(ret_id, recovery->id_prefix, length);
+    ret_id[length++] = '-';
+    memcpy(ret_id + length, digits + first, sizeof digits - first);
+    ret_id[length + sizeof digits - first] = '\0';
+}
+
 /* The second in which the process made its first recovery, and 16 random bits, since a service manager starts several
  * in one second. */
 static uint64_t process_mark(void)

@@ -48,7 +48,7 @@ static void describe(skink_recovery *recovery, const struct skink__refusal *refu
     if (refusal->label.route) snprintf(incident->route, sizeof incident->route, "%s", refusal->label.route);
     facts->request_id = refusal->label.request_id;
     facts->number = skink__incident_next_number();
-    snprintf(facts->id, sizeof facts->id, "%s-%llu", recovery->id_prefix, (unsigned long long)facts->number);
+    skink__incident_id(recovery, facts->number, facts->id);
     facts->time_unix_ns = wall_clock_ns();
     facts->generation = refusal->generation;
     facts->tid = (int)gettid();

@@ -399,6 +399,9 @@ void skink__recovery_free(skink_recovery *recovery);
 /* 1, 2, 3, ... of this process. */
 uint64_t skink__incident_next_number(void);
 
+/* Its text, without the C library's formatting: a loop stands still meanwhile. */
+void skink__incident_id(const skink_recovery *recovery, uint64_t number, char ret_id[SKINK_INCIDENT_ID_BYTES]);
+
 /* The timeout of a slice whose task sets none, or its own. */
 static inline uint64_t skink__timeout_or(uint64_t own_ns, uint64_t default_ns)
 {
