@@ -112,7 +112,11 @@ void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, stru
     standby->scheduler = skink__scheduler_ref(watch->scheduler);
     standby->declared_ns = declared_ns;
     skink__standby_take(recovery, standby);
-    skink__standby_give(standby, SKINK__STANDBY_GO); /* it is no longer ours */
+    skink__standby_give(standby, SKINK__STANDBY_GO);
+    /* What the task wrote before it got stuck: nothing else publishes it. That is over before the kernel has woken the
+     * thread, which else waits for it. */
+    skink__barrier(recovery);
+    skink__standby_let_run(standby); /* it is no longer ours */
     /* If the kernel has put it on our processor, it goes first: what is left to do here takes longer than all before. */
     sched_yield();
 }
@@ -175,7 +179,6 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
         return;
     }
     uint64_t declared_ns = stuck->abandoned_ns = skink_now();
-    skink__barrier(recovery);           /* what the task wrote before it got stuck: nothing else publishes it */
     pid_t stuck_tid = stuck->probe.tid; /* it may be freed as soon as it is counted */
     bool hold = recovery->stray_count >= recovery->max_strays;
     struct work work;

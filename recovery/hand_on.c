@@ -55,7 +55,6 @@ static bool hand_on(skink_recovery *recovery, struct skink__watch *watch, uint64
         if (!skink__stray_undo(recovery, blocking)) watch->subject = NULL;
         return true; /* it is over */
     }
-    skink__barrier(recovery); /* what the task wrote before: nothing else publishes it */
     blocking->abandoned_ns = skink_now();
     skink__blocking_add(recovery, blocking);
     recovery->stats.blocking_handed_on++;

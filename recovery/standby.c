@@ -10,6 +10,7 @@
 #include "recovery/state.h"
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -75,6 +76,15 @@ static enum skink__standby_order wait_for_order(struct skink__standby *standby)
     }
 }
 
+/* The watchdog, awake already, makes a barrier while the kernel wakes us. Only where it is kept from its processor are we
+ * here first. */
+static void wait_to_run(struct skink__standby *standby)
+{
+    /* Acquire: what the barrier publishes is there. */
+    while (!atomic_load_explicit(&standby->may_run, memory_order_acquire))
+        sched_yield();
+}
+
 static void note_recovery_time(struct skink__standby *standby)
 {
     skink_recovery *recovery = standby->recovery;
@@ -106,6 +116,7 @@ static void *standby_main(void *arg)
     announce(standby);
     enum skink__standby_order order = wait_for_order(standby);
     if (order == SKINK__STANDBY_GO) {
+        wait_to_run(standby);
         SKINK_ASSERT(standby->scheduler && !standby->subject); /* handed over whole */
         if (standby->declared_ns) note_recovery_time(standby);
         skink__thread_run(standby->thread, standby->scheduler);
@@ -172,6 +183,11 @@ void skink__standby_give(struct skink__standby *standby, enum skink__standby_ord
 {
     atomic_store_explicit(&standby->order, (uint32_t)order, memory_order_release);
     syscall(SYS_futex, &standby->order, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void skink__standby_let_run(struct skink__standby *standby)
+{
+    atomic_store_explicit(&standby->may_run, true, memory_order_release);
 }
 
 void skink__standby_quit_all(skink_recovery *recovery)

@@ -97,6 +97,7 @@ struct skink__standby {
     skink_scheduler *scheduler;     /* reference; set before GO */
     uint64_t declared_ns;           /* set before GO */
     _Atomic uint32_t order;         /* enum skink__standby_order; a futex; release by who gives it */
+    _Atomic bool may_run;           /* after GO: the barrier is over; release by the watchdog, its last access */
     pthread_t pthread;              /* joined by destroy, or detached at GO */
     bool parked;                    /* it waits for its order: it may be used */
     struct skink__standby *next;    /* skink_recovery.standbys */
@@ -112,6 +113,8 @@ uint32_t skink__standby_parked(const skink_recovery *recovery);
 /* End those on the list and wait for them; without the mutex. */
 void skink__standby_quit_all(skink_recovery *recovery);
 void skink__standby_give(struct skink__standby *standby, enum skink__standby_order order);
+/* After GO: it does not run the loop before. It is not ours any more then. */
+void skink__standby_let_run(struct skink__standby *standby);
 
 /* ---- the thread that makes them (standby_maker.c) ---- */
 
