@@ -281,6 +281,15 @@ static void show_life(struct skink__thread *thread, skink_scheduler *scheduler)
     skink__doorbell_ring(&scheduler->doorbell);
 }
 
+/* By the time that libuv has read as it left poll. */
+static void put_alarm_off(skink_scheduler *scheduler)
+{
+    uint64_t now_ms = uv_now(&scheduler->loop);
+    if (now_ms < scheduler->alarm.next_ms) return;
+    uint64_t shortest_ns = atomic_load_explicit(&scheduler->shortest_timeout_ns, memory_order_relaxed);
+    skink__alarm_put_off_now(&scheduler->alarm, now_ms, shortest_ns);
+}
+
 /* libuv and the inbox: fills the ready queue. */
 static void gather(struct skink__thread *thread, skink_scheduler *scheduler)
 {
@@ -289,6 +298,7 @@ static void gather(struct skink__thread *thread, skink_scheduler *scheduler)
                            !skink__boxes_want_a_turn(scheduler) && !skink__stop_is_due(scheduler);
     uv_run(&scheduler->loop, scheduler->may_sleep ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     show_life(thread, scheduler);
+    put_alarm_off(scheduler);
     deliver_all(scheduler);
 }
 

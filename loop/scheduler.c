@@ -94,6 +94,7 @@ void skink__scheduler_unref(skink_scheduler *scheduler)
     skink__post_pool_fini(&scheduler->posts);
     skink__deadline_heap_fini(&scheduler->deadlines);
     skink__inbox_fini(&scheduler->inbox);
+    skink__alarm_fini(&scheduler->alarm);
     pthread_cond_destroy(&scheduler->stopped_cond);
     pthread_mutex_destroy(&scheduler->lock);
     pthread_mutex_destroy(&scheduler->control);
@@ -244,6 +245,11 @@ const char *skink__scheduler_name(const skink_scheduler *scheduler)
 struct skink__doorbell *skink__scheduler_doorbell(skink_scheduler *scheduler)
 {
     return &scheduler->doorbell;
+}
+
+struct skink__alarm *skink__scheduler_alarm(skink_scheduler *scheduler)
+{
+    return &scheduler->alarm;
 }
 
 struct skink__doorbell *skink__scheduler_blocking_bell(skink_scheduler *scheduler)

@@ -8,6 +8,7 @@
  */
 #ifndef SKINK_LOOP_STATE_H
 #define SKINK_LOOP_STATE_H
+#include "loop/alarm.h"
 #include "loop/coroutine.h"
 #include "loop/hooks.h"
 #include "loop/inbox.h"
@@ -563,6 +564,7 @@ struct skink_scheduler {
     uv_timer_t stop_timer;
     uv_timer_t stack_timer;     /* another try for `stackless` */
     uint64_t deadline_armed_ns; /* SKINK_FOREVER: the timer is not armed */
+    struct skink__alarm alarm;  /* as its fields say */
     struct skink__deadline_heap deadlines;
     struct skink__stack_pool stacks;
     struct skink__fd_watches *fd_watches;

@@ -12,6 +12,7 @@
  */
 #ifndef SKINK_LOOP_TAKEOVER_H
 #define SKINK_LOOP_TAKEOVER_H
+#include "loop/alarm.h"
 #include "loop/doorbell.h"
 #include "loop/lease.h"
 #include "skink/scheduler.h"
@@ -82,6 +83,9 @@ bool skink__scheduler_is_destroyed(const skink_scheduler *scheduler);
 /* Its doorbell; valid as long as its memory. The loop thread rings it once per turn, between poll and the first task,
  * after the store of transition 4: a thread that has just started does so before its first task as well. */
 struct skink__doorbell *skink__scheduler_doorbell(skink_scheduler *scheduler);
+
+/* The watchdog's alarm, which its loop puts off as it turns; valid as long as its memory. */
+struct skink__alarm *skink__scheduler_alarm(skink_scheduler *scheduler);
 
 /* The bell that a stretch rings which is known to block (loop/blocking.c); valid as long as its memory. */
 struct skink__doorbell *skink__scheduler_blocking_bell(skink_scheduler *scheduler);

@@ -7,6 +7,7 @@
  */
 #include "recovery/state.h"
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -34,17 +35,46 @@ static void read_wakeups(skink_recovery *recovery)
     if (read(recovery->wakeup_fd, &count, sizeof count) == sizeof count) recovery->wakeups_read += count;
 }
 
-/* Until a time, or a wake-up. */
+void skink__alarm_listen(skink_recovery *recovery, struct skink__watch *watch)
+{
+    struct skink__alarm *alarm = skink__scheduler_alarm(watch->scheduler);
+    if (skink__alarm_open(alarm)) return; /* then it is looked at once per period */
+    /* By edges: each time one goes off wakes us once, and none is ever read. */
+    struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+    watch->has_alarm = epoll_ctl(recovery->alarms_fd, EPOLL_CTL_ADD, atomic_load(&alarm->fd), &event) == 0;
+}
+
+void skink__alarm_leave(skink_recovery *recovery, struct skink__watch *watch)
+{
+    if (!watch->has_alarm) return;
+    struct skink__alarm *alarm = skink__scheduler_alarm(watch->scheduler);
+    skink__alarm_want(alarm, 0, 0);
+    epoll_ctl(recovery->alarms_fd, EPOLL_CTL_DEL, atomic_load(&alarm->fd), NULL);
+    watch->has_alarm = false;
+}
+
+/* Which one has gone off does not matter: everybody is looked at. */
+static void forget_alarms(const skink_recovery *recovery)
+{
+    enum { AT_ONCE = 16 };
+    struct epoll_event events[AT_ONCE];
+    while (epoll_wait(recovery->alarms_fd, events, AT_ONCE, 0) == AT_ONCE) {
+    }
+}
+
+/* Until a time, a wake-up, or an alarm. */
 void skink__sleep_until(skink_recovery *recovery, uint64_t time_ns)
 {
-    struct pollfd wakeup = { .fd = recovery->wakeup_fd, .events = POLLIN };
+    struct pollfd sources[] = { { .fd = recovery->wakeup_fd, .events = POLLIN },
+                                { .fd = recovery->alarms_fd, .events = POLLIN } };
     uint64_t now_ns = skink_now();
     uint64_t rest_ns = time_ns > now_ns ? time_ns - now_ns : 0;
     struct timespec rest = { .tv_sec = (time_t)(rest_ns / SKINK_S), .tv_nsec = (long)(rest_ns % SKINK_S) };
     pthread_mutex_unlock(&recovery->mutex);
-    int woken = ppoll(&wakeup, 1, time_ns == SKINK__NEVER ? NULL : &rest, NULL);
+    int woken = ppoll(sources, 2, time_ns == SKINK__NEVER ? NULL : &rest, NULL);
     pthread_mutex_lock(&recovery->mutex);
-    if (woken > 0) read_wakeups(recovery);
+    if (woken > 0 && sources[0].revents) read_wakeups(recovery);
+    if (woken > 0 && sources[1].revents) forget_alarms(recovery);
 }
 
 void skink__watchdog_drain(skink_recovery *recovery)

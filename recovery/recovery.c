@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -137,7 +138,7 @@ int skink_recovery_create(const skink_recovery_options *options, skink_recovery 
     skink_recovery *recovery = skink__zalloc(sizeof *recovery);
     if (!recovery) return -ENOMEM;
     recovery->refs = 1;
-    recovery->wakeup_fd = -1;
+    recovery->wakeup_fd = recovery->alarms_fd = -1;
     pthread_mutex_init(&recovery->mutex, NULL);
     pthread_cond_init(&recovery->standby_changed, NULL);
     pthread_cond_init(&recovery->standby_wanted, NULL);
@@ -157,6 +158,9 @@ int skink_recovery_create(const skink_recovery_options *options, skink_recovery 
     if (err) goto fail;
     recovery->wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     err = recovery->wakeup_fd < 0 ? -errno : 0;
+    if (err) goto fail;
+    recovery->alarms_fd = epoll_create1(EPOLL_CLOEXEC);
+    err = recovery->alarms_fd < 0 ? -errno : 0;
     if (err) goto fail;
     err = start_threads(recovery);
     if (err) goto fail;
@@ -219,7 +223,8 @@ void skink_recovery_destroy(skink_recovery *recovery)
     if (recovery->wakeup_fd >= 0) {
         skink__watchdog_drain(recovery);
         close(recovery->wakeup_fd);
-        recovery->wakeup_fd = -1; /* strays that come back find nobody to wake */
+        if (recovery->alarms_fd >= 0) close(recovery->alarms_fd);
+        recovery->wakeup_fd = recovery->alarms_fd = -1; /* strays that come back find nobody to wake */
     }
     pthread_mutex_unlock(&recovery->mutex);
     skink__reports_stop(recovery);
@@ -248,6 +253,7 @@ int skink_recovery_watch(skink_recovery *recovery, skink_scheduler *scheduler)
     watch->next = recovery->watches;
     recovery->watches = watch;
     skink__scheduler_set_admittance(scheduler, skink__limits_admittance(recovery));
+    skink__alarm_listen(recovery, watch);
     skink__watchdog_kick(recovery);
     pthread_mutex_unlock(&recovery->mutex);
     return 0;

@@ -78,6 +78,8 @@ struct skink__watch {
     struct skink__subject *subject; /* its loop thread; NULL while it does not run */
     struct skink__subject *held;    /* the stuck thread on whose account it is held, or NULL */
     bool holding;                   /* its fresh thread runs no task */
+    bool has_alarm;                 /* its alarm is open, and in `alarms_fd` */
+    bool moving;                    /* when last looked at, another slice ran than before; its alarm is set */
     bool asleep;                    /* when last looked at, it slept in poll (or did not run) */
     bool overdue;                   /* its slice is due, and no standby is there */
     bool stalled;                   /* its runtime section has taken longer than the timeout */
@@ -304,7 +306,8 @@ struct skink_recovery {
     uint32_t max_strays;     /* constant */
     uint32_t ceiling_factor; /* constant */
     uint64_t timeout_ns;
-    uint64_t period_ns;  /* of the last tick */
+    uint64_t period_ns;           /* of the last tick */
+    uint64_t shortest_timeout_ns; /* which it was chosen for */
     char id_prefix[20];  /* constant: when this process first made a recovery, and a random number, in hexadecimal */
     int barrier_command; /* constant: of membarrier(); 0: it does not work here */
     void (*incident)(const skink_incident *incident, void *arg); /* constant */
@@ -330,6 +333,7 @@ struct skink_recovery {
     /* The eventfd that ends the watchdog's sleep: kicks by API calls and strays, rings by loop threads. Each that was
      * promised is read before it is closed. */
     int wakeup_fd;
+    int alarms_fd; /* an epoll of the watched schedulers' alarms, by edges */
     uint64_t wakeups_due;
     uint64_t wakeups_read;
     bool parked;
@@ -384,6 +388,9 @@ bool skink__may_park(const skink_recovery *recovery);
 /* Sleep until a loop rings, or somebody kicks. False: a loop was awake, and no time has passed. */
 bool skink__park(skink_recovery *recovery);
 void skink__take_down_bell(skink_recovery *recovery, struct skink__watch *watch);
+/* A scheduler's alarm ends the watchdog's sleep from now on, if there is one to be had; or no more. */
+void skink__alarm_listen(skink_recovery *recovery, struct skink__watch *watch);
+void skink__alarm_leave(skink_recovery *recovery, struct skink__watch *watch);
 /* Make the watchdog look now. */
 void skink__watchdog_kick(skink_recovery *recovery);
 /* Wait until every promised wake-up has been read; the watchdog has ended. */

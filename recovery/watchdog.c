@@ -31,6 +31,9 @@
  * less then. It is late by a part of the period at most. */
 #define SLACK_OF_PERIOD 32
 
+/* With a shorter period the loop, whose time is in milliseconds, could not put an alarm off in time. */
+#define SHORTEST_ALARM_NS (4 * SKINK_MS)
+
 /* ---- look ---- */
 
 /* The record of the scheduler's loop thread of this moment, or NULL. */
@@ -155,6 +158,7 @@ static uint64_t look_at_slice(skink_recovery *recovery, struct skink__watch *wat
         end_stall(recovery, watch);
         if (!was_glimpsed(subject, slice)) {
             if (!moves_on(subject, word)) start_clock(subject, slice);
+            watch->moving = true;
             return SKINK__NEVER;
         }
     }
@@ -177,7 +181,7 @@ static uint64_t look_at_slice(skink_recovery *recovery, struct skink__watch *wat
 static uint64_t look(skink_recovery *recovery, struct skink__watch *watch)
 {
     struct skink__subject *subject = follow(watch);
-    watch->overdue = false;
+    watch->overdue = watch->moving = false;
     if (!subject) return SKINK__NEVER;
     watch->asleep = false;
     skink__blocking_listen(recovery, watch);
@@ -256,6 +260,7 @@ void skink__watch_drop(skink_recovery *recovery, struct skink__watch *watch)
 {
     struct skink__doorbell *bell = skink__scheduler_doorbell(watch->scheduler);
     skink__take_down_bell(recovery, watch);
+    skink__alarm_leave(recovery, watch);
     skink__blocking_bell_take_down(recovery, watch);
     if (watch->holding) skink__hold_end(recovery, watch);
     skink__scheduler_set_admittance(watch->scheduler, SKINK__ADMITS);
@@ -286,10 +291,26 @@ static void choose_period(skink_recovery *recovery)
         uint64_t timeout_ns = skink__scheduler_shortest_timeout(watch->scheduler);
         if (timeout_ns < shortest_ns) shortest_ns = timeout_ns;
     }
+    recovery->shortest_timeout_ns = shortest_ns;
     uint64_t period_ns = skink__slice_clock_period(shortest_ns);
     if (period_ns == recovery->period_ns) return;
     recovery->period_ns = period_ns;
     prctl(PR_SET_TIMERSLACK, (unsigned long)(period_ns / SLACK_OF_PERIOD), 0, 0, 0);
+}
+
+/* Has it moved on, so that it is enough to look when its alarm goes off? One that sleeps is looked at until we park. */
+static bool is_under_alarm(const skink_recovery *recovery, struct skink__watch *watch)
+{
+    if (!watch->has_alarm || recovery->period_ns < SHORTEST_ALARM_NS) return false;
+    struct skink__alarm *alarm = skink__scheduler_alarm(watch->scheduler);
+    bool known = atomic_load_explicit(&alarm->period_ns, memory_order_relaxed) == recovery->period_ns &&
+                 atomic_load_explicit(&alarm->timeout_ns, memory_order_relaxed) == recovery->shortest_timeout_ns;
+    if (!known) { /* from the next look on */
+        skink__alarm_want(alarm, recovery->period_ns, recovery->shortest_timeout_ns);
+        return false;
+    }
+    if (watch->moving) skink__alarm_set(alarm, recovery->period_ns);
+    return watch->moving;
 }
 
 /* One look at everybody; returns when the next is wanted. */
@@ -298,13 +319,18 @@ static uint64_t tick(skink_recovery *recovery)
     recovery->stats.ticks++;
     drop_destroyed(recovery);
     choose_period(recovery);
-    uint64_t next_ns = skink_after(recovery->period_ns);
+    uint64_t next_ns = SKINK__NEVER, period_end_ns = skink_after(recovery->period_ns);
+    bool all_under_alarm = recovery->watches && recovery->standby_count >= recovery->threads_wanted;
     for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
         uint64_t wanted_ns = look(recovery, watch);
         if (wanted_ns < next_ns) next_ns = wanted_ns;
+        all_under_alarm &= is_under_alarm(recovery, watch);
     }
     skink__holds_settle(recovery);
     skink__limits_settle(recovery);
+    uint64_t settle_ns = skink__limits_next_look(recovery);
+    if (settle_ns < next_ns) next_ns = settle_ns;
+    if (!all_under_alarm && period_end_ns < next_ns) next_ns = period_end_ns;
     if (recovery->pings > 0) pthread_cond_broadcast(&recovery->ticked);
     return next_ns;
 }

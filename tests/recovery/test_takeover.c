@@ -44,13 +44,41 @@ static uint64_t declaration_time(struct fixture *f, struct stuck *s, uint64_t ti
     return took_ns;
 }
 
+/* Something that keeps a loop turning. */
+struct treadmill {
+    skink_scheduler *scheduler;
+    _Atomic bool off;
+    _Atomic bool stopped;
+};
+
+static void tread(void *arg)
+{
+    struct treadmill *treadmill = arg;
+    if (atomic_load(&treadmill->off) || skink_post(treadmill->scheduler, tread, treadmill))
+        atomic_store(&treadmill->stopped, true);
+}
+
+static void treadmill_start(struct treadmill *treadmill, skink_scheduler *scheduler)
+{
+    *treadmill = (struct treadmill){ .scheduler = scheduler };
+    assert_int_equal(skink_post(scheduler, tread, treadmill), 0);
+}
+
+static void treadmill_stop(struct treadmill *treadmill)
+{
+    atomic_store(&treadmill->off, true);
+    test_wait_until(atomic_load(&treadmill->stopped), 10000);
+}
+
 /* Never before T, in any round; within the limit in the best of them, since the machine may be busy with other things.
  * What a busy machine kept from the thread is deferred by design, and taken off. */
-static void declared_in_time(uint64_t timeout_ns, bool spin, int rounds)
+static void declared_in_time_beside(bool busy, uint64_t timeout_ns, bool spin, int rounds)
 {
     struct fixture f;
+    struct treadmill treadmill;
     skink_recovery_options options = { .deadlock_timeout_ns = timeout_ns };
     fixture_start(&f, &options);
+    if (busy) treadmill_start(&treadmill, f.scheduler);
     uint64_t best = UINT64_MAX;
     int in_time = 0;
     for (int round = 0; round < rounds; round++) {
@@ -69,10 +97,16 @@ static void declared_in_time(uint64_t timeout_ns, bool spin, int rounds)
     }
     print_message("T %llu ms: best %llu us, %d of %d in time\n", (unsigned long long)(timeout_ns / SKINK_MS),
                   (unsigned long long)(best / 1000), in_time, rounds);
+    if (busy) treadmill_stop(&treadmill);
     assert_int_equal(fixture_stats(&f).deadlocks, rounds);
     assert_int_equal(fixture_stop(&f), 0);
     if (best == UINT64_MAX) test_skip("the machine is too busy");
     if (TEST_TIMES) assert_true(best <= latest(timeout_ns));
+}
+
+static void declared_in_time(uint64_t timeout_ns, bool spin, int rounds)
+{
+    declared_in_time_beside(false, timeout_ns, spin, rounds);
 }
 
 /* Without a judgement of the best one two are enough to see that none is too early. */
@@ -112,6 +146,67 @@ static void spinner_is_declared_in_time_at_200_ms(void **state)
 {
     (void)state;
     declared_in_time(200 * SKINK_MS, true, ROUNDS(5));
+}
+
+/* Goal: while a loop turns it puts the watchdog's look off, but never past the time at which a slice must have been seen.
+ * The slice may begin right after it has done so, or right before it would have done so again. */
+static void sleeper_of_a_busy_loop_is_declared_in_time(void **state)
+{
+    (void)state;
+    declared_in_time_beside(true, 400 * SKINK_MS, false, ROUNDS(4));
+}
+
+static void spinner_of_a_busy_loop_is_declared_in_time(void **state)
+{
+    (void)state;
+    declared_in_time_beside(true, 200 * SKINK_MS, true, ROUNDS(5));
+}
+
+/* With a timeout of 2.4 s a look is due every 100 ms, and a loop that turns puts it off every 50. On a busy machine it may not
+ * get to that, so the best of some half seconds counts; by looks once per period each would have four at least. */
+static void loop_that_turns_is_hardly_looked_at(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct treadmill treadmill;
+    skink_recovery_options options = { .deadlock_timeout_ns = 2400 * SKINK_MS };
+    fixture_start(&f, &options);
+    treadmill_start(&treadmill, f.scheduler);
+    uint64_t fewest = UINT64_MAX;
+    for (int i = 0; i < 20 && fewest > 1; i++) {
+        uint64_t before = fixture_stats(&f).ticks, until_ns = skink_now() + 500 * SKINK_MS;
+        while (skink_now() < until_ns)
+            test_nap();
+        uint64_t ticks = fixture_stats(&f).ticks - before;
+        if (ticks < fewest) fewest = ticks;
+    }
+    assert_true(fewest <= 1);
+    treadmill_stop(&treadmill);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* Goal: such a loop does not keep the watchdog from a shorter timeout than any before, for which it must look more often: at
+ * 10 ms each millisecond, instead of each 100. */
+static void first_short_timeout_in_a_busy_loop_is_noticed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct treadmill treadmill;
+    skink_recovery_options options = { .deadlock_timeout_ns = 30 * SKINK_S };
+    skink_task_options short_one = { .size = sizeof short_one, .deadlock_timeout_ns = 10 * SKINK_MS };
+    fixture_start(&f, &options);
+    treadmill_start(&treadmill, f.scheduler);
+    test_wait_until(fixture_stats(&f).ticks >= 3, 10000); /* it is under way */
+    uint64_t before = fixture_stats(&f).ticks;
+    assert_int_equal(skink_spawn(f.scheduler, &short_one, NULL, nothing, NULL), 0);
+    test_wait_until(fixture_stats(&f).ticks >= before + 100, 5000);
+    treadmill_stop(&treadmill);
+    assert_int_equal(fixture_stop(&f), 0);
 }
 
 /* A slice that ends after 30 ms of a T of 50 ms, a thousand of them one after the other would be 30 s: 40 will do. */
@@ -418,6 +513,10 @@ static const struct test_case cases[] = {
     CASE_TIMED(sleeper_is_declared_in_time_at_1_s, 20),
     CASE_TIMED(spinner_is_declared_in_time_at_50_ms, 20),
     CASE_TIMED(spinner_is_declared_in_time_at_200_ms, 20),
+    CASE_TIMED(sleeper_of_a_busy_loop_is_declared_in_time, 30),
+    CASE_TIMED(spinner_of_a_busy_loop_is_declared_in_time, 30),
+    CASE(loop_that_turns_is_hardly_looked_at),
+    CASE(first_short_timeout_in_a_busy_loop_is_noticed),
     CASE_TIMEOUT(slices_shorter_than_the_timeout_are_left_alone, 30),
     CASE(long_task_that_makes_calls_is_never_declared),
     CASE(task_s_own_timeout_counts_instead_of_the_watchdog_s),

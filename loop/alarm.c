@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* loop/alarm.c - see alarm.h. */
+#include "loop/alarm.h"
+#include "skink/clock.h"
+#include <errno.h>
+#include <stddef.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* Does anybody want it by now? */
+#define ASK_AGAIN_MS 10
+
+int skink__alarm_open(struct skink__alarm *alarm)
+{
+    if (atomic_load_explicit(&alarm->fd, memory_order_relaxed)) return 0;
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (fd == 0) { /* of a host that has closed its standard input; here it means none */
+        close(fd);
+        return -EBADF;
+    }
+    if (fd < 0) return -errno;
+    atomic_store_explicit(&alarm->fd, fd, memory_order_relaxed);
+    return 0;
+}
+
+void skink__alarm_fini(struct skink__alarm *alarm)
+{
+    int fd = atomic_load_explicit(&alarm->fd, memory_order_relaxed);
+    if (fd) close(fd);
+}
+
+void skink__alarm_want(struct skink__alarm *alarm, uint64_t period_ns, uint64_t timeout_ns)
+{
+    atomic_store_explicit(&alarm->timeout_ns, timeout_ns, memory_order_relaxed);
+    atomic_store_explicit(&alarm->period_ns, period_ns, memory_order_release);
+}
+
+void skink__alarm_set(struct skink__alarm *alarm, uint64_t period_ns)
+{
+    struct itimerspec time = { .it_value = { .tv_sec = (time_t)(period_ns / SKINK_S),
+                                             .tv_nsec = (long)(period_ns % SKINK_S) } };
+    timerfd_settime(atomic_load_explicit(&alarm->fd, memory_order_relaxed), 0, &time, NULL);
+}
+
+void skink__alarm_put_off_now(struct skink__alarm *alarm, uint64_t now_ms, uint64_t shortest_timeout_ns)
+{
+    /* Acquire: fd and timeout are there. */
+    uint64_t period_ns = atomic_load_explicit(&alarm->period_ns, memory_order_acquire);
+    alarm->next_ms = now_ms + (period_ns ? period_ns / SKINK_MS / 2 : ASK_AGAIN_MS);
+    if (!period_ns || shortest_timeout_ns < atomic_load_explicit(&alarm->timeout_ns, memory_order_relaxed)) return;
+    skink__alarm_set(alarm, period_ns);
+}
