@@ -6,7 +6,7 @@
  * allocates few kinds of things, again and again.
  */
 #include "loop/arena.h"
-#include <pthread.h>
+#include "loop/capability.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -33,13 +33,14 @@ struct free_block {
     struct free_block *next;
 };
 
+static skink__mutex lock = PTHREAD_MUTEX_INITIALIZER;
+
 static struct {
-    pthread_mutex_t lock;
     struct free_block *free[CLASS_COUNT];
     char *slab; /* what is left of the newest slab */
     size_t slab_left;
     size_t slab_next_bytes;
-} arena = { .lock = PTHREAD_MUTEX_INITIALIZER, .slab_next_bytes = SLAB_BYTES_FIRST };
+} arena SKINK__GUARDED_BY(lock) = { .slab_next_bytes = SLAB_BYTES_FIRST };
 
 /* 32, 40, 48, 56, 64, 80, ... rounded up to multiples of 16 by the caller's alignment: 32, 48, 48, 64, 64, 80, ... */
 static size_t class_bytes(size_t class_index)
@@ -67,7 +68,7 @@ static void *map(size_t bytes)
 }
 
 /* Under the lock. What is left of the old slab is lost: less than one block of the class that did not fit. */
-static struct free_block *carve(size_t bytes)
+static struct free_block *carve(size_t bytes) SKINK__REQUIRES(lock)
 {
     if (arena.slab_left < bytes) {
         char *slab = map(arena.slab_next_bytes);
@@ -84,13 +85,13 @@ static struct free_block *carve(size_t bytes)
 
 static struct free_block *take(size_t class_index)
 {
-    pthread_mutex_lock(&arena.lock);
+    skink__mutex_lock(&lock);
     struct free_block *block = arena.free[class_index];
     if (block)
         arena.free[class_index] = block->next;
     else
         block = carve(class_bytes(class_index));
-    pthread_mutex_unlock(&arena.lock);
+    skink__mutex_unlock(&lock);
     return block;
 }
 
@@ -126,10 +127,10 @@ void skink__arena_free(void *memory)
         munmap(block, block->header.block_bytes);
         return;
     }
-    pthread_mutex_lock(&arena.lock);
+    skink__mutex_lock(&lock);
     block->next = arena.free[class_index];
     arena.free[class_index] = block;
-    pthread_mutex_unlock(&arena.lock);
+    skink__mutex_unlock(&lock);
 }
 
 void *skink__arena_realloc(void *memory, size_t size_bytes)

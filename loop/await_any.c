@@ -53,7 +53,7 @@ struct any_wait {
     skink_future *const *futures;
 };
 
-static bool abort_any(skink_task *task)
+static bool abort_any(skink_task *task) SKINK__IN_RUNTIME
 {
     struct any_wait *wait = task->wait_object;
     bool won = skink__wait_claim(task);
@@ -101,7 +101,8 @@ static bool link_all(struct skink__any *any, skink_future *const *futures)
 }
 
 /* In the runtime section of the calling task; outside of it afterwards. */
-static int task_await_any(skink_task *task, skink_future *const *futures, size_t count, uint64_t deadline_ns)
+static int task_await_any(skink_task *task, skink_future *const *futures, size_t count,
+                          uint64_t deadline_ns) SKINK__LEAVES_RUNTIME
 {
     struct any_wait wait = { .futures = futures };
     int err = any_create(count, task, &wait.any);
@@ -146,12 +147,14 @@ int skink_await_any(skink_future *const *futures, size_t count, uint64_t deadlin
         return -EPERM;
     }
     int err = 0;
-    if (first_done(futures, count) < count)
-        skink__runtime_leave(here);
-    else if (here)
+    bool done = first_done(futures, count) < count;
+    if (here && !done) {
+        skink__assume_runtime();
         err = task_await_any(skink__thread_self()->current, futures, count, deadline_ns);
-    else
-        err = thread_await_any(futures, count, deadline_ns);
+    } else {
+        skink__runtime_leave(here);
+        if (!done) err = thread_await_any(futures, count, deadline_ns);
+    }
     size_t first = first_done(futures, count);
     if (first == count) return err;
     if (err && err != -ETIMEDOUT) return err; /* it is to end; the deadline and a completion may meet */

@@ -60,7 +60,7 @@ static uint32_t wanted_by_all(const struct fd_watch *watch)
     return wanted;
 }
 
-static void on_event(uv_poll_t *handle, int status, int events);
+static void on_event(uv_poll_t *handle, int status, int events) SKINK__IN_RUNTIME;
 
 /* Watch for what is still wanted, or let go. */
 static int watch_update(struct fd_watch *watch)
@@ -99,7 +99,7 @@ static void on_event(uv_poll_t *handle, int status, int events)
     SKINK_ASSERT(err == 0);
 }
 
-static bool abort_fd(skink_task *task)
+static bool abort_fd(skink_task *task) SKINK__IN_RUNTIME
 {
     struct fd_waiter *waiter = task->wait_object;
     if (!skink__wait_claim(task)) return false;
@@ -124,7 +124,7 @@ static int table_reach(struct skink__fd_watches *all, int fd)
 }
 
 /* The watch of this descriptor, made if there is none. */
-static int watch_find(skink_scheduler *scheduler, int fd, struct fd_watch **ret_watch)
+static int watch_find(skink_scheduler *scheduler, int fd, struct fd_watch **ret_watch) SKINK__IN_RUNTIME
 {
     if (!scheduler->fd_watches) scheduler->fd_watches = skink__zalloc(sizeof *scheduler->fd_watches);
     struct skink__fd_watches *all = scheduler->fd_watches;
@@ -148,7 +148,8 @@ static int watch_find(skink_scheduler *scheduler, int fd, struct fd_watch **ret_
     return 0;
 }
 
-static int task_await_fd(skink_task *task, int fd, uint32_t events, uint64_t deadline_ns, uint32_t *ret_events)
+static int task_await_fd(skink_task *task, int fd, uint32_t events, uint64_t deadline_ns,
+                         uint32_t *ret_events) SKINK__LEAVES_RUNTIME
 {
     struct fd_waiter waiter = { .task = task, .wanted = events };
     int err = watch_find(task->scheduler, fd, &waiter.watch);
@@ -206,10 +207,12 @@ int skink_await_fd(int fd, uint32_t events, uint64_t deadline_ns, uint32_t *ret_
     if (!events || events & ~(SKINK_READABLE | SKINK_WRITABLE)) return -EINVAL;
     if (fd < 0) return -EBADF;
     skink_scheduler *here = skink__runtime_enter();
-    if (!here) return thread_await_fd(fd, events, deadline_ns, ret_events);
-    if (skink__in_task()) return task_await_fd(skink__thread_self()->current, fd, events, deadline_ns, ret_events);
+    if (here && skink__in_task()) {
+        skink__assume_runtime();
+        return task_await_fd(skink__thread_self()->current, fd, events, deadline_ns, ret_events);
+    }
     skink__runtime_leave(here);
-    return -EPERM;
+    return here ? -EPERM : thread_await_fd(fd, events, deadline_ns, ret_events);
 }
 
 void skink__fd_watches_fini(skink_scheduler *scheduler)

@@ -14,7 +14,7 @@
 enum { DEPTH_MAX = 255 };
 
 /* The calling task's thread, in its runtime section; NULL outside of a task. */
-static struct skink__thread *enter_task(void)
+static struct skink__thread *enter_task(void) SKINK__TRY_ACQUIRES(true, skink__runtime_section)
 {
     struct skink__thread *thread = skink__thread_enter();
     if (!thread || skink__in_task()) return thread;
@@ -64,7 +64,7 @@ int skink_blocking_end(void)
 }
 
 /* A slice that is late ends at its next call, and the extension with it: so that call is made here. */
-static struct skink__thread *enter_unless_late(void)
+static struct skink__thread *enter_unless_late(void) SKINK__TRY_ACQUIRES(true, skink__runtime_section)
 {
     struct skink__thread *thread;
     while ((thread = enter_task()) != NULL && skink__thread_is_late(thread))

@@ -18,14 +18,27 @@
 #include "loop/state.h"
 #include <errno.h>
 
+/* The lock of a call. */
+SKINK__CAPABILITY(call_mutex);
+
 struct call {
     struct skink__message message;
     pthread_mutex_t lock; /* held while fn runs; otherwise for a few instructions */
     _Atomic uint32_t refs;
-    skink_task *task; /* guarded by lock; NULL once it was dropped: then arg is not to be touched */
+    skink_task *task SKINK__GUARDED_BY(call_mutex); /* NULL once it was dropped: then arg is not to be touched */
     int (*fn)(void *arg);
     void *arg;
 };
+
+static void call_lock(struct call *call) SKINK__ACQUIRES(call_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&call->lock);
+}
+
+static void call_unlock(struct call *call) SKINK__RELEASES(call_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&call->lock);
+}
 
 static void call_unref(struct call *call)
 {
@@ -35,27 +48,27 @@ static void call_unref(struct call *call)
 }
 
 /* Runtime of the scheduler that is called. */
-static void deliver_call(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver_call(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     (void)scheduler;
     struct call *call = (struct call *)((char *)message - offsetof(struct call, message));
-    pthread_mutex_lock(&call->lock);
+    call_lock(call);
     skink_task *task = call->task;
     if (task) {
         int result = closed ? -ECANCELED : call->fn(call->arg);
         if (skink__wait_claim(task)) skink__wait_wake(task, result, false);
     }
-    pthread_mutex_unlock(&call->lock);
+    call_unlock(call);
     call_unref(call);
 }
 
-static bool abort_call(skink_task *task)
+static bool abort_call(skink_task *task) SKINK__IN_RUNTIME
 {
     struct call *call = task->wait_object;
     if (task->scheduler->stop_phase != SKINK__STOP_DONE) return false;
-    pthread_mutex_lock(&call->lock);
+    call_lock(call);
     call->task = NULL;
-    pthread_mutex_unlock(&call->lock);
+    call_unlock(call);
     call_unref(call);
     return false;
 }
@@ -66,7 +79,8 @@ bool skink__task_is_calling(const skink_task *task)
 }
 
 /* In the runtime section of the calling task's scheduler; outside of it afterwards. */
-static int call_elsewhere(skink_task *task, skink_scheduler *scheduler, int (*fn)(void *arg), void *arg)
+static int call_elsewhere(skink_task *task, skink_scheduler *scheduler, int (*fn)(void *arg),
+                          void *arg) SKINK__LEAVES_RUNTIME
 {
     struct call *call = skink__alloc(sizeof *call);
     int err = -ENOMEM;
@@ -93,8 +107,10 @@ leave:
 int skink__runtime_call(skink_scheduler *scheduler, int (*fn)(void *arg), void *arg)
 {
     skink_scheduler *here = skink__runtime_enter();
-    if (here && here != scheduler && skink__in_task())
+    if (here && here != scheduler && skink__in_task()) {
+        skink__assume_runtime();
         return call_elsewhere(skink__thread_self()->current, scheduler, fn, arg);
+    }
     int err = here == scheduler ? fn(arg) : -EPERM;
     skink__runtime_leave(here);
     return err;
@@ -151,7 +167,10 @@ int skink__runtime_step(skink_scheduler *scheduler, struct skink__wait_slot *slo
         return step_elsewhere(scheduler, &step);
     }
     int err = here == scheduler ? fn(arg) : -EPERM;
-    if (err == SKINK__MUST_WAIT) return skink__wait_in(slot);
+    if (err == SKINK__MUST_WAIT) {
+        skink__assume_runtime(); /* as fn() was, which says so */
+        return skink__wait_in(slot);
+    }
     skink__runtime_leave(here);
     return err;
 }

@@ -72,6 +72,7 @@ static void put_quoted(struct line *line, const char *text)
 
 static bool hits_guard(const skink_task *task, const void *address)
 {
+    skink__assume_runtime(); /* it is this very thread's task, and stays where it is */
     const struct skink__coroutine *co = task->co;
     uintptr_t at = (uintptr_t)address, bottom = co ? (uintptr_t)co->context.stack_bottom : 0;
     return co && at < bottom && at >= bottom - crash.page_bytes;

@@ -13,13 +13,13 @@
 
 enum { CHILDREN = 4, FIRST_CAPACITY = 64 };
 
-static void put(struct skink__deadline_heap *heap, uint32_t index, struct skink__deadline entry)
+static void put(struct skink__deadline_heap *heap, uint32_t index, struct skink__deadline entry) SKINK__IN_RUNTIME
 {
     heap->entries[index] = entry;
     entry.task->heap_index = index;
 }
 
-static void sift_up(struct skink__deadline_heap *heap, uint32_t index, struct skink__deadline entry)
+static void sift_up(struct skink__deadline_heap *heap, uint32_t index, struct skink__deadline entry) SKINK__IN_RUNTIME
 {
     while (index > 0) {
         uint32_t parent = (index - 1) / CHILDREN;
@@ -30,7 +30,7 @@ static void sift_up(struct skink__deadline_heap *heap, uint32_t index, struct sk
     put(heap, index, entry);
 }
 
-static uint32_t earliest_child(const struct skink__deadline_heap *heap, uint32_t index)
+static uint32_t earliest_child(const struct skink__deadline_heap *heap, uint32_t index) SKINK__IN_RUNTIME
 {
     uint64_t first = (uint64_t)index * CHILDREN + 1;
     if (first >= heap->count) return index;
@@ -40,7 +40,7 @@ static uint32_t earliest_child(const struct skink__deadline_heap *heap, uint32_t
     return best;
 }
 
-static void sift_down(struct skink__deadline_heap *heap, uint32_t index, struct skink__deadline entry)
+static void sift_down(struct skink__deadline_heap *heap, uint32_t index, struct skink__deadline entry) SKINK__IN_RUNTIME
 {
     for (;;) {
         uint32_t child = earliest_child(heap, index);
@@ -51,7 +51,7 @@ static void sift_down(struct skink__deadline_heap *heap, uint32_t index, struct 
     put(heap, index, entry);
 }
 
-static int grow(struct skink__deadline_heap *heap)
+static int grow(struct skink__deadline_heap *heap) SKINK__IN_RUNTIME
 {
     uint32_t capacity = heap->capacity ? heap->capacity * 2 : FIRST_CAPACITY;
     struct skink__deadline *entries = skink__realloc(heap->entries, capacity * sizeof *entries);

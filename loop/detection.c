@@ -33,6 +33,16 @@ enum {
 
 static pthread_mutex_t links = PTHREAD_MUTEX_INITIALIZER;
 
+static void links_lock(void) SKINK__ACQUIRES(skink__detection_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&links);
+}
+
+static void links_unlock(void) SKINK__RELEASES(skink__detection_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&links);
+}
+
 /* What the calling thread of the pool runs. */
 static _Thread_local struct skink__blocker *current_work __attribute__((tls_model("initial-exec")));
 
@@ -95,7 +105,7 @@ int skink_future_set_completer(skink_future *future, skink_task *task)
     if (!future || (task && !task->has_done)) return -EINVAL;
     skink_task *former = NULL;
     int err = 0;
-    pthread_mutex_lock(&future->lock);
+    skink__future_lock(future);
     if (future->completer_kind == SKINK__COMPLETER_END || future->completer_kind == SKINK__COMPLETER_WORK) {
         err = -EINVAL;
     } else if (skink_future_is_done(future)) {
@@ -105,13 +115,13 @@ int skink_future_set_completer(skink_future *future, skink_task *task)
         future->completer = task ? skink_task_ref(task) : NULL;
         future->completer_kind = task ? SKINK__COMPLETER_TASK : SKINK__COMPLETER_ANY;
     }
-    pthread_mutex_unlock(&future->lock);
+    skink__future_unlock(future);
     skink_task_unref(former);
     return err;
 }
 
 /* Under the future's lock: the task without whose loop it stays as it is; NULL when that is not certain. */
-static skink_task *completing_task(skink_future *future)
+static skink_task *completing_task(skink_future *future) SKINK__REQUIRES(skink__future_mutex)
 {
     skink_task *task = NULL;
     if (skink_future_is_done(future)) return NULL;
@@ -128,9 +138,9 @@ static skink_task *completing_task(skink_future *future)
 /* The task of this loop that alone could complete it. It does not end while we are in the runtime section. */
 static const skink_task *awaited_here(skink_future *future, const skink_scheduler *scheduler)
 {
-    pthread_mutex_lock(&future->lock);
+    skink__future_lock(future);
     const skink_task *task = completing_task(future);
-    pthread_mutex_unlock(&future->lock);
+    skink__future_unlock(future);
     return task && task->scheduler == scheduler ? task : NULL;
 }
 
@@ -155,7 +165,7 @@ int skink__detection_judge(struct skink__thread *thread)
 /* ---- circles ---- */
 
 /* The loop thread of this moment, if it blocks for something without a deadline: for what. Under `links`. */
-static skink_future *blocked_loop(skink_scheduler *scheduler)
+static skink_future *blocked_loop(skink_scheduler *scheduler) SKINK__REQUIRES(skink__detection_mutex)
 {
     struct skink__thread *thread = skink__scheduler_thread(scheduler);
     if (!thread) return NULL;
@@ -173,11 +183,12 @@ static skink_future *blocked_loop(skink_scheduler *scheduler)
  * needs the lock to take the link away.
  */
 static bool follow(skink_future *future, const struct skink__blocker *self, bool self_is_loop, skink_future **ret_next)
+    SKINK__REQUIRES(skink__detection_mutex)
 {
     bool found = false;
     skink_scheduler *loop = NULL;
     *ret_next = NULL;
-    pthread_mutex_lock(&future->lock);
+    skink__future_lock(future);
     if (future->completer_kind == SKINK__COMPLETER_WORK) {
         const struct skink__blocker *work = skink_future_is_done(future) ? NULL : future->completer;
         found = work && work == self;
@@ -188,11 +199,12 @@ static bool follow(skink_future *future, const struct skink__blocker *self, bool
         found = loop && self_is_loop && loop == self->scheduler;
         if (loop && !found) *ret_next = blocked_loop(loop);
     }
-    pthread_mutex_unlock(&future->lock);
+    skink__future_unlock(future);
     return found;
 }
 
 static bool closes_circle(skink_future *future, const struct skink__blocker *self, bool self_is_loop)
+    SKINK__REQUIRES(skink__detection_mutex)
 {
     for (int i = 0; future && i < CHAIN_MAX; i++)
         if (follow(future, self, self_is_loop, &future)) return true;
@@ -202,9 +214,9 @@ static bool closes_circle(skink_future *future, const struct skink__blocker *sel
 /* Whether to follow it at all. It does not change once somebody waits, but by a host that contradicts itself. */
 static bool has_completer(skink_future *future)
 {
-    pthread_mutex_lock(&future->lock);
+    skink__future_lock(future);
     bool known = future->completer_kind != SKINK__COMPLETER_ANY && !skink_future_is_done(future);
-    pthread_mutex_unlock(&future->lock);
+    skink__future_unlock(future);
     return known;
 }
 
@@ -224,22 +236,24 @@ int skink__detection_begin(struct skink__thread *thread, skink_future *future, u
     if (mode == SKINK_DETECTION_OFF) return 0;
     bool closed = false;
     if (has_completer(future)) {
-        pthread_mutex_lock(&links);
+        links_lock();
         closed = closes_circle(future, self, thread != NULL);
         if (!closed && deadline_ns == SKINK_FOREVER && !(thread && mode == SKINK_DETECTION_POTENTIAL)) {
             self->future = future;
             *ret_blocker = self;
         }
-        pthread_mutex_unlock(&links);
+        links_unlock();
     }
     if (closed) return refuse(thread, self->scheduler, future, false);
-    return thread ? skink__detection_judge(thread) : 0;
+    if (!thread) return 0;
+    skink__assume_runtime();
+    return skink__detection_judge(thread);
 }
 
 void skink__detection_end(struct skink__blocker *blocker)
 {
     if (!blocker) return;
-    pthread_mutex_lock(&links);
+    links_lock();
     blocker->future = NULL;
-    pthread_mutex_unlock(&links);
+    links_unlock();
 }

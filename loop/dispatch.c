@@ -9,7 +9,7 @@
 #include "loop/state.h"
 #include <unistd.h>
 
-static void deliver_all(skink_scheduler *scheduler)
+static void deliver_all(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     struct skink__message *message = skink__inbox_take(&scheduler->inbox);
     if (scheduler->boxes) skink__boxes_empty(scheduler);
@@ -20,7 +20,7 @@ static void deliver_all(skink_scheduler *scheduler)
     }
 }
 
-static bool give_stack(skink_scheduler *scheduler, skink_task *task)
+static bool give_stack(skink_scheduler *scheduler, skink_task *task) SKINK__IN_RUNTIME
 {
     if (task->co) return true;
     task->co = skink__stack_acquire(&scheduler->stacks);
@@ -32,7 +32,7 @@ static bool give_stack(skink_scheduler *scheduler, skink_task *task)
 
 /* Without memory for its stack (or for its object, if it is a post) a fresh task waits aside, so that those behind it,
  * which may give some back, can run. It is tried again before every batch, and after a while if nothing else happens. */
-static void set_aside(skink_scheduler *scheduler, struct skink__message *message)
+static void set_aside(skink_scheduler *scheduler, struct skink__message *message) SKINK__IN_RUNTIME
 {
     if (!scheduler->stackless.first)
         skink__log(SKINK_LOG_ERROR, "event=no_stack scheduler=%s stacks=%llu", scheduler->name,
@@ -43,7 +43,7 @@ static void set_aside(skink_scheduler *scheduler, struct skink__message *message
 }
 
 /* What is first in the queue, with all that it needs to run; or NULL, and then it is first still. */
-static skink_task *pop_runnable(skink_scheduler *scheduler, struct skink__ready_queue *queue)
+static skink_task *pop_runnable(skink_scheduler *scheduler, struct skink__ready_queue *queue) SKINK__IN_RUNTIME
 {
     struct skink__message *first = queue->first;
     if (skink__is_post(first)) {
@@ -58,13 +58,13 @@ static skink_task *pop_runnable(skink_scheduler *scheduler, struct skink__ready_
     return give_stack(scheduler, (skink_task *)first) ? (skink_task *)skink__queue_pop(queue) : NULL;
 }
 
-static bool has_stack(const struct skink__message *message)
+static bool has_stack(const struct skink__message *message) SKINK__IN_RUNTIME
 {
     return !skink__is_post(message) && ((const skink_task *)message)->co;
 }
 
 /* The next task that can run: first those set aside, for which there may be memory by now. */
-static skink_task *next_runnable(skink_scheduler *scheduler)
+static skink_task *next_runnable(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     bool aside = scheduler->stackless.first;
     skink_task *task = aside ? pop_runnable(scheduler, &scheduler->stackless) : NULL;
@@ -82,14 +82,16 @@ static skink_task *next_runnable(skink_scheduler *scheduler)
 }
 
 /* One task, from here until its stack is left again. False: this thread was abandoned meanwhile. */
-static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, skink_task *task)
+static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, skink_task *task) SKINK__IN_RUNTIME
 {
     SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_FRESH || skink__task_state(task) == SKINK__TASK_READY);
     if (skink__task_state(task) == SKINK__TASK_READY) skink__count(&scheduler->slices_resumed, 1);
     skink__count(&scheduler->slices_begun, 1);
+    struct skink__coroutine *co = task->co;
     skink__slice_begin(thread, task);
-    skink__switch(&thread->native, &task->co->context);
+    skink__switch(&thread->native, &co->context);
     /* Back on this thread's own stack, and so on the same thread, whatever became of its lease. */
+    skink__assume_runtime(); /* unless it was abandoned, and then nothing is touched any more */
     if (thread->leave == SKINK__LEAVE_MIGRATE) return false;
     SKINK_ASSERT(skink__thread_in_runtime(thread) && thread->nesting == 0);
     thread->current = NULL;
@@ -98,7 +100,7 @@ static bool run_task(struct skink__thread *thread, skink_scheduler *scheduler, s
 }
 
 /* Bounded, so that a flood of ready tasks cannot starve I/O. False: this thread was abandoned. */
-static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler)
+static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     scheduler->batch_end = thread->slice + scheduler->batch_max;
     while (thread->slice < scheduler->batch_end) {
@@ -112,7 +114,8 @@ static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler)
 }
 
 /* What may run on a finished task's stack directly, without a switch ("chaining"): it is first in the queue, and fresh. */
-static struct skink__message *next_fresh(const struct skink__thread *thread, const skink_scheduler *scheduler)
+static struct skink__message *next_fresh(const struct skink__thread *thread,
+                                         const skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     struct skink__message *next = scheduler->ready.first;
     if (!next || thread->slice >= scheduler->chain_end) return NULL;
@@ -123,11 +126,15 @@ static struct skink__message *next_fresh(const struct skink__thread *thread, con
  * in common, and all that is done between two is here. Returns when a function has returned and something else is to
  * be done; in the runtime section, on the thread that it returns. */
 static struct skink__thread *run_posts(skink_scheduler *scheduler, skink_task *task)
+    SKINK__ACQUIRES(skink__runtime_section)
 {
     struct skink__thread *thread = skink__thread_self();
     for (uint64_t slice = thread->slice;;) {
         task->fn(task->arg);
-        if (skink__task_ending(task) != SKINK__ENDING_POST) return skink__thread_enter();
+        if (skink__task_ending(task) != SKINK__ENDING_POST) {
+            thread = skink__thread_enter();
+            break;
+        }
         /* It has never left this stack, so this is still the same thread, and slice. */
         if (!skink__lease_take(&thread->lease, slice)) return skink__thread_enter_slowly(thread);
         struct skink__post *post = (struct skink__post *)scheduler->ready.first;
@@ -140,11 +147,13 @@ static struct skink__thread *run_posts(skink_scheduler *scheduler, skink_task *t
         thread->slice = ++slice;
         skink__lease_run(&thread->lease, slice);
     }
+    skink__assume_runtime(); /* a task runs on a loop thread, so it is in */
+    return thread;
 }
 
 /* The running task has returned. Most tasks have never had a handle or a token, and their objects were made right here:
  * then this is all that skink__task_end() comes to. */
-static void end_task(skink_scheduler *scheduler, skink_task *task)
+static void end_task(skink_scheduler *scheduler, skink_task *task) SKINK__IN_RUNTIME
 {
     if (skink__task_ending(task) == SKINK__ENDING_KNOWN) {
         skink__task_end(task, false);
@@ -155,7 +164,8 @@ static void end_task(skink_scheduler *scheduler, skink_task *task)
 }
 
 /* Off the queue, with the stack of the one before. NULL: there is no task object for the post. */
-static skink_task *chain(skink_scheduler *scheduler, struct skink__message *next, struct skink__coroutine *co)
+static skink_task *chain(skink_scheduler *scheduler, struct skink__message *next,
+                         struct skink__coroutine *co) SKINK__IN_RUNTIME
 {
     skink_task *task = (skink_task *)next;
     skink__queue_pop(&scheduler->ready);
@@ -178,6 +188,7 @@ void skink__task_main(void *arg)
         } else {
             task->fn(task->arg);
             thread = skink__thread_enter(); /* a stray's task comes to its end on the loop, too */
+            skink__assume_runtime();        /* and in either case on a loop thread */
         }
         SKINK_ASSERT(thread->current == task);
         struct skink__coroutine *co = task->co;
@@ -197,7 +208,7 @@ void skink__task_main(void *arg)
 
 /* Right before poll. libuv has run due timers by now, and one of them may have made a task ready: then poll must not
  * block, and uv_stop() makes its timeout zero. The same if somebody has posted since the inbox was taken. */
-static void before_poll(uv_prepare_t *handle)
+static void before_poll(uv_prepare_t *handle) SKINK__IN_RUNTIME
 {
     skink_scheduler *scheduler = handle->data;
     if (!scheduler->may_sleep) return;
@@ -251,14 +262,14 @@ static void end_as_stray(struct skink__thread *thread, skink_scheduler *schedule
 
 static void end_as_stopped(struct skink__thread *thread, skink_scheduler *scheduler)
 {
-    pthread_mutex_lock(&scheduler->lock);
+    skink__scheduler_lock(scheduler);
     SKINK_ASSERT(scheduler->thread == thread);
     scheduler->thread = NULL;
     scheduler->stopped = true;
     atomic_store(&scheduler->running, false);
     atomic_store(&scheduler->held, false);
     pthread_cond_broadcast(&scheduler->stopped_cond);
-    pthread_mutex_unlock(&scheduler->lock);
+    skink__scheduler_unlock(scheduler);
     skink__thread_unref(thread); /* the scheduler's; the caller of skink__thread_run has its own */
 }
 
@@ -266,7 +277,7 @@ void skink__loop_end(struct skink__thread *thread, skink_scheduler *scheduler, b
 {
     if (abandoned) end_as_stray(thread, scheduler);
     /* Transition 5, before anybody is told, so that who is told finds it. */
-    atomic_store_explicit(&thread->lease.word, skink__lease_word(SKINK__ENDED, thread->slice), memory_order_release);
+    skink__lease_end(&thread->lease, thread->slice);
     struct skink__ended *ended = abandoned ? skink__thread_on_ended(thread, NULL) : NULL;
     if (ended) ended->fn(thread, ended->arg);
     if (!abandoned) end_as_stopped(thread, scheduler);
@@ -291,7 +302,7 @@ static void put_alarm_off(skink_scheduler *scheduler)
 }
 
 /* libuv and the inbox: fills the ready queue. */
-static void gather(struct skink__thread *thread, skink_scheduler *scheduler)
+static void gather(struct skink__thread *thread, skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     skink__deadlines_arm(scheduler);
     scheduler->may_sleep = (!scheduler->ready.first || atomic_load_explicit(&scheduler->held, memory_order_relaxed)) &&

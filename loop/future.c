@@ -36,6 +36,7 @@ struct continuation {
 
 void skink__future_init(skink_future *future)
 {
+    SKINK__ASSUME(skink__future_mutex); /* nobody else knows it yet */
     atomic_init(&future->refs, 1);
     atomic_init(&future->done, false);
     pthread_mutex_init(&future->lock, NULL);
@@ -48,6 +49,7 @@ void skink__future_init(skink_future *future)
 
 void skink__future_fini(skink_future *future)
 {
+    SKINK__ASSUME(skink__future_mutex); /* nobody else knows it any more, as below */
     SKINK_ASSERT(!future->waiters);
     pthread_mutex_destroy(&future->lock);
 }
@@ -73,6 +75,7 @@ static void continuation_free(struct continuation *continuation);
 void skink_future_unref(skink_future *future)
 {
     if (!future || atomic_fetch_sub_explicit(&future->refs, 1, memory_order_acq_rel) != 1) return;
+    SKINK__ASSUME(skink__future_mutex);
     /* Nobody can complete it any more: continuations never run, and go with it. */
     for (struct skink__waiter *waiter = future->waiters; waiter;) {
         struct skink__waiter *next = waiter->next;
@@ -96,7 +99,7 @@ bool skink_future_is_done(const skink_future *future)
 
 /* ---- the list of waiters; under the lock ---- */
 
-static void waiter_link(skink_future *future, struct skink__waiter *waiter)
+static void waiter_link(skink_future *future, struct skink__waiter *waiter) SKINK__REQUIRES(skink__future_mutex)
 {
     waiter->previous = NULL;
     waiter->next = future->waiters;
@@ -105,7 +108,7 @@ static void waiter_link(skink_future *future, struct skink__waiter *waiter)
     waiter->linked = true;
 }
 
-static void waiter_unlink(skink_future *future, struct skink__waiter *waiter)
+static void waiter_unlink(skink_future *future, struct skink__waiter *waiter) SKINK__REQUIRES(skink__future_mutex)
 {
     if (!waiter->linked) return;
     if (waiter->previous)
@@ -119,10 +122,10 @@ static void waiter_unlink(skink_future *future, struct skink__waiter *waiter)
 /* Link it, unless the future is complete already (false). */
 static bool link_if_pending(skink_future *future, struct skink__waiter *waiter)
 {
-    pthread_mutex_lock(&future->lock);
+    skink__future_lock(future);
     bool pending = !atomic_load_explicit(&future->done, memory_order_relaxed);
     if (pending) waiter_link(future, waiter);
-    pthread_mutex_unlock(&future->lock);
+    skink__future_unlock(future);
     return pending;
 }
 
@@ -133,10 +136,10 @@ bool skink__future_link(skink_future *future, struct skink__waiter *waiter)
 
 bool skink__future_unlink(skink_future *future, struct skink__waiter *waiter)
 {
-    pthread_mutex_lock(&future->lock);
+    skink__future_lock(future);
     bool was_linked = waiter->linked;
     waiter_unlink(future, waiter);
-    pthread_mutex_unlock(&future->lock);
+    skink__future_unlock(future);
     return was_linked;
 }
 
@@ -186,7 +189,7 @@ static void pool_called(uv_work_t *work, int status)
         continuation_free(continuation);
 }
 
-static void deliver_to_pool(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver_to_pool(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     struct continuation *continuation =
         (struct continuation *)((char *)message - offsetof(struct continuation, message));
@@ -256,6 +259,7 @@ int skink_future_then(skink_future *future, enum skink_where where, skink_schedu
 
 /* Under the lock: wake who waits, and return the continuations, oldest first, for later. */
 static struct skink__waiter *wake_waiters(skink_future *future, const skink_scheduler *here)
+    SKINK__REQUIRES(skink__future_mutex)
 {
     struct skink__waiter *continuations = NULL;
     for (struct skink__waiter *waiter = future->waiters; waiter;) {
@@ -284,7 +288,7 @@ static int complete(skink_future *future, int error, void *value)
     skink_scheduler *here = skink__runtime_enter();
     struct skink__waiter *continuations = NULL;
     int err = -EALREADY;
-    pthread_mutex_lock(&future->lock);
+    skink__future_lock(future);
     if (!atomic_load_explicit(&future->done, memory_order_relaxed)) {
         err = 0;
         future->error = error;
@@ -292,7 +296,7 @@ static int complete(skink_future *future, int error, void *value)
         atomic_store_explicit(&future->done, true, memory_order_release);
         continuations = wake_waiters(future, here);
     }
-    pthread_mutex_unlock(&future->lock);
+    skink__future_unlock(future);
     skink__runtime_leave(here);
     while (continuations) { /* host code: outside of lock and runtime section */
         struct continuation *continuation = (struct continuation *)continuations;
@@ -318,18 +322,19 @@ int skink_future_fail(skink_future *future, int error)
 /* ---- awaiting ---- */
 
 /* End the wait early: claim it and unlink the waiter, or, when a completer was first, wait until it is done with it. */
-static bool abort_await(skink_task *task)
+static bool abort_await(skink_task *task) SKINK__IN_RUNTIME
 {
     struct task_waiter *waiter = task->wait_object;
-    pthread_mutex_lock(&waiter->future->lock);
+    skink__future_lock(waiter->future);
     bool won = skink__wait_claim(task);
     waiter_unlink(waiter->future, &waiter->base);
-    pthread_mutex_unlock(&waiter->future->lock);
+    skink__future_unlock(waiter->future);
     return won;
 }
 
 /* In the runtime section of the calling task; outside of it afterwards. */
-static int task_await(skink_task *task, skink_future *future, uint64_t deadline_ns, void **ret_value)
+static int task_await(skink_task *task, skink_future *future, uint64_t deadline_ns,
+                      void **ret_value) SKINK__LEAVES_RUNTIME
 {
     struct task_waiter waiter = { .base.kind = SKINK__WAITER_TASK, .task = task, .future = future };
     int err = 0;
@@ -351,9 +356,9 @@ static bool wait_in_sight(skink_future *future, struct thread_waiter *waiter, ui
 {
     struct skink__thread *thread = skink__thread_self();
     if (!thread) return skink__thread_wait(&waiter->woken, deadline_ns);
-    pthread_mutex_lock(&future->lock);
+    skink__future_lock(future);
     bool by_pool = future->completer_kind == SKINK__COMPLETER_WORK;
-    pthread_mutex_unlock(&future->lock);
+    skink__future_unlock(future);
     atomic_store_explicit(&thread->blocks_on, (uintptr_t)future | (uintptr_t)by_pool, memory_order_relaxed);
     bool woken = skink__thread_wait(&waiter->woken, deadline_ns);
     atomic_store_explicit(&thread->blocks_on, 0, memory_order_relaxed);
@@ -370,44 +375,55 @@ int skink__future_block(skink_future *future, uint64_t deadline_ns, struct skink
         woken = wait_in_sight(future, &waiter, deadline_ns);
         /* Before the next call: a stray whose scheduler has stopped does not come back from it, and nothing may point
          * to its stack then. */
-        pthread_mutex_lock(&future->lock);
+        skink__future_lock(future);
         woken = woken || !waiter.base.linked;
         waiter_unlink(future, &waiter.base);
-        pthread_mutex_unlock(&future->lock);
+        skink__future_unlock(future);
     }
     skink__detection_end(blocker);
     skink__runtime_leave(skink__runtime_enter()); /* a stray migrates here */
     return woken ? result_of(future, ret_value) : -ETIMEDOUT;
 }
 
-/* `thread` as for skink__detection_begin(). */
-static int thread_await(struct skink__thread *thread, skink_future *future, uint64_t deadline_ns, void **ret_value)
+/* In the runtime section of the calling task; outside of it afterwards. */
+static int loop_thread_await(struct skink__thread *thread, skink_future *future, uint64_t deadline_ns, void **ret_value)
+    SKINK__RELEASES(skink__runtime_section)
 {
     struct skink__blocker *blocker;
     int err = skink__detection_begin(thread, future, deadline_ns, &blocker);
     if (err) {
-        if (thread) skink__thread_leave(thread);
+        skink__thread_leave(thread);
         return err;
     }
-    if (thread) skink__thread_leave_at_once(thread);
+    skink__thread_leave_at_once(thread);
     return skink__future_block(future, deadline_ns, blocker, ret_value);
+}
+
+static int thread_await(skink_future *future, uint64_t deadline_ns, void **ret_value)
+{
+    struct skink__blocker *blocker;
+    int err = skink__detection_begin(NULL, future, deadline_ns, &blocker);
+    return err ? err : skink__future_block(future, deadline_ns, blocker, ret_value);
 }
 
 int skink_await(skink_future *future, uint64_t deadline_ns, void **ret_value)
 {
     if (!future) return -EINVAL;
     skink_scheduler *here = skink__runtime_enter();
-    if (!here) return thread_await(NULL, future, deadline_ns, ret_value);
-    if (skink__in_task()) return task_await(skink__thread_self()->current, future, deadline_ns, ret_value);
+    if (here && skink__in_task()) {
+        skink__assume_runtime();
+        return task_await(skink__thread_self()->current, future, deadline_ns, ret_value);
+    }
     skink__runtime_leave(here);
-    return -EPERM;
+    return here ? -EPERM : thread_await(future, deadline_ns, ret_value);
 }
 
 int skink_future_block(skink_future *future, uint64_t deadline_ns, void **ret_value)
 {
     if (!future) return -EINVAL;
     struct skink__thread *thread = skink__thread_enter();
-    if (!thread || skink__in_task()) return thread_await(thread, future, deadline_ns, ret_value);
+    if (!thread) return thread_await(future, deadline_ns, ret_value);
+    if (skink__in_task()) return loop_thread_await(thread, future, deadline_ns, ret_value);
     skink__thread_leave(thread);
     return -EPERM;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* hooks.c - the one set of hooks of this process. Written before the first scheduler exists, read-only afterwards. */
 #include "loop/hooks.h"
+#include "loop/capability.h"
 #include "loop/options.h"
 #include "loop/thread_roles.h"
 #include <errno.h>
@@ -12,7 +13,7 @@
 
 static skink_hooks hooks_in_force;
 static _Atomic bool frozen;
-static pthread_mutex_t setting = PTHREAD_MUTEX_INITIALIZER;
+static skink__mutex setting = PTHREAD_MUTEX_INITIALIZER;
 
 int skink_hooks_set(const skink_hooks *hooks)
 {
@@ -20,21 +21,21 @@ int skink_hooks_set(const skink_hooks *hooks)
     int err = SKINK__OPTIONS_READ(&copy, hooks);
     if (err) return err;
     if (!copy.allocate != !copy.reallocate || !copy.allocate != !copy.release) return -EINVAL;
-    pthread_mutex_lock(&setting);
+    skink__mutex_lock(&setting);
     if (atomic_load(&frozen))
         err = -EBUSY;
     else
         hooks_in_force = copy;
-    pthread_mutex_unlock(&setting);
+    skink__mutex_unlock(&setting);
     return err;
 }
 
 void skink__hooks_freeze(void)
 {
     if (atomic_load(&frozen)) return;
-    pthread_mutex_lock(&setting); /* a set under way is finished or refused, never half seen */
+    skink__mutex_lock(&setting); /* a set under way is finished or refused, never half seen */
     atomic_store(&frozen, true);
-    pthread_mutex_unlock(&setting);
+    skink__mutex_unlock(&setting);
 }
 
 const skink_hooks *skink__hooks(void)

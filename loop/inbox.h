@@ -9,6 +9,7 @@
  */
 #ifndef SKINK_LOOP_INBOX_H
 #define SKINK_LOOP_INBOX_H
+#include "loop/capability.h"
 #include "skink/scheduler.h"
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -38,13 +39,13 @@ bool skink__inbox_post(struct skink__inbox *inbox, struct skink__message *messag
 void skink__inbox_wake(struct skink__inbox *inbox);
 
 /* Loop thread: everything there is, oldest first; the loop counts as awake afterwards. */
-struct skink__message *skink__inbox_take(struct skink__inbox *inbox);
+struct skink__message *skink__inbox_take(struct skink__inbox *inbox) SKINK__IN_RUNTIME;
 
 /* Loop thread: is there anything? One relaxed load: a message that is missed is seen at the next look. */
-bool skink__inbox_is_empty(const struct skink__inbox *inbox);
+bool skink__inbox_is_empty(const struct skink__inbox *inbox) SKINK__IN_RUNTIME;
 
 /* Loop thread, right before poll: true if it may sleep: the inbox is empty, and the next post will wake it. */
-bool skink__inbox_sleep(struct skink__inbox *inbox);
+bool skink__inbox_sleep(struct skink__inbox *inbox) SKINK__IN_RUNTIME;
 
 /* No more posts; what is there, oldest first, for the caller to deliver with `closed`. */
 struct skink__message *skink__inbox_close(struct skink__inbox *inbox);

@@ -19,6 +19,7 @@
  */
 #ifndef SKINK_LOOP_LEASE_H
 #define SKINK_LOOP_LEASE_H
+#include "loop/capability.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -71,13 +72,22 @@ static inline uint64_t skink__lease_slice(uint64_t word)
 
 /* Transition 1 and 1b. Release: what the runtime section wrote is there for whoever wins 3. */
 static inline void skink__lease_run(struct skink__lease *lease, uint64_t slice)
+    SKINK__RELEASES(skink__runtime_section) SKINK__UNCHECKED
 {
     atomic_store_explicit(&lease->word, skink__lease_word(SKINK__RUNNING, slice), memory_order_release);
+}
+
+/* Transition 5. Release: so is what the thread wrote, for whoever is told. */
+static inline void skink__lease_end(struct skink__lease *lease, uint64_t slice)
+    SKINK__RELEASES(skink__runtime_section) SKINK__UNCHECKED
+{
+    atomic_store_explicit(&lease->word, skink__lease_word(SKINK__ENDED, slice), memory_order_release);
 }
 
 /* Transition 2. False: the thread has been abandoned and must touch nothing but the inbox.
  * Acquire pairs with nothing of the watchdog's when it wins; it keeps the runtime section from moving up. */
 static inline bool skink__lease_take(struct skink__lease *lease, uint64_t slice)
+    SKINK__TRY_ACQUIRES(true, skink__runtime_section)
 {
     uint64_t expected = skink__lease_word(SKINK__RUNNING, slice);
     return atomic_compare_exchange_strong_explicit(&lease->word, &expected, skink__lease_word(SKINK__RUNTIME, slice),
@@ -86,6 +96,7 @@ static inline bool skink__lease_take(struct skink__lease *lease, uint64_t slice)
 
 /* Transition p. For a few instructions at a time, of the watchdog's. Acquire and release as with a lock. */
 static inline bool skink__lease_peek(struct skink__lease *lease, uint64_t slice)
+    SKINK__TRY_ACQUIRES(true, skink__lease_peeked)
 {
     uint64_t expected = skink__lease_word(SKINK__RUNNING, slice);
     return atomic_compare_exchange_strong_explicit(&lease->word, &expected, expected | SKINK__LEASE_PEEKED,
@@ -93,6 +104,7 @@ static inline bool skink__lease_peek(struct skink__lease *lease, uint64_t slice)
 }
 
 static inline void skink__lease_unpeek(struct skink__lease *lease, uint64_t slice)
+    SKINK__RELEASES(skink__lease_peeked) SKINK__UNCHECKED
 {
     atomic_store_explicit(&lease->word, skink__lease_word(SKINK__RUNNING, slice), memory_order_release);
 }
@@ -100,6 +112,7 @@ static inline void skink__lease_unpeek(struct skink__lease *lease, uint64_t slic
 /* Transition 3. Acquire: the winner sees all that the runtime section wrote before transition 1. Release: a
  * stray that loses 2 sees what the winner wrote into the thread object before (who to tell when it ends). */
 static inline bool skink__lease_abandon(struct skink__lease *lease, uint64_t slice)
+    SKINK__TRY_ACQUIRES(true, skink__runtime_section)
 {
     uint64_t expected = skink__lease_word(SKINK__RUNNING, slice);
     return atomic_compare_exchange_strong_explicit(&lease->word, &expected, skink__lease_word(SKINK__ABANDONED, slice),

@@ -43,6 +43,7 @@ static struct work *work_create_promised(skink_scheduler *scheduler, void *(*fn)
     struct work *work = work_create(scheduler, fn, arg);
     if (!work) return NULL;
     work->future = skink_future_ref(future);
+    SKINK__ASSUME(skink__future_mutex); /* nobody else knows it yet */
     future->completer_kind = SKINK__COMPLETER_WORK;
     future->completer = &work->blocker;
     return work;
@@ -76,7 +77,7 @@ static void work_run(uv_work_t *request)
     SKINK_ASSERT(err == 0);
 }
 
-static void work_done(uv_work_t *request, int status)
+static void work_done(uv_work_t *request, int status) SKINK__IN_RUNTIME
 {
     struct work *work = request->data;
     if (work->future && status == UV_ECANCELED) {
@@ -93,7 +94,7 @@ static void work_done(uv_work_t *request, int status)
 
 /* Work that runs cannot be stopped, and what it works on may be on the task's stack: only work still queued ends the
  * wait early, and then work_done() does that. */
-static bool abort_offload(skink_task *task)
+static bool abort_offload(skink_task *task) SKINK__IN_RUNTIME
 {
     struct work *work = task->wait_object;
     (void)uv_cancel((uv_req_t *)&work->request);
@@ -109,6 +110,7 @@ int skink_offload(void *(*fn)(void *arg), void *arg, void **ret_value)
         skink__runtime_leave(here);
         return -EPERM;
     }
+    skink__assume_runtime();
     skink_task *task = skink__thread_self()->current;
     struct work *work = work_create(here, fn, arg);
     int err = work ? skink__wait_begin(task, SKINK_FOREVER, 0, abort_offload, work) : -ENOMEM;
@@ -132,7 +134,7 @@ leave:
     return err;
 }
 
-static void deliver_work(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver_work(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     struct work *work = (struct work *)((char *)message - offsetof(struct work, message));
     int err = closed ? -ECANCELED : uv_queue_work(&scheduler->loop, &work->request, work_run, work_done);
@@ -152,7 +154,7 @@ int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void
         return -ENOMEM;
     }
     skink_scheduler *here = skink__runtime_enter();
-    if (here == scheduler) {
+    if (SKINK__IS_HERE(here, scheduler)) {
         deliver_work(scheduler, &work->message, false);
     } else {
         work->message.deliver = deliver_work;
@@ -166,6 +168,7 @@ int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void
 /* In the runtime section; on success outside of it, with the work on its way. Detection knows that we wait before the work
  * can: should it wait for our loop, it is the one that is refused, and we never return before it has. */
 static int start_and_block(struct skink__thread *thread, struct work *work, void **ret_value)
+    SKINK__RELEASES(skink__runtime_section)
 {
     skink_future *future = work->future; /* the caller has a reference */
     struct skink__blocker *blocker;
@@ -188,8 +191,9 @@ int skink_offload_block(void *(*fn)(void *arg), void *arg, void **ret_value)
 {
     if (!fn) return -EINVAL;
     struct skink__thread *thread = skink__thread_enter();
-    if (!thread || !skink__in_task()) {
-        if (thread) skink__thread_leave(thread);
+    if (!thread) return -EPERM;
+    if (!skink__in_task()) {
+        skink__thread_leave(thread);
         return -EPERM;
     }
     skink_future *future = NULL;

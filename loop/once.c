@@ -24,7 +24,7 @@ struct attempt {
     _Atomic bool dropped;       /* it will never end; before the future is complete */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static skink__mutex lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void attempt_unref(struct attempt *attempt)
 {
@@ -54,11 +54,11 @@ static int attempt_create(skink_once *once, int (*fn)(void *arg), void *arg, str
 static void finish(struct attempt *attempt, int error)
 {
     skink_once *once = attempt->once;
-    pthread_mutex_lock(&lock);
+    skink__mutex_lock(&lock);
     once->private_attempt = NULL;
     /* Release: who finds it done finds what fn has made. */
     if (!error) __atomic_store_n(&once->private_done, 1, __ATOMIC_RELEASE);
-    pthread_mutex_unlock(&lock);
+    skink__mutex_unlock(&lock);
     if (error)
         (void)!skink_future_fail(attempt->future, error < 0 ? error : -EIO);
     else
@@ -87,10 +87,12 @@ static void start(struct attempt *attempt)
 {
     skink_scheduler *here = skink__runtime_enter();
     if (!here) {
+        skink__runtime_leave(here);
         atomic_store(&attempt->tid, (int)gettid());
         run(attempt);
         return;
     }
+    skink__assume_runtime();
     struct skink__task_spec spec = { .name = "once", .kind = &kind, .fn = run, .arg = attempt };
     skink_task *task = NULL;
     int err = skink__runtime_spawn(here, &spec, &task);
@@ -104,7 +106,7 @@ static struct attempt *join(skink_once *once, int (*fn)(void *arg), void *arg, b
 {
     *ret_first = false;
     *ret_err = 0;
-    pthread_mutex_lock(&lock);
+    skink__mutex_lock(&lock);
     struct attempt *attempt = once->private_attempt;
     if (!attempt && !skink_once_is_done(once)) {
         *ret_err = attempt_create(once, fn, arg, &attempt);
@@ -112,7 +114,7 @@ static struct attempt *join(skink_once *once, int (*fn)(void *arg), void *arg, b
         once->private_attempt = attempt;
     }
     if (attempt) atomic_fetch_add_explicit(&attempt->refs, 1, memory_order_relaxed);
-    pthread_mutex_unlock(&lock);
+    skink__mutex_unlock(&lock);
     return attempt;
 }
 
@@ -157,9 +159,9 @@ bool skink_once_is_done(const skink_once *once)
 int skink_once_reset(skink_once *once)
 {
     if (!once) return -EINVAL;
-    pthread_mutex_lock(&lock);
+    skink__mutex_lock(&lock);
     int err = once->private_attempt ? -EBUSY : 0;
     if (!err) __atomic_store_n(&once->private_done, 0, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&lock);
+    skink__mutex_unlock(&lock);
     return err;
 }

@@ -45,7 +45,7 @@ void skink__post_pool_fini(struct skink__post_pool *pool)
     pool->free = NULL;
 }
 
-static bool make_chunk(struct skink__post_pool *pool)
+static bool make_chunk(struct skink__post_pool *pool) SKINK__IN_RUNTIME
 {
     struct skink__post_chunk *chunk = skink__zalloc_aligned(CHUNK_BYTES, sizeof(struct skink__post));
     if (!chunk) return false;
@@ -58,7 +58,7 @@ static bool make_chunk(struct skink__post_pool *pool)
 }
 
 /* Off the pool, into the queue; there is one in the pool. */
-static void push(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg)
+static void push(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg) SKINK__IN_RUNTIME
 {
     struct skink__post *post = scheduler->posts.free;
     scheduler->posts.free = (struct skink__post *)post->message.next;
@@ -122,14 +122,15 @@ int skink_post(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg)
 {
     if (!scheduler || !fn) return -EINVAL;
     struct skink__thread *thread = skink__thread_enter();
-    bool here = thread && thread->scheduler == scheduler;
+    bool here = skink__thread_is_of(thread, scheduler);
     int err;
     if (skink__task_pool_is_small(&scheduler->tasks))
         err = skink__post_as_task(scheduler, here, fn, arg);
     else if (atomic_load_explicit(&scheduler->stopping, memory_order_relaxed))
         err = -ECANCELED;
     else
-        err = here ? skink__post_push(scheduler, fn, arg) : skink__post_from_elsewhere(scheduler, fn, arg);
+        err = here ? (skink__assume_runtime(), skink__post_push(scheduler, fn, arg))
+                   : skink__post_from_elsewhere(scheduler, fn, arg);
     if (thread) skink__thread_leave(thread);
     return err;
 }

@@ -82,7 +82,7 @@ static bool settle(struct skink__post_box *box)
 }
 
 /* What has been posted so far, into the ready queue. How much that was; negative errno if not all found room. */
-static int empty(skink_scheduler *scheduler, struct skink__post_box *box)
+static int empty(skink_scheduler *scheduler, struct skink__post_box *box) SKINK__IN_RUNTIME
 {
     uint64_t taken = atomic_load_explicit(&box->taken, memory_order_relaxed), begun = taken;
     /* Acquire: pairs with the poster's release, and the slots are filled. */
@@ -137,7 +137,7 @@ bool skink__boxes_want_a_turn(const skink_scheduler *scheduler)
     return scheduler->boxes_stuck == 0 || skink__post_room(scheduler) > 0;
 }
 
-static void deliver_box(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver_box(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     message->next = scheduler->boxes;
     scheduler->boxes = message;

@@ -7,6 +7,16 @@
 #include <pthread.h>
 #include <string.h>
 
+static void refused_lock(skink_scheduler *scheduler) SKINK__ACQUIRES(skink__refused_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&scheduler->refused_lock);
+}
+
+static void refused_unlock(skink_scheduler *scheduler) SKINK__RELEASES(skink__refused_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&scheduler->refused_lock);
+}
+
 /* A stack at rest, read as it is. Its frames are another function's, and poisoned to AddressSanitizer. */
 __attribute__((no_sanitize("address"))) bool skink__refusal_word(void *arg, uintptr_t address, uintptr_t *ret_word)
 {
@@ -18,7 +28,7 @@ __attribute__((no_sanitize("address"))) bool skink__refusal_word(void *arg, uint
 }
 
 /* Where the awaited task stands. It is one of our loop, in whose runtime section we are. */
-static void find_awaited(struct skink__refusal *refusal, const skink_task *awaited)
+static void find_awaited(struct skink__refusal *refusal, const skink_task *awaited) SKINK__IN_RUNTIME
 {
     enum skink__task_state state = skink__task_state(awaited);
     if (state == SKINK__TASK_FRESH) refusal->fn = (uintptr_t)awaited->fn;
@@ -45,17 +55,18 @@ void skink__refusal_tell(const struct skink__thread *thread, skink_scheduler *sc
                                       .potential = potential,
                                       .future = (uintptr_t)future,
                                       .generation = thread ? thread->generation : 0 };
-    pthread_mutex_lock(&scheduler->refused_lock);
+    refused_lock(scheduler);
     if (scheduler->refused) {
         const skink_task *task = thread ? thread->current : NULL;
         if (task && task->kind && task->kind->label) task->kind->label(task->arg, &refusal.label);
         if (scheduler->detection_stacks) {
             refusal.pc_count = backtrace(refusal.pcs, SKINK__REFUSAL_DEPTH);
+            skink__assume_runtime(); /* where there is one awaited */
             if (awaited) find_awaited(&refusal, awaited);
         }
         scheduler->refused(&refusal, scheduler->refused_arg);
     }
-    pthread_mutex_unlock(&scheduler->refused_lock);
+    refused_unlock(scheduler);
 }
 
 void skink__scheduler_on_refused(skink_scheduler *scheduler,
@@ -63,15 +74,15 @@ void skink__scheduler_on_refused(skink_scheduler *scheduler,
 {
     void *pc;
     (void)backtrace(&pc, 1); /* the first one loads a library */
-    pthread_mutex_lock(&scheduler->refused_lock);
+    refused_lock(scheduler);
     scheduler->refused = fn;
     scheduler->refused_arg = arg;
-    pthread_mutex_unlock(&scheduler->refused_lock);
+    refused_unlock(scheduler);
 }
 
 void skink__scheduler_off_refused(skink_scheduler *scheduler, const void *arg)
 {
-    pthread_mutex_lock(&scheduler->refused_lock);
+    refused_lock(scheduler);
     if (scheduler->refused_arg == arg) scheduler->refused = NULL;
-    pthread_mutex_unlock(&scheduler->refused_lock);
+    refused_unlock(scheduler);
 }

@@ -13,6 +13,7 @@
  */
 #ifndef SKINK_LOOP_RUNTIME_H
 #define SKINK_LOOP_RUNTIME_H
+#include "loop/capability.h"
 #include "loop/inbox.h"
 #include "skink/future.h"
 #include "skink/scheduler.h"
@@ -24,14 +25,18 @@
 
 /* Enter the runtime section of the scheduler whose loop thread this is; NULL on any other thread. If this thread
  * has been abandoned, the task suspends here and comes back on the current loop thread. Re-read thread-locals. */
-skink_scheduler *skink__runtime_enter(void);
+skink_scheduler *skink__runtime_enter(void) SKINK__ACQUIRES(skink__entered);
+
+/* In a condition: is that this scheduler, whose runtime section we are in then? It is not NULL. */
+#define SKINK__IS_HERE(here, scheduler) ((here) == (scheduler) && (skink__assume_runtime(), true))
 
 /* Leave it, back to host code (or to the section around it, when nested). An overdue slice goes through the ready
  * queue first, so this may suspend. NULL does nothing. */
-void skink__runtime_leave(skink_scheduler *scheduler);
+void skink__runtime_leave(skink_scheduler *scheduler) SKINK__RELEASES(skink__entered)
+    SKINK__DROPS(skink__runtime_section);
 
 /* Panics unless the caller is in the runtime section of this scheduler. First line of each libuv callback. */
-void skink__assert_runtime(const skink_scheduler *scheduler);
+void skink__assert_runtime(const skink_scheduler *scheduler) SKINK__ASSERTS(skink__runtime_section);
 
 /* Is the calling thread in a task's host code or API call (as against a libuv callback or a foreign thread)? */
 bool skink__in_task(void);
@@ -100,7 +105,8 @@ struct skink__task_spec {
 
 /* Spawn from the runtime section of `scheduler`. The spec is copied. *ret_task (may be NULL) is a reference of the
  * caller's. -ECANCELED, -EAGAIN, -ENOMEM. */
-int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
+int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec,
+                         skink_task **ret_task) SKINK__IN_RUNTIME;
 
 /* Where one task waits until the runtime section of the slot's scheduler wakes it. All zero: nobody waits. It must stay where
  * it is for as long as somebody does. */
@@ -111,10 +117,10 @@ struct skink__wait_slot {
 
 /* In the runtime section, entered by the calling task, and out of it afterwards whatever comes back: suspend until
  * woken, and return the result. -ECANCELED: the task was cancelled; -EPERM: no task calls; -EBUSY: another one waits. */
-int skink__wait_in(struct skink__wait_slot *slot);
+int skink__wait_in(struct skink__wait_slot *slot) SKINK__LEAVES_RUNTIME;
 
 /* In the runtime section: wake who waits in it, if anybody does. */
-void skink__wait_end(struct skink__wait_slot *slot, int result);
+void skink__wait_end(struct skink__wait_slot *slot, int result) SKINK__IN_RUNTIME;
 
 /* On any thread, when its memory is about to go: a task that was dropped may have left something in it. */
 void skink__wait_slot_fini(struct skink__wait_slot *slot);
@@ -124,7 +130,7 @@ int skink__scheduler_spawn(skink_scheduler *scheduler, const struct skink__task_
 
 /* In the runtime section, by the calling task: it needs its arg no longer. The callbacks of its kind, which would be given
  * that, are not called any more, should it still be abandoned or dropped on its last few steps. */
-void skink__runtime_disown(void);
+void skink__runtime_disown(void) SKINK__IN_RUNTIME;
 
 /*
  * Call fn(arg) in the runtime section of `scheduler` and return what it returns: at once when the caller is on that
@@ -184,5 +190,5 @@ void skink__token_limit(skink_token *token, uint64_t deadline_ns);
 
 /* Runtime section of its scheduler: make the awaits of a task return `reason`, a negative errno, now and from now on. The
  * first reason stays. */
-void skink__runtime_cancel(skink_task *task, int reason);
+void skink__runtime_cancel(skink_task *task, int reason) SKINK__IN_RUNTIME;
 #endif

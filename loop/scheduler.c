@@ -59,6 +59,8 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
     if (!scheduler) return -ENOMEM;
     scheduler->inbox.wakeup_fd = -1;
     scheduler->role = "loop";
+    SKINK__ASSUME(skink__scheduler_mutex); /* nobody else knows it yet */
+    skink__assume_runtime();
     scheduler->stopped = true;
     atomic_init(&scheduler->refs, 1);
     atomic_init(&scheduler->shortest_timeout_ns, UINT64_MAX);
@@ -88,6 +90,7 @@ void skink__scheduler_unref(skink_scheduler *scheduler)
 {
     if (atomic_fetch_sub_explicit(&scheduler->refs, 1, memory_order_acq_rel) != 1) return;
     if (atomic_load(&scheduler->leaked)) return;
+    skink__assume_runtime(); /* nobody else knows it any more */
     skink__thread_unref(scheduler->dismantler);
     skink__stack_pool_fini(&scheduler->stacks);
     skink__task_pool_fini(&scheduler->tasks);
@@ -118,29 +121,35 @@ static void *first_thread(void *arg)
 }
 
 /* Make `thread` the scheduler's, which takes a reference on it; and `thread` takes one on the scheduler. */
-static void install_thread(skink_scheduler *scheduler, struct skink__thread *thread)
+static void install_thread(skink_scheduler *scheduler, struct skink__thread *thread) SKINK__IN_RUNTIME
 {
     skink__count(&scheduler->generation, 1);
     thread->generation = skink__counted(&scheduler->generation);
     thread->scheduler = skink__scheduler_ref(scheduler);
     thread->blocker.scheduler = scheduler;
-    pthread_mutex_lock(&scheduler->lock);
+    skink__scheduler_lock(scheduler);
     struct skink__thread *former = scheduler->thread;
     scheduler->thread = skink__thread_ref(thread);
-    pthread_mutex_unlock(&scheduler->lock);
+    skink__scheduler_unlock(scheduler);
     skink__thread_unref(former);
 }
 
-static int start_locked(skink_scheduler *scheduler)
+static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__control_mutex)
 {
-    if (!scheduler->stopped) return -EALREADY;
+    skink__scheduler_lock(scheduler);
+    bool stopped = scheduler->stopped;
+    skink__scheduler_unlock(scheduler);
+    if (!stopped) return -EALREADY;
     struct skink__thread *thread;
     int err = skink__thread_create(&thread);
     if (err) return err;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    skink__assume_runtime(); /* it has no loop thread */
+    skink__scheduler_lock(scheduler);
     scheduler->stopped = false;
+    skink__scheduler_unlock(scheduler);
     scheduler->stop_phase = SKINK__STOP_NONE;
     scheduler->stop_cut = false;
     atomic_store(&scheduler->stopping, false);
@@ -153,10 +162,10 @@ static int start_locked(skink_scheduler *scheduler)
     if (!err) return 0;
 
     atomic_store(&scheduler->running, false);
-    pthread_mutex_lock(&scheduler->lock);
+    skink__scheduler_lock(scheduler);
     scheduler->thread = NULL;
     scheduler->stopped = true;
-    pthread_mutex_unlock(&scheduler->lock);
+    skink__scheduler_unlock(scheduler);
     skink__count(&scheduler->generation, -1);
     skink__thread_unref(thread);
     skink__thread_unref(thread);
@@ -167,9 +176,9 @@ static int start_locked(skink_scheduler *scheduler)
 int skink_scheduler_start(skink_scheduler *scheduler)
 {
     if (!scheduler) return -EINVAL;
-    pthread_mutex_lock(&scheduler->control);
+    skink__control_lock(scheduler);
     int err = start_locked(scheduler);
-    pthread_mutex_unlock(&scheduler->control);
+    skink__control_unlock(scheduler);
     return err;
 }
 
@@ -177,20 +186,27 @@ int skink_scheduler_start(skink_scheduler *scheduler)
 
 struct skink__thread *skink__scheduler_thread(skink_scheduler *scheduler)
 {
-    pthread_mutex_lock(&scheduler->lock);
+    skink__scheduler_lock(scheduler);
     struct skink__thread *thread = scheduler->thread ? skink__thread_ref(scheduler->thread) : NULL;
-    pthread_mutex_unlock(&scheduler->lock);
+    skink__scheduler_unlock(scheduler);
     return thread;
+}
+
+/* Without the lock: the caller has won transition 3 (or p, until it ends that), and who writes it has to win that, too. */
+static struct skink__thread *stuck_thread(skink_scheduler *scheduler)
+{
+    SKINK__ASSUME(skink__scheduler_mutex);
+    return scheduler->thread;
 }
 
 const char *skink__takeover_task_name(skink_scheduler *scheduler)
 {
-    return scheduler->thread->current->name;
+    return stuck_thread(scheduler)->current->name;
 }
 
 void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_label *ret_label)
 {
-    const skink_task *task = scheduler->thread->current;
+    const skink_task *task = stuck_thread(scheduler)->current;
     *ret_label = (struct skink__task_label){ 0 };
     if (task->arg && task->kind->label) task->kind->label(task->arg, ret_label);
 }
@@ -198,7 +214,7 @@ void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_l
 void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh,
                            const struct skink__abandonment *why, bool hold)
 {
-    struct skink__thread *stray = scheduler->thread;
+    struct skink__thread *stray = stuck_thread(scheduler);
     /* It may have come back already: then its task is in the inbox. */
     enum skink__lease_state state = skink__lease_state(atomic_load(&stray->lease.word));
     SKINK_ASSERT(state == SKINK__ABANDONED || state == SKINK__ENDED);
@@ -322,7 +338,7 @@ int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats
 
 /* ---- destroy ---- */
 
-static void drop_messages(skink_scheduler *scheduler)
+static void drop_messages(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     struct skink__message *message = skink__inbox_close(&scheduler->inbox);
     while (message) {
@@ -338,6 +354,7 @@ static void dismantle(skink_scheduler *scheduler)
 {
     enum { CLOSE_TIMEOUT_S = 2 };
     struct skink__thread *outer = skink__thread_self();
+    skink__assume_runtime();
     scheduler->dismantler->scheduler = scheduler;
     skink__thread_set_self(scheduler->dismantler);
     drop_messages(scheduler);

@@ -33,7 +33,7 @@ static void scope_unref(struct skink__scope *scope)
 }
 
 /* Runtime section of its scheduler. */
-static void end_wait(struct skink__scope *scope)
+static void end_wait(struct skink__scope *scope) SKINK__IN_RUNTIME
 {
     if (atomic_load_explicit(&scope->ended, memory_order_relaxed)) return;
     skink_task *task = scope->task;
@@ -41,7 +41,7 @@ static void end_wait(struct skink__scope *scope)
     skink__wait_wake(task, atomic_load_explicit(&scope->reason, memory_order_relaxed), true);
 }
 
-static void deliver(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     (void)scheduler;
     struct skink__scope *scope = (struct skink__scope *)((char *)message - offsetof(struct skink__scope, message));
@@ -54,7 +54,7 @@ static void fired(struct skink__token_listener *listener, int reason, const skin
 {
     struct skink__scope *scope = (struct skink__scope *)((char *)listener - offsetof(struct skink__scope, listener));
     atomic_store_explicit(&scope->reason, reason, memory_order_relaxed);
-    if (here == scope->scheduler) {
+    if (SKINK__IS_HERE(here, scope->scheduler)) {
         end_wait(scope);
         return;
     }

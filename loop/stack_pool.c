@@ -97,11 +97,11 @@ static size_t stack_index(const struct skink__stack_pool *pool, const struct hea
  * mappings (its pages alternate in protection) which is unmapped when a guard, or a slab, cannot be had. It is the
  * process's, like what it is kept of: there may be hundreds of pools.
  */
-static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER; /* held for some system calls of ours */
-static char *reserve;                                            /* NULL: not taken, or given away */
-static unsigned reserve_users;                                   /* pools with such guards */
+static skink__mutex reserve_lock = PTHREAD_MUTEX_INITIALIZER;  /* held for some system calls of ours */
+static char *reserve SKINK__GUARDED_BY(reserve_lock);          /* NULL: not taken, or given away */
+static unsigned reserve_users SKINK__GUARDED_BY(reserve_lock); /* pools with such guards */
 
-static bool reserve_take(void)
+static bool reserve_take(void) SKINK__REQUIRES(reserve_lock)
 {
     size_t page = page_bytes();
     char *region = mmap(NULL, RESERVE_MAPPINGS * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -112,7 +112,7 @@ static bool reserve_take(void)
     return true;
 }
 
-static void reserve_drop(void)
+static void reserve_drop(void) SKINK__REQUIRES(reserve_lock)
 {
     /* Cannot fail for want of a mapping: only a hole in the middle of one needs one more. */
     if (reserve) munmap(reserve, RESERVE_MAPPINGS * page_bytes());
@@ -121,9 +121,9 @@ static void reserve_drop(void)
 
 static void reserve_release(void)
 {
-    pthread_mutex_lock(&reserve_lock);
+    skink__mutex_lock(&reserve_lock);
     reserve_drop();
-    pthread_mutex_unlock(&reserve_lock);
+    skink__mutex_unlock(&reserve_lock);
 }
 
 /* This pool needs it no longer. */
@@ -131,20 +131,20 @@ static void reserve_leave(struct skink__stack_pool *pool)
 {
     if (!pool->uses_reserve) return;
     pool->uses_reserve = false;
-    pthread_mutex_lock(&reserve_lock);
+    skink__mutex_lock(&reserve_lock);
     if (--reserve_users == 0) reserve_drop();
-    pthread_mutex_unlock(&reserve_lock);
+    skink__mutex_unlock(&reserve_lock);
 }
 
 static bool guard_by_mprotect(struct skink__stack_pool *pool, char *guard_page)
 {
-    pthread_mutex_lock(&reserve_lock);
+    skink__mutex_lock(&reserve_lock);
     if (!pool->uses_reserve) reserve_users++;
     pool->uses_reserve = true;
     bool reserved = reserve || reserve_take();
     bool guarded = reserved && mprotect(guard_page, page_bytes(), PROT_NONE) == 0;
     if (!guarded) reserve_drop();
-    pthread_mutex_unlock(&reserve_lock);
+    skink__mutex_unlock(&reserve_lock);
     pool->exhausted = reserved && !guarded; /* a reserve that cannot be taken now may be had the next time */
     return guarded;
 }

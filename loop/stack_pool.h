@@ -6,6 +6,7 @@
  */
 #ifndef SKINK_LOOP_STACK_POOL_H
 #define SKINK_LOOP_STACK_POOL_H
+#include "loop/capability.h"
 #include "loop/coroutine.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,11 +37,11 @@ void skink__stack_pool_init(struct skink__stack_pool *pool, size_t stack_bytes);
 void skink__stack_pool_fini(struct skink__stack_pool *pool);
 
 /* A coroutine with a stack of its own, or NULL without memory (or mappings). It is guarded, whatever happens. */
-struct skink__coroutine *skink__stack_acquire(struct skink__stack_pool *pool);
+struct skink__coroutine *skink__stack_acquire(struct skink__stack_pool *pool) SKINK__IN_RUNTIME;
 
 /* Give it back. Nobody stands on it any more. */
-void skink__stack_release(struct skink__stack_pool *pool, struct skink__coroutine *co);
+void skink__stack_release(struct skink__stack_pool *pool, struct skink__coroutine *co) SKINK__IN_RUNTIME;
 
 /* Return to the kernel the pages of free stacks beyond the `keep` most recently used ones. */
-void skink__stack_pool_trim(struct skink__stack_pool *pool, size_t keep);
+void skink__stack_pool_trim(struct skink__stack_pool *pool, size_t keep) SKINK__IN_RUNTIME;
 #endif

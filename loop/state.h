@@ -2,13 +2,15 @@
 /*
  * loop/state.h - what a scheduler, its loop threads and its tasks are made of; for loop/ only.
  *
- * Who may touch a field: "runtime" means the loop thread, in its runtime section (or whoever won transition 3 and has
+ * Who may touch a field: SKINK__OF_RUNTIME means the loop thread, in its runtime section (or whoever won transition 3 and has
  * not handed the scheduler on yet). Such fields are plain: a takeover hands them from thread to thread by the lease's
- * release and acquire. "any" means any thread, in the way the field's comment says.
+ * release and acquire. So are those that a comment calls "runtime" and that others read. "any" means any thread, in
+ * the way the field's comment says. A function says SKINK__IN_RUNTIME; what clang checks of it is in loop/capability.h.
  */
 #ifndef SKINK_LOOP_STATE_H
 #define SKINK_LOOP_STATE_H
 #include "loop/alarm.h"
+#include "loop/capability.h"
 #include "loop/coroutine.h"
 #include "loop/hooks.h"
 #include "loop/inbox.h"
@@ -31,7 +33,7 @@
 
 typedef _Atomic uint64_t skink__counter;
 
-static inline void skink__count(skink__counter *counter, int64_t by)
+static inline void skink__count(skink__counter *counter, int64_t by) SKINK__IN_RUNTIME
 {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, value + (uint64_t)by, memory_order_relaxed);
@@ -43,6 +45,9 @@ static inline uint64_t skink__counted(const skink__counter *counter)
 }
 
 /* ---- futures ---- */
+
+/* The lock of a future. */
+SKINK__CAPABILITY(skink__future_mutex);
 
 enum skink__waiter_kind { SKINK__WAITER_TASK, SKINK__WAITER_THREAD, SKINK__WAITER_CONTINUATION, SKINK__WAITER_ANY };
 
@@ -61,7 +66,8 @@ struct skink__any_waiter {
 };
 
 /* Under the future's lock, after unlinking it: the future is complete, or goes without ever being. */
-void skink__any_wake(struct skink__any_waiter *waiter, const skink_scheduler *here);
+void skink__any_wake(struct skink__any_waiter *waiter, const skink_scheduler *here)
+    SKINK__REQUIRES(skink__future_mutex);
 void skink__any_forget(struct skink__any_waiter *waiter);
 
 /* Who alone can complete a future, as far as that is certain. */
@@ -78,13 +84,23 @@ struct skink_future {
     _Atomic uint32_t refs;
     /* Release by the completer, acquire by readers: error and value are there when it is true. */
     _Atomic bool done;
-    uint8_t completer_kind;        /* enum skink__completer; guarded by lock, as is `completer` */
-    pthread_mutex_t lock;          /* held for a few instructions of ours, never across host code or a wait */
-    struct skink__waiter *waiters; /* newest first */
+    uint8_t completer_kind SKINK__GUARDED_BY(skink__future_mutex); /* enum skink__completer */
+    pthread_mutex_t lock; /* held for a few instructions of ours, never across host code or a wait */
+    struct skink__waiter *waiters SKINK__GUARDED_BY(skink__future_mutex); /* newest first */
     int error;
     void *value;
-    void *completer; /* skink_task or skink__blocker, by its kind */
+    void *completer SKINK__GUARDED_BY(skink__future_mutex); /* skink_task or skink__blocker, by its kind */
 };
+
+static inline void skink__future_lock(skink_future *future) SKINK__ACQUIRES(skink__future_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&future->lock);
+}
+
+static inline void skink__future_unlock(skink_future *future) SKINK__RELEASES(skink__future_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&future->lock);
+}
 
 /* False: it is complete already. */
 bool skink__future_link(skink_future *future, struct skink__waiter *waiter);
@@ -123,15 +139,15 @@ enum skink__task_ending {
 /* In the order of use: a task that is spawned, runs and ends without waiting for anything touches the first cache line,
  * and the second once. */
 struct skink_task {
-    _Alignas(64) struct skink__message message; /* ready queue or inbox: a task is in one place at a time */
-    struct skink__coroutine *co;                /* runtime; NULL when FRESH or ENDED, and of no meaning when FREE */
+    _Alignas(64) struct skink__message message;    /* ready queue or inbox: a task is in one place at a time */
+    struct skink__coroutine *co SKINK__OF_RUNTIME; /* NULL when FRESH or ENDED, and of no meaning when FREE */
     void (*fn)(void *arg);
     void *arg;
-    uint64_t timeout_ns;    /* of a slice; 0: the watchdog's; with SKINK__SLICE_BLOCKS */
-    skink_token *token;     /* runtime; made when first asked for; holds a reference */
-    _Atomic uint32_t refs;  /* one while it lives, and one per handle */
-    _Atomic uint8_t state;  /* enum skink__task_state; runtime writes, or its spawner; relaxed */
-    bool foreign;           /* its object came from a poster's cache and goes back to the shared list */
+    uint64_t timeout_ns;                  /* of a slice; 0: the watchdog's; with SKINK__SLICE_BLOCKS */
+    skink_token *token SKINK__OF_RUNTIME; /* made when first asked for; holds a reference */
+    _Atomic uint32_t refs;                /* one while it lives, and one per handle */
+    _Atomic uint8_t state;                /* enum skink__task_state; runtime writes, or its spawner; relaxed */
+    bool foreign;                         /* its object came from a poster's cache and goes back to the shared list */
     _Atomic uint8_t ending; /* enum skink__task_ending; runtime writes, and its own stack reads; relaxed */
     bool has_done;          /* `done` is initialised; set before anybody else knows the task */
 
@@ -146,13 +162,13 @@ struct skink_task {
     /* The wait it is in. `waiting` is exchanged to false by whoever ends the wait; only the winner wakes the task. */
     _Atomic bool waiting;
     int wait_result;
-    int timeout_result;   /* what a wait that its deadline ends returns */
-    uint32_t heap_index;  /* skink_scheduler.deadlines; runtime */
-    uint64_t deadline_ns; /* runtime */
+    int timeout_result SKINK__OF_RUNTIME;  /* what a wait that its deadline ends returns */
+    uint32_t heap_index SKINK__OF_RUNTIME; /* skink_scheduler.deadlines */
+    uint64_t deadline_ns SKINK__OF_RUNTIME;
     /* Runtime: end the wait from outside (deadline, cancellation, drop). True: it is ended and unlinked, and the caller
      * wakes the task; false: somebody else ends it, or it cannot be ended early. */
-    bool (*wait_abort)(skink_task *task);
-    void *wait_object; /* wait_abort's */
+    bool (*wait_abort)(skink_task *task) SKINK__OF_RUNTIME;
+    void *wait_object SKINK__OF_RUNTIME; /* wait_abort's */
 
     struct skink__task_watch *watch; /* its own slices; NULL: nobody watches it */
     uint8_t blocking_depth;          /* its own slices: stretches of skink_blocking_begin() that it is in */
@@ -172,23 +188,24 @@ _Static_assert(sizeof(void *) != 8 || sizeof(struct skink__post) == 32, "two sha
 
 struct skink__post_chunk;
 
-struct skink__post_pool { /* runtime */
-    struct skink__post *free;
-    struct skink__post_chunk *chunks;
+struct skink__post_pool {
+    struct skink__post *free SKINK__OF_RUNTIME;
+    struct skink__post_chunk *chunks SKINK__OF_RUNTIME;
 };
 
-void skink__post_pool_fini(struct skink__post_pool *pool);
+void skink__post_pool_fini(struct skink__post_pool *pool) SKINK__IN_RUNTIME;
 
 /* What tells a post in the ready queue from a task, and one that starts cancelled from others. */
-void skink__post_mark(skink_scheduler *scheduler, struct skink__message *message, bool closed);
-void skink__post_mark_cancelled(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+void skink__post_mark(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME;
+void skink__post_mark_cancelled(skink_scheduler *scheduler, struct skink__message *message,
+                                bool closed) SKINK__IN_RUNTIME;
 
 static inline bool skink__is_post(const struct skink__message *message)
 {
     return message->deliver == skink__post_mark || message->deliver == skink__post_mark_cancelled;
 }
 
-static inline void skink__post_release(struct skink__post_pool *pool, struct skink__post *post)
+static inline void skink__post_release(struct skink__post_pool *pool, struct skink__post *post) SKINK__IN_RUNTIME
 {
     post->message.next = (struct skink__message *)pool->free;
     pool->free = post;
@@ -203,14 +220,14 @@ struct skink__post_slot {
 /* How many tasks more may live now. */
 uint64_t skink__post_room(const skink_scheduler *scheduler);
 /* Runtime: one more at the end of the ready queue. -EAGAIN at the limit of living tasks, -ENOMEM. */
-int skink__post_push(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg);
+int skink__post_push(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg) SKINK__IN_RUNTIME;
 /* The same with as many of them as can be had. Returns how many those were; *ret_err says why not all. */
 uint64_t skink__post_push_all(skink_scheduler *scheduler, const struct skink__post_slot *slots, uint64_t count,
-                              int *ret_err);
+                              int *ret_err) SKINK__IN_RUNTIME;
 /* Runtime, off the queue: a fresh task of it. NULL: there is no task object now; the post stays what it is. */
-skink_task *skink__post_to_task(skink_scheduler *scheduler, struct skink__post *post);
+skink_task *skink__post_to_task(skink_scheduler *scheduler, struct skink__post *post) SKINK__IN_RUNTIME;
 /* Runtime, off the queue: it will never begin. */
-void skink__post_drop(skink_scheduler *scheduler, struct skink__post *post);
+void skink__post_drop(skink_scheduler *scheduler, struct skink__post *post) SKINK__IN_RUNTIME;
 /* A post the old-fashioned way: from elsewhere, or where the limit on tasks is small and must be exact. */
 int skink__post_as_task(skink_scheduler *scheduler, bool here, void (*fn)(void *arg), void *arg);
 
@@ -221,13 +238,13 @@ void skink__post_box_detour(const skink_scheduler *scheduler);
 /* Give back the calling thread's box, before it may go. */
 void skink__post_box_drop(const skink_scheduler *scheduler);
 /* Runtime: what the active boxes have, into the ready queue. Between taking the inbox and delivering what was in it. */
-void skink__boxes_empty(skink_scheduler *scheduler);
+void skink__boxes_empty(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 /* Runtime, when nothing is ready: the same while a batch lasts. True: there is something. */
-bool skink__boxes_refill(skink_scheduler *scheduler);
+bool skink__boxes_refill(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 /* Runtime: is there, or may there be, something in a box that the loop must not sleep beside? */
-bool skink__boxes_want_a_turn(const skink_scheduler *scheduler);
+bool skink__boxes_want_a_turn(const skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 /* Runtime, once the inbox is closed: drop what the boxes have. */
-void skink__boxes_close(skink_scheduler *scheduler);
+void skink__boxes_close(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 
 /* Objects come in chunks that go with the scheduler's memory, so a task's memory stays a task's. */
 struct skink__task_chunk {
@@ -240,11 +257,11 @@ struct skink__task_chunk {
 enum { SKINK__FETCH_AHEAD = 4 };
 
 struct skink__task_pool {
-    skink_task *free;                         /* runtime; linked by message.next */
-    skink_task *returning;                    /* runtime; foreign objects, on their way to `shared` */
-    skink_task *returning_last;               /* runtime */
-    uint32_t returning_count;                 /* runtime */
-    skink_task *returned[SKINK__FETCH_AHEAD]; /* runtime; the last ones put into `returning`, by their count */
+    skink_task *free SKINK__OF_RUNTIME;      /* linked by message.next */
+    skink_task *returning SKINK__OF_RUNTIME; /* foreign objects, on their way to `shared` */
+    skink_task *returning_last SKINK__OF_RUNTIME;
+    uint32_t returning_count SKINK__OF_RUNTIME;
+    skink_task *returned[SKINK__FETCH_AHEAD] SKINK__OF_RUNTIME; /* the last ones in `returning`, by their count */
     /* On a line of its own: posters look at it, and the loop writes all around. */
     _Alignas(64) uint32_t chunk_tasks;          /* constant */
     uint32_t task_max;                          /* constant */
@@ -265,7 +282,7 @@ void skink__task_pool_init(struct skink__task_pool *pool, uint32_t task_max);
 void skink__task_pool_fini(struct skink__task_pool *pool);
 
 /* A task object; NULL with *ret_err -EAGAIN or -ENOMEM. In the runtime section, or on any thread. */
-skink_task *skink__task_acquire_here(skink_scheduler *scheduler, int *ret_err);
+skink_task *skink__task_acquire_here(skink_scheduler *scheduler, int *ret_err) SKINK__IN_RUNTIME;
 skink_task *skink__task_acquire_foreign(skink_scheduler *scheduler, int *ret_err);
 /* Its last reference is gone. `here`: in the runtime section of its scheduler. */
 void skink__task_release(skink_task *task, bool here);
@@ -297,7 +314,7 @@ static inline void skink__task_keep(skink_task *task)
 }
 
 /* skink__task_release() of one whose object is no poster's, in the runtime section. */
-static inline void skink__task_release_own(struct skink__task_pool *pool, skink_task *task)
+static inline void skink__task_release_own(struct skink__task_pool *pool, skink_task *task) SKINK__IN_RUNTIME
 {
     skink__task_set_state(task, SKINK__TASK_FREE);
     task->message.next = (struct skink__message *)pool->free;
@@ -305,9 +322,12 @@ static inline void skink__task_release_own(struct skink__task_pool *pool, skink_
 }
 
 /* A foreign or fresh task's deliver function; and that of a task woken or handed back from elsewhere. */
-void skink__task_deliver_fresh(skink_scheduler *scheduler, struct skink__message *message, bool closed);
-void skink__task_deliver_woken(skink_scheduler *scheduler, struct skink__message *message, bool closed);
-void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+void skink__task_deliver_fresh(skink_scheduler *scheduler, struct skink__message *message,
+                               bool closed) SKINK__IN_RUNTIME;
+void skink__task_deliver_woken(skink_scheduler *scheduler, struct skink__message *message,
+                               bool closed) SKINK__IN_RUNTIME;
+void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__message *message,
+                                  bool closed) SKINK__IN_RUNTIME;
 
 /* Give back what the calling thread holds of this scheduler's tasks, before it may go. */
 void skink__task_stock_drop(const skink_scheduler *scheduler);
@@ -321,13 +341,13 @@ void skink__task_unreserve(skink_task *task);
 bool skink__task_submit(skink_task *task, bool here);
 
 /* Runtime: the task's fn has returned (or never will); lets go of everything the task has but its stack. */
-void skink__task_end(skink_task *task, bool dropped);
+void skink__task_end(skink_task *task, bool dropped) SKINK__IN_RUNTIME;
 /* Runtime: make its awaits return `reason`, now and from now on. */
-void skink__task_cancel_here(skink_task *task, int reason);
+void skink__task_cancel_here(skink_task *task, int reason) SKINK__IN_RUNTIME;
 /* The same from any thread, as skink_task_cancel(). */
 int skink__task_cancel_for(skink_task *task, int reason);
 /* Runtime: it will never run again. */
-void skink__task_drop(skink_task *task);
+void skink__task_drop(skink_task *task) SKINK__IN_RUNTIME;
 /* A stray whose scheduler has stopped: it will not run again either. */
 void skink__task_lose(skink_task *task);
 
@@ -336,13 +356,13 @@ void skink__task_lose(skink_task *task);
 /* Runtime of the calling task, before linking it anywhere: the task is about to wait. Returns 0, or the reason why it
  * may not (it is cancelled); then nothing was done. */
 int skink__wait_begin(skink_task *task, uint64_t deadline_ns, int timeout_result, bool (*abort)(skink_task *task),
-                      void *object);
+                      void *object) SKINK__IN_RUNTIME;
 /* The same for a wait that neither a deadline nor a cancellation ends, not even one from before. */
-void skink__wait_begin_for_certain(skink_task *task, bool (*abort)(skink_task *task), void *object);
+void skink__wait_begin_for_certain(skink_task *task, bool (*abort)(skink_task *task), void *object) SKINK__IN_RUNTIME;
 /* It will not wait after all. */
-void skink__wait_undo(skink_task *task);
+void skink__wait_undo(skink_task *task) SKINK__IN_RUNTIME;
 /* Suspend, and return what the wait ended with. The caller is out of the runtime section afterwards. */
-int skink__wait_suspend(skink_task *task);
+int skink__wait_suspend(skink_task *task) SKINK__LEAVES_RUNTIME;
 /* Any thread: become the one who wakes this task. */
 bool skink__wait_claim(skink_task *task);
 /* The winner: make the task ready. `here`: in the runtime section of its scheduler. */
@@ -356,16 +376,19 @@ struct skink__deadline {
 };
 
 struct skink__deadline_heap {
-    struct skink__deadline *entries;
-    uint32_t count;
-    uint32_t capacity;
+    struct skink__deadline *entries SKINK__OF_RUNTIME;
+    uint32_t count SKINK__OF_RUNTIME;
+    uint32_t capacity SKINK__OF_RUNTIME;
 };
 
-int skink__deadline_add(struct skink__deadline_heap *heap, skink_task *task); /* -ENOMEM */
-void skink__deadline_remove(struct skink__deadline_heap *heap, skink_task *task);
-void skink__deadline_heap_fini(struct skink__deadline_heap *heap);
+int skink__deadline_add(struct skink__deadline_heap *heap, skink_task *task) SKINK__IN_RUNTIME; /* -ENOMEM */
+void skink__deadline_remove(struct skink__deadline_heap *heap, skink_task *task) SKINK__IN_RUNTIME;
+void skink__deadline_heap_fini(struct skink__deadline_heap *heap) SKINK__IN_RUNTIME;
 
 /* ---- tokens (token.c) and scopes (scope.c) ---- */
+
+/* The lock of a token. */
+SKINK__CAPABILITY(skink__token_mutex);
 
 /* Somebody who is told when a token fires. */
 struct skink__token_listener {
@@ -386,7 +409,7 @@ void skink__scopes_end_all(skink_task *task);
 /* 0, or why no wait of this task may begin: the first fired token, from the innermost on. */
 int skink__scopes_status(const skink_task *task);
 /* True: a scope's deadline is earlier, and now in *deadline_ns. */
-bool skink__scopes_limit(const skink_task *task, uint64_t *deadline_ns);
+bool skink__scopes_limit(const skink_task *task, uint64_t *deadline_ns) SKINK__IN_RUNTIME;
 
 /* 0, or why no wait of this task may begin. Its own slice. */
 static inline int skink__task_status(const skink_task *task)
@@ -397,9 +420,12 @@ static inline int skink__task_status(const skink_task *task)
 
 /* ---- detection (detection.c) ---- */
 
+/* The lock of detection.c. */
+SKINK__CAPABILITY(skink__detection_mutex);
+
 /* A thread whose blocking wait may be part of a circle. All zero: it waits for nothing that is known of. */
 struct skink__blocker {
-    skink_future *future;       /* what it blocks for, without a deadline; guarded by the lock of detection.c */
+    skink_future *future SKINK__GUARDED_BY(skink__detection_mutex); /* what it blocks for, without a deadline */
     skink_scheduler *scheduler; /* constant: whose loop thread, or whose work on the pool */
 };
 
@@ -417,7 +443,7 @@ int skink__detection_begin(struct skink__thread *thread, skink_future *future, u
 void skink__detection_end(struct skink__blocker *blocker); /* NULL is fine */
 
 /* The same for something that is no future and needs no end: only the mode decides. */
-int skink__detection_judge(struct skink__thread *thread);
+int skink__detection_judge(struct skink__thread *thread) SKINK__IN_RUNTIME;
 
 /* Tell the hook (refusal.c). thread: in the runtime section of its current task; NULL: a thread of the pool. awaited: a task
  * of that same loop, or NULL. */
@@ -483,15 +509,21 @@ static inline bool skink__thread_in_runtime(const struct skink__thread *thread)
 
 /* skink__runtime_enter() and _leave() for callers inside loop/, which then need not ask for the thread again. What is
  * rare (nesting, migration, a late slice) is out of line. */
-struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread);
-void skink__thread_leave_slowly(struct skink__thread *thread);
+struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread) SKINK__ACQUIRES(skink__runtime_section);
+void skink__thread_leave_slowly(struct skink__thread *thread) SKINK__RELEASES(skink__runtime_section);
 
-static inline struct skink__thread *skink__thread_enter(void)
+static inline struct skink__thread *skink__thread_enter(void) SKINK__TRY_ACQUIRES(true, skink__runtime_section)
 {
     struct skink__thread *thread = skink__thread_self();
     if (!thread) return NULL;
     if (!skink__thread_in_runtime(thread) && skink__lease_take(&thread->lease, thread->slice)) return thread;
     return skink__thread_enter_slowly(thread);
+}
+
+/* What skink__thread_enter() returned is the loop thread of this scheduler, and so in its runtime section. */
+static inline bool skink__thread_is_of(const struct skink__thread *thread, const skink_scheduler *scheduler)
+{
+    return thread && thread->scheduler == scheduler;
 }
 
 /* The slice has used more than half of its timeout. It must not be abandoned a moment after a call that it won, still
@@ -502,7 +534,7 @@ static inline bool skink__thread_is_late(const struct skink__thread *thread)
 }
 
 /* The thread that skink__thread_enter() returned, if the task has not been suspended in between. */
-static inline void skink__thread_leave(struct skink__thread *thread)
+static inline void skink__thread_leave(struct skink__thread *thread) SKINK__RELEASES(skink__runtime_section)
 {
     SKINK_ASSERT(skink__thread_in_runtime(thread));
     if (thread->nesting || skink__thread_is_late(thread))
@@ -513,7 +545,7 @@ static inline void skink__thread_leave(struct skink__thread *thread)
 
 /* The same, and even a late slice goes on. Into a wait that blocks the thread: who may have found this thread's blocker must
  * not find it suspended, and it touches nothing before its next call. Or when the slice has just been given more time. */
-static inline void skink__thread_leave_at_once(struct skink__thread *thread)
+static inline void skink__thread_leave_at_once(struct skink__thread *thread) SKINK__RELEASES(skink__runtime_section)
 {
     SKINK_ASSERT(skink__thread_in_runtime(thread) && thread->nesting == 0);
     skink__lease_run(&thread->lease, thread->slice);
@@ -521,6 +553,7 @@ static inline void skink__thread_leave_at_once(struct skink__thread *thread)
 
 /* Runtime: start a slice of the task on this thread; the caller switches to it right after. */
 static inline void skink__slice_begin(struct skink__thread *thread, skink_task *task)
+    SKINK__RELEASES(skink__runtime_section)
 {
     skink__task_set_state(task, SKINK__TASK_RUNNING);
     thread->current = task;
@@ -531,13 +564,13 @@ static inline void skink__slice_begin(struct skink__thread *thread, skink_task *
 
 /* Runtime, on the current task's stack: go to the loop thread's own. Returns when the task is resumed, outside of the
  * runtime section. */
-void skink__task_leave(struct skink__thread *thread, enum skink__leave leave);
+void skink__task_leave(struct skink__thread *thread, enum skink__leave leave) SKINK__LEAVES_RUNTIME;
 
 /* ---- scheduler ---- */
 
 struct skink__ready_queue {
-    struct skink__message *first;
-    struct skink__message *last;
+    struct skink__message *first SKINK__OF_RUNTIME;
+    struct skink__message *last SKINK__OF_RUNTIME;
 };
 
 /* How far a stop has come; runtime moves it forward. */
@@ -551,37 +584,44 @@ enum skink__stop_phase {
 struct skink__fd_watches; /* await_fd.c */
 struct skink__refusal;    /* refusal.h */
 
+/* The three mutexes of a scheduler: lock, control, refused_lock. */
+SKINK__CAPABILITY(skink__scheduler_mutex);
+SKINK__CAPABILITY(skink__control_mutex);
+SKINK__CAPABILITY(skink__refused_mutex);
+
 struct skink_scheduler {
     struct skink__inbox inbox; /* any */
     struct skink__doorbell
         doorbell; /* any, as its functions say; on the inbox's cache line, which a turn reads anyway */
 
     /* Runtime. */
-    uv_loop_t loop;
-    uv_prepare_t before_poll;
-    uv_poll_t wakeup;
-    uv_timer_t deadline_timer; /* armed for the first of `deadlines` */
-    uv_timer_t stop_timer;
-    uv_timer_t stack_timer;     /* another try for `stackless` */
-    uint64_t deadline_armed_ns; /* SKINK_FOREVER: the timer is not armed */
-    struct skink__alarm alarm;  /* as its fields say */
-    struct skink__deadline_heap deadlines;
-    struct skink__stack_pool stacks;
-    struct skink__fd_watches *fd_watches;
-    bool may_sleep; /* this uv_run is allowed to block */
-    bool uv_open;   /* the handles above exist */
-    enum skink__stop_phase stop_phase;
-    uint64_t cancel_deadline_ns;
-    bool stop_cut; /* a task was cancelled, dropped or left with a stray */
+    uv_loop_t loop SKINK__OF_RUNTIME;
+    uv_prepare_t before_poll SKINK__OF_RUNTIME;
+    uv_poll_t wakeup SKINK__OF_RUNTIME;
+    uv_timer_t deadline_timer SKINK__OF_RUNTIME; /* armed for the first of `deadlines` */
+    uv_timer_t stop_timer SKINK__OF_RUNTIME;
+    uv_timer_t stack_timer SKINK__OF_RUNTIME;     /* another try for `stackless` */
+    uint64_t deadline_armed_ns SKINK__OF_RUNTIME; /* SKINK_FOREVER: the timer is not armed */
+    struct skink__alarm alarm;                    /* as its fields say */
+    struct skink__deadline_heap deadlines SKINK__OF_RUNTIME;
+    struct skink__stack_pool stacks SKINK__OF_RUNTIME;
+    struct skink__fd_watches *fd_watches SKINK__OF_RUNTIME;
+    bool may_sleep SKINK__OF_RUNTIME; /* this uv_run is allowed to block */
+    bool uv_open SKINK__OF_RUNTIME;   /* the handles above exist */
+    enum skink__stop_phase stop_phase SKINK__OF_RUNTIME;
+    uint64_t cancel_deadline_ns SKINK__OF_RUNTIME;
+    bool stop_cut SKINK__OF_RUNTIME; /* a task was cancelled, dropped or left with a stray */
 
     /* Runtime, too: what each dispatch of a task touches, side by side. */
-    _Alignas(64) struct skink__ready_queue ready;
-    struct skink__post_pool posts;
-    struct skink__message *boxes;        /* the active ones (post_box.c) */
-    int boxes_stuck;                     /* why not all of them could be emptied: -EAGAIN, -ENOMEM; or 0 */
-    struct skink__ready_queue stackless; /* fresh tasks and posts for which there was no memory */
-    uint64_t batch_end; /* the loop thread's number of the last slice before a look at libuv                  */
-    uint64_t chain_end; /* the same; 0 when every fresh task has to go through next_runnable()                */
+    _Alignas(64) struct skink__ready_queue ready SKINK__OF_RUNTIME;
+    struct skink__post_pool posts SKINK__OF_RUNTIME;
+    struct skink__message *boxes SKINK__OF_RUNTIME; /* the active ones (post_box.c) */
+    int boxes_stuck SKINK__OF_RUNTIME;              /* why not all of them could be emptied: -EAGAIN, -ENOMEM; or 0 */
+    struct skink__ready_queue stackless SKINK__OF_RUNTIME; /* fresh tasks and posts for which there was no memory */
+    /* The loop thread's number of the last slice before a look at libuv; the same, or 0 when every fresh task has to go
+     * through next_runnable(). */
+    uint64_t batch_end SKINK__OF_RUNTIME;
+    uint64_t chain_end SKINK__OF_RUNTIME;
     /* Counters. A post is counted once as it comes and once as it goes, where a task is counted twice. */
     skink__counter posts_queued;   /* put into the ready queue as posts                                       */
     skink__counter posts_followed; /* begun and ended by follow-on, without a task of their own (dispatch.c)   */
@@ -618,29 +658,53 @@ struct skink_scheduler {
     _Atomic uint64_t waits_refused;
     _Atomic uint64_t waits_refused_potential;
     bool detection_stacks;        /* constant */
-    pthread_mutex_t refused_lock; /* guards the two below, and is held while the hook is called */
-    void (*refused)(const struct skink__refusal *refusal, void *arg);
-    void *refused_arg;
+    pthread_mutex_t refused_lock; /* held while the hook is called */
+    void (*refused)(const struct skink__refusal *refusal, void *arg) SKINK__GUARDED_BY(skink__refused_mutex);
+    void *refused_arg SKINK__GUARDED_BY(skink__refused_mutex);
 
-    pthread_mutex_t lock; /* guards `thread` and `stopped`; start, stop and takeover only */
+    pthread_mutex_t lock; /* start, stop and takeover only */
     pthread_cond_t stopped_cond;
-    struct skink__thread *thread;     /* the loop thread; NULL when none runs; with a reference */
+    /* The loop thread; NULL when none runs; with a reference. Who writes it is in the runtime section, too. */
+    struct skink__thread *thread SKINK__GUARDED_BY(skink__scheduler_mutex);
     struct skink__thread *dismantler; /* who destroys it is this one then; made in time, as destroying cannot fail */
-    bool stopped;
+    bool stopped SKINK__GUARDED_BY(skink__scheduler_mutex);
     pthread_mutex_t control; /* one start, stop or early skink_scheduler_uv at a time */
-    uint64_t stop_begun_ns;  /* guarded by control */
     struct skink__thread_environment environment;
     bool has_environment;
 
-    struct skink__abandonment abandonment; /* winner of transition 3 writes; the fresh thread reads */
-    skink_task *stuck;                     /* same */
-    bool stuck_blocks;                     /* same: it is not stuck but known to block */
+    struct skink__abandonment abandonment SKINK__OF_RUNTIME; /* winner of transition 3 writes; the fresh thread reads */
+    skink_task *stuck SKINK__OF_RUNTIME;                     /* same */
+    bool stuck_blocks SKINK__OF_RUNTIME;                     /* same: it is not stuck but known to block */
 
     uint32_t batch_max; /* constant */
     int backend_fd;     /* constant */
     char name[16];      /* constant */
     const char *role;   /* for the thread hooks; constant once it runs */
 };
+
+static inline void skink__scheduler_lock(skink_scheduler *scheduler)
+    SKINK__ACQUIRES(skink__scheduler_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&scheduler->lock);
+}
+
+static inline void skink__scheduler_unlock(skink_scheduler *scheduler)
+    SKINK__RELEASES(skink__scheduler_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&scheduler->lock);
+}
+
+static inline void skink__control_lock(skink_scheduler *scheduler)
+    SKINK__ACQUIRES(skink__control_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&scheduler->control);
+}
+
+static inline void skink__control_unlock(skink_scheduler *scheduler)
+    SKINK__RELEASES(skink__control_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&scheduler->control);
+}
 
 static inline uint64_t skink__slices(const skink_scheduler *scheduler)
 {
@@ -662,7 +726,7 @@ static inline uint64_t skink__tasks_queued(const skink_scheduler *scheduler)
     return skink__counted(&scheduler->tasks_queued) + skink__counted(&scheduler->posts_queued);
 }
 
-static inline void skink__queue_push(struct skink__ready_queue *queue, struct skink__message *message)
+static inline void skink__queue_push(struct skink__ready_queue *queue, struct skink__message *message) SKINK__IN_RUNTIME
 {
     message->next = NULL;
     if (queue->last)
@@ -673,7 +737,7 @@ static inline void skink__queue_push(struct skink__ready_queue *queue, struct sk
 }
 
 /* A task or a post (skink__is_post); it is the first member of either. */
-static inline struct skink__message *skink__queue_pop(struct skink__ready_queue *queue)
+static inline struct skink__message *skink__queue_pop(struct skink__ready_queue *queue) SKINK__IN_RUNTIME
 {
     struct skink__message *first = queue->first;
     if (!first) return NULL;
@@ -682,7 +746,7 @@ static inline struct skink__message *skink__queue_pop(struct skink__ready_queue 
     return first;
 }
 
-static inline void skink__ready_push(skink_scheduler *scheduler, skink_task *task)
+static inline void skink__ready_push(skink_scheduler *scheduler, skink_task *task) SKINK__IN_RUNTIME
 {
     skink__queue_push(&scheduler->ready, &task->message);
     skink__count(&scheduler->tasks_queued, 1);
@@ -691,38 +755,39 @@ _Static_assert(offsetof(skink_task, message) == 0 && offsetof(struct skink__post
 _Static_assert(offsetof(skink_task, has_done) < 64, "all that a task needs which never waits is on one cache line");
 
 /* The loop (dispatch.c): run until stopped or abandoned. */
-void skink__loop_run(struct skink__thread *thread, skink_scheduler *scheduler);
+void skink__loop_run(struct skink__thread *thread, skink_scheduler *scheduler) SKINK__RELEASES(skink__runtime_section);
 /* Runtime, in dispatch.c: what a coroutine runs. */
 void skink__task_main(void *arg);
 
 /* Runtime: start the two uv handles whose callbacks are the loop's own. */
-int skink__loop_callbacks_start(skink_scheduler *scheduler);
+int skink__loop_callbacks_start(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 
 /* The first and the last of a loop thread: pass on that a task is with a stray now; let go of everything. */
-void skink__loop_note_stuck(skink_scheduler *scheduler);
-void skink__loop_end(struct skink__thread *thread, skink_scheduler *scheduler, bool abandoned);
+void skink__loop_note_stuck(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
+void skink__loop_end(struct skink__thread *thread, skink_scheduler *scheduler, bool abandoned)
+    SKINK__RELEASES(skink__runtime_section);
 
 /* Runtime: the next step of stopping (stop.c); whether it need not wait for its time; and its last, dropping whatever
  * task is left. */
-bool skink__stop_is_due(const skink_scheduler *scheduler);
-void skink__stop_step(skink_scheduler *scheduler);
-void skink__stop_drop_all(skink_scheduler *scheduler);
+bool skink__stop_is_due(const skink_scheduler *scheduler) SKINK__IN_RUNTIME;
+void skink__stop_step(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
+void skink__stop_drop_all(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 
 /* libuv handles of the scheduler's own (uv_handles.c). */
-int skink__uv_open(skink_scheduler *scheduler);
+int skink__uv_open(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 /* Close everything; false if something is still in use after the deadline, and the memory must stay. */
-bool skink__uv_close(skink_scheduler *scheduler, uint64_t deadline_ns);
+bool skink__uv_close(skink_scheduler *scheduler, uint64_t deadline_ns) SKINK__IN_RUNTIME;
 /* Runtime, before uv_run: let the timer go off at the first deadline. */
-void skink__deadlines_arm(skink_scheduler *scheduler);
+void skink__deadlines_arm(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 /* Runtime: wake the loop again at deadline_ns, for the next step of a stop; or soon, to try again for a stack. */
-void skink__stop_wake_at(skink_scheduler *scheduler, uint64_t deadline_ns);
-void skink__stack_retry(skink_scheduler *scheduler);
+void skink__stop_wake_at(skink_scheduler *scheduler, uint64_t deadline_ns) SKINK__IN_RUNTIME;
+void skink__stack_retry(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 
 /* Runtime: is this task suspended in skink__runtime_call()? (call.c) */
-bool skink__task_is_calling(const skink_task *task);
+bool skink__task_is_calling(const skink_task *task) SKINK__IN_RUNTIME;
 
 /* await_fd.c, runtime */
-void skink__fd_watches_fini(skink_scheduler *scheduler);
+void skink__fd_watches_fini(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 
 /* Block the calling OS thread until *word is not zero, or the deadline passes (false). (thread_wait.c) */
 bool skink__thread_wait(_Atomic uint32_t *word, uint64_t deadline_ns);

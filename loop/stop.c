@@ -22,7 +22,7 @@
 
 /* ---- on the loop thread ---- */
 
-static void for_each_task(skink_scheduler *scheduler, void (*fn)(skink_task *task))
+static void for_each_task(skink_scheduler *scheduler, void (*fn)(skink_task *task)) SKINK__IN_RUNTIME
 {
     struct skink__task_chunk *chunk = atomic_load_explicit(&scheduler->tasks.chunks, memory_order_acquire);
     for (; chunk; chunk = chunk->next)
@@ -42,19 +42,19 @@ static bool is_ours(const skink_task *task)
     }
 }
 
-static void cancel_one(skink_task *task)
+static void cancel_one(skink_task *task) SKINK__IN_RUNTIME
 {
     if (is_ours(task) || skink__task_state(task) == SKINK__TASK_BLOCKING) skink__task_cancel_here(task, -ECANCELED);
 }
 
-static void drop_one(skink_task *task)
+static void drop_one(skink_task *task) SKINK__IN_RUNTIME
 {
     if (is_ours(task)) skink__task_drop(task);
 }
 
 /* With a stray: who awaits its end must not wait for ever. While the inbox is open, for a stray that finds it closed
  * frees the task. */
-static void give_up_one(skink_task *task)
+static void give_up_one(skink_task *task) SKINK__IN_RUNTIME
 {
     if (skink__task_state(task) == SKINK__TASK_BLOCKING) { /* it was waited for; now it is as lost as a stray's */
         skink__count(&task->scheduler->tasks_blocking, -1);
@@ -66,7 +66,7 @@ static void give_up_one(skink_task *task)
     if (task->has_done) (void)!skink_future_fail(&task->done, -ECANCELED);
 }
 
-static void drop_queue(skink_scheduler *scheduler, struct skink__ready_queue *queue)
+static void drop_queue(skink_scheduler *scheduler, struct skink__ready_queue *queue) SKINK__IN_RUNTIME
 {
     struct skink__message *message;
     while ((message = skink__queue_pop(queue))) {
@@ -87,7 +87,7 @@ void skink__stop_drop_all(skink_scheduler *scheduler)
 }
 
 /* Fresh tasks in the queues are cancelled as well: they start, and find themselves cancelled. */
-static void cancel_queue(struct skink__ready_queue *queue)
+static void cancel_queue(struct skink__ready_queue *queue) SKINK__IN_RUNTIME
 {
     for (struct skink__message *message = queue->first; message; message = message->next) {
         if (skink__is_post(message))
@@ -97,7 +97,7 @@ static void cancel_queue(struct skink__ready_queue *queue)
     }
 }
 
-static void cancel_all(skink_scheduler *scheduler)
+static void cancel_all(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     scheduler->stop_phase = SKINK__STOP_CANCELLING;
     scheduler->stop_cut = true;
@@ -106,7 +106,7 @@ static void cancel_all(skink_scheduler *scheduler)
     for_each_task(scheduler, cancel_one);
 }
 
-static bool has_tasks(const skink_scheduler *scheduler)
+static bool has_tasks(const skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     uint64_t living = skink__tasks_spawned(scheduler) - skink__tasks_finished(scheduler);
     return living > skink__counted(&scheduler->tasks_abandoned) || scheduler->boxes ||
@@ -118,7 +118,7 @@ bool skink__stop_is_due(const skink_scheduler *scheduler)
     return scheduler->stop_phase != SKINK__STOP_NONE && !has_tasks(scheduler);
 }
 
-static void finish(skink_scheduler *scheduler)
+static void finish(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     if (has_tasks(scheduler) || skink__counted(&scheduler->tasks_abandoned)) scheduler->stop_cut = true;
     skink__stop_wake_at(scheduler, SKINK_FOREVER);
@@ -136,7 +136,7 @@ static void finish(skink_scheduler *scheduler)
 
 /* A poster that did not see yet that the scheduler stops may have been accepted since the last look: that runs first. With
  * tasks at strays the inbox must stay open a little longer, and what comes in that moment is dropped. */
-static bool nothing_comes(skink_scheduler *scheduler)
+static bool nothing_comes(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     return skink__counted(&scheduler->tasks_abandoned) || skink__inbox_close_if_empty(&scheduler->inbox);
 }
@@ -178,7 +178,7 @@ static void watch_look(struct watch *watch, skink_scheduler *scheduler, uint64_t
 }
 
 /* Transition 3, by the stopper. True: the scheduler is ours. */
-static bool watch_abandon(struct watch *watch)
+static bool watch_abandon(struct watch *watch) SKINK__TRY_ACQUIRES(true, skink__runtime_section)
 {
     if (!watch->thread || skink__lease_state(watch->word) != SKINK__RUNNING) return false;
     return skink__lease_abandon(&watch->thread->lease, skink__lease_slice(watch->word));
@@ -208,7 +208,7 @@ static int start_successor(struct skink__thread *fresh)
 }
 
 /* The scheduler is ours, and nothing but its end is left: no host code but the hooks of what is dropped. */
-static void finish_here(skink_scheduler *scheduler, struct skink__thread *fresh)
+static void finish_here(skink_scheduler *scheduler, struct skink__thread *fresh) SKINK__RELEASES(skink__runtime_section)
 {
     struct skink__thread *outer = skink__thread_self();
     skink__thread_set_self(fresh);
@@ -226,12 +226,16 @@ static void barrier(void)
 }
 
 static void take_over(skink_scheduler *scheduler, struct watch *watch, struct skink__thread *fresh, bool last)
+    SKINK__RELEASES(skink__runtime_section)
 {
     skink__log(SKINK_LOG_WARNING, "event=stuck_at_stop scheduler=%s generation=%llu task=\"%s\"", scheduler->name,
                (unsigned long long)watch->thread->generation, skink__takeover_task_name(scheduler));
     barrier();
     skink__takeover_begin(scheduler, fresh, &(struct skink__abandonment){ .incident_id = "stop" }, false);
-    if (!last && start_successor(fresh) == 0) return;
+    if (!last && start_successor(fresh) == 0) {
+        skink__pass_on_runtime();
+        return;
+    }
     finish_here(scheduler, fresh);
     skink__thread_unref(fresh);
 }
@@ -239,12 +243,12 @@ static void take_over(skink_scheduler *scheduler, struct watch *watch, struct sk
 static bool wait_stopped(skink_scheduler *scheduler, uint64_t until_ns)
 {
     struct timespec until = { .tv_sec = (time_t)(until_ns / SKINK_S), .tv_nsec = (long)(until_ns % SKINK_S) };
-    pthread_mutex_lock(&scheduler->lock);
+    skink__scheduler_lock(scheduler);
     int err = 0;
     while (!scheduler->stopped && err == 0)
         err = pthread_cond_timedwait(&scheduler->stopped_cond, &scheduler->lock, &until);
     bool stopped = scheduler->stopped;
-    pthread_mutex_unlock(&scheduler->lock);
+    skink__scheduler_unlock(scheduler);
     return stopped;
 }
 
@@ -254,7 +258,7 @@ static uint64_t saturating_add(uint64_t a, uint64_t b)
 }
 
 /* Wait, and give a stuck loop a fresh thread: once early, so that the others can finish; and at the very end. */
-static int stop_wait(skink_scheduler *scheduler, uint64_t deadline_ns)
+static int stop_wait(skink_scheduler *scheduler, uint64_t deadline_ns) SKINK__REQUIRES(skink__control_mutex)
 {
     uint64_t begun = skink_now();
     uint64_t patience = deadline_ns > begun ? (deadline_ns - begun) / 2 : 0;
@@ -286,18 +290,22 @@ int skink_scheduler_stop(skink_scheduler *scheduler, uint64_t deadline_ns)
     if (!scheduler) return -EINVAL;
     if (skink_scheduler_current() == scheduler) return -EDEADLK;
     struct skink__thread *thread = skink__thread_enter();
-    int refused = thread && skink__in_task() ? skink__detection_judge(thread) : 0;
-    if (thread) skink__thread_leave(thread);
+    int refused = 0;
+    if (thread) {
+        if (skink__in_task()) refused = skink__detection_judge(thread);
+        skink__thread_leave(thread);
+    }
     if (refused) return refused;
-    pthread_mutex_lock(&scheduler->control);
+    skink__control_lock(scheduler);
     int err = -EALREADY;
     if (atomic_load(&scheduler->running)) {
         atomic_store(&scheduler->stop_deadline_ns, deadline_ns);
         atomic_store(&scheduler->stopping, true);
         skink__inbox_wake(&scheduler->inbox);
         err = stop_wait(scheduler, deadline_ns);
+        skink__assume_runtime(); /* no loop thread is left */
         if (!err && scheduler->stop_cut) err = -ECANCELED;
     }
-    pthread_mutex_unlock(&scheduler->control);
+    skink__control_unlock(scheduler);
     return err;
 }

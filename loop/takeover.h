@@ -13,6 +13,7 @@
 #ifndef SKINK_LOOP_TAKEOVER_H
 #define SKINK_LOOP_TAKEOVER_H
 #include "loop/alarm.h"
+#include "loop/capability.h"
 #include "loop/doorbell.h"
 #include "loop/lease.h"
 #include "skink/scheduler.h"
@@ -114,7 +115,7 @@ void skink__takeover_task_label(skink_scheduler *scheduler, struct skink__task_l
  * until skink__scheduler_release_hold().
  */
 void skink__takeover_begin(skink_scheduler *scheduler, struct skink__thread *fresh,
-                           const struct skink__abandonment *why, bool hold);
+                           const struct skink__abandonment *why, bool hold) SKINK__IN_RUNTIME;
 
 /* Let a held scheduler run tasks again. Any thread; nothing happens if it is not held. */
 void skink__scheduler_release_hold(skink_scheduler *scheduler);

@@ -9,7 +9,7 @@ enum { TIMEOUT_MIN_MS = 10 };
 
 /* The second cache line of a task: written only where it differs from what the task before has left. So the line of one that
  * is posted from another thread again and again can stay in both processors' caches. */
-static void init_what_differs(skink_task *task, const struct skink__task_spec *spec)
+static void init_what_differs(skink_task *task, const struct skink__task_spec *spec) SKINK__IN_RUNTIME
 {
     static const struct skink__task_kind plain = { 0 };
     const char *name = spec->name ? spec->name : "task";
@@ -32,6 +32,7 @@ static void init_what_differs(skink_task *task, const struct skink__task_spec *s
 
 static void task_init(skink_task *task, const struct skink__task_spec *spec)
 {
+    skink__assume_runtime(); /* the task is its spawner's alone, wherever that is */
     task->co = NULL;
     task->fn = spec->fn;
     task->arg = spec->arg;
@@ -48,6 +49,7 @@ static void task_init(skink_task *task, const struct skink__task_spec *spec)
 static void init_done(skink_task *task)
 {
     skink__future_init(&task->done);
+    SKINK__ASSUME(skink__future_mutex); /* nobody else knows it yet */
     task->done.completer_kind = SKINK__COMPLETER_END;
     skink__task_set_ending(task, SKINK__ENDING_KNOWN);
     task->has_done = true;
@@ -76,6 +78,7 @@ static void task_free(skink_task *task, bool here)
 {
     skink_scheduler *scheduler = task->scheduler;
     bool pinned = task->pins_scheduler;
+    skink__assume_runtime(); /* the task is ours alone, wherever we are */
     if (task->token) skink_token_unref(task->token);
     task->token = NULL;
     if (task->has_done) skink__future_fini(&task->done);
@@ -89,6 +92,7 @@ bool skink__task_submit(skink_task *task, bool here)
     if (atomic_load_explicit(&scheduler->stopping, memory_order_relaxed)) return false;
     note_timeout(scheduler, task->timeout_ns & ~SKINK__SLICE_ACTION_MASK);
     if (here) {
+        skink__assume_runtime();
         skink__count(&scheduler->tasks_spawned, 1);
         skink__ready_push(scheduler, task);
         return true;
@@ -126,10 +130,17 @@ void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__mess
         skink__ready_push(scheduler, task);
 }
 
+static skink_task *acquire(skink_scheduler *scheduler, bool here, int *ret_err)
+{
+    if (!here) return skink__task_acquire_foreign(scheduler, ret_err);
+    skink__assume_runtime();
+    return skink__task_acquire_here(scheduler, ret_err);
+}
+
 static int spawn(skink_scheduler *scheduler, bool here, const struct skink__task_spec *spec, skink_task **ret_task)
 {
     int err = 0;
-    skink_task *task = here ? skink__task_acquire_here(scheduler, &err) : skink__task_acquire_foreign(scheduler, &err);
+    skink_task *task = acquire(scheduler, here, &err);
     if (!task) return err;
     task_init(task, spec);
     if (ret_task && !spec->borrow) give_handle(task);
@@ -150,7 +161,7 @@ int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_sp
 static int spawn_from_anywhere(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task)
 {
     struct skink__thread *thread = skink__thread_enter();
-    int err = spawn(scheduler, thread && thread->scheduler == scheduler, spec, ret_task);
+    int err = spawn(scheduler, skink__thread_is_of(thread, scheduler), spec, ret_task);
     if (thread) skink__thread_leave(thread);
     return err;
 }
@@ -193,8 +204,7 @@ int skink__post_as_task(skink_scheduler *scheduler, bool here, void (*fn)(void *
 skink_task *skink__task_reserve(skink_scheduler *scheduler, bool here, const struct skink__task_spec *spec,
                                 int *ret_err)
 {
-    skink_task *task =
-        here ? skink__task_acquire_here(scheduler, ret_err) : skink__task_acquire_foreign(scheduler, ret_err);
+    skink_task *task = acquire(scheduler, here, ret_err);
     if (task) task_init(task, spec);
     return task;
 }
@@ -275,7 +285,7 @@ void skink__runtime_cancel(skink_task *task, int reason)
     skink__task_cancel_here(task, reason);
 }
 
-static void deliver_cancel(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver_cancel(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     (void)scheduler;
     skink_task *task = (skink_task *)((char *)message - offsetof(skink_task, cancel_message));
@@ -304,7 +314,7 @@ int skink__task_cancel_for(skink_task *task, int reason)
     if (skink__task_state(task) == SKINK__TASK_ENDED) return -ESRCH;
     skink_scheduler *here = skink__runtime_enter();
     int err = 0;
-    if (here == task->scheduler)
+    if (SKINK__IS_HERE(here, task->scheduler))
         skink__task_cancel_here(task, reason);
     else
         err = cancel_from_elsewhere(task, reason);
@@ -319,6 +329,7 @@ skink_token *skink_task_token(void)
         skink__runtime_leave(here);
         return NULL;
     }
+    skink__assume_runtime();
     skink_task *task = skink__thread_self()->current;
     if (!task->token && skink__token_create(&task->token) == 0) {
         skink__task_set_ending(task, SKINK__ENDING_KNOWN);

@@ -71,6 +71,7 @@ static skink_task *make_chunk(skink_scheduler *scheduler, int *ret_err)
         return NULL;
     }
     chunk->count = count;
+    skink__assume_runtime(); /* nobody else knows them yet */
     for (uint32_t i = 0; i < count; i++) {
         chunk->tasks[i].scheduler = scheduler;
         chunk->tasks[i].heap_index = SKINK__NOT_IN_HEAP;
@@ -185,6 +186,7 @@ void skink__task_release(skink_task *task, bool here)
 {
     struct skink__task_pool *pool = &task->scheduler->tasks;
     if (here && !task->foreign) {
+        skink__assume_runtime();
         skink__task_release_own(pool, task);
         return;
     }
@@ -192,6 +194,7 @@ void skink__task_release(skink_task *task, bool here)
     if (!here) {
         share(pool, task, task);
     } else {
+        skink__assume_runtime();
         /* The cache line is ours now, and fetching it takes a poster longer than posting. So each object of the list says
          * which one is due a few posts later; `arg` is free for that. */
         skink_task **ahead = &pool->returned[pool->returning_count % SKINK__FETCH_AHEAD];

@@ -99,7 +99,8 @@ struct skink__ended *skink__thread_on_ended(struct skink__thread *thread, struct
     return atomic_exchange(&thread->ended, ended);
 }
 
-void skink__task_leave(struct skink__thread *thread, enum skink__leave leave)
+/* The switch is what leaves. */
+void skink__task_leave(struct skink__thread *thread, enum skink__leave leave) SKINK__UNCHECKED
 {
     skink_task *task = thread->current;
     thread->leave = leave;
@@ -114,7 +115,7 @@ void skink__task_leave(struct skink__thread *thread, enum skink__leave leave)
  * Transition 2 was lost: this thread is a stray. The task goes onto the thread's own stack, which posts it to the inbox
  * only when nobody stands on the task's stack any more (dispatch.c); the current loop thread resumes it right here.
  */
-static void migrate(struct skink__thread *stray)
+static void migrate(struct skink__thread *stray) SKINK__UNCHECKED
 {
     SKINK_ASSERT(skink__lease_state(atomic_load(&stray->lease.word)) == SKINK__ABANDONED);
     skink__task_leave(stray, SKINK__LEAVE_MIGRATE);
@@ -126,7 +127,7 @@ static bool is_abandoned(const struct skink__thread *thread)
     return skink__lease_state(word) == SKINK__ABANDONED;
 }
 
-struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread)
+struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread) SKINK__UNCHECKED
 {
     if (skink__thread_in_runtime(thread)) {
         thread->nesting++;
@@ -144,7 +145,7 @@ struct skink__thread *skink__thread_enter_slowly(struct skink__thread *thread)
     return thread;
 }
 
-void skink__thread_leave_slowly(struct skink__thread *thread)
+void skink__thread_leave_slowly(struct skink__thread *thread) SKINK__UNCHECKED
 {
     if (thread->nesting) {
         thread->nesting--;
@@ -156,13 +157,13 @@ void skink__thread_leave_slowly(struct skink__thread *thread)
     skink__task_leave(thread, SKINK__LEAVE_SUSPEND);
 }
 
-skink_scheduler *skink__runtime_enter(void)
+skink_scheduler *skink__runtime_enter(void) SKINK__UNCHECKED
 {
     struct skink__thread *thread = skink__thread_enter();
     return thread ? thread->scheduler : NULL;
 }
 
-void skink__runtime_leave(skink_scheduler *scheduler)
+void skink__runtime_leave(skink_scheduler *scheduler) SKINK__UNCHECKED
 {
     if (!scheduler) return;
     struct skink__thread *thread = skink__thread_self();
@@ -250,6 +251,7 @@ void skink__thread_run(struct skink__thread *thread, skink_scheduler *scheduler)
     skink__thread_set_self(thread);
     environment_apply(&scheduler->environment, &thread->environment);
     skink__context_init_thread(&thread->native);
+    skink__assume_runtime();            /* its lease says RUNTIME from the beginning */
     skink__loop_run(thread, scheduler); /* the thread's reference on the scheduler ends with it */
     skink__thread_set_self(NULL);
     signal_stack_take(thread);

@@ -24,8 +24,18 @@ struct skink_token {
     skink_token *parent;          /* constant; with a reference */
     struct skink__token_listener in_parent;
     pthread_mutex_t lock;
-    struct skink__token_listener *listeners; /* guarded by lock */
+    struct skink__token_listener *listeners SKINK__GUARDED_BY(skink__token_mutex);
 };
+
+static void token_lock(skink_token *token) SKINK__ACQUIRES(skink__token_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&token->lock);
+}
+
+static void token_unlock(skink_token *token) SKINK__RELEASES(skink__token_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&token->lock);
+}
 
 int skink__token_create(skink_token **ret_token)
 {
@@ -51,10 +61,10 @@ static bool fire(skink_token *token, int reason, const skink_scheduler *here)
 {
     SKINK_ASSERT(reason < 0);
     if (skink_token_status(token) || !set_status(token, reason)) return false;
-    pthread_mutex_lock(&token->lock);
+    token_lock(token);
     for (struct skink__token_listener *listener = token->listeners; listener; listener = listener->next)
         listener->fired(listener, reason, here);
-    pthread_mutex_unlock(&token->lock);
+    token_unlock(token);
     return true;
 }
 
@@ -108,7 +118,8 @@ void skink_token_unref(skink_token *token)
     while (token && atomic_fetch_sub_explicit(&token->refs, 1, memory_order_acq_rel) == 1) {
         skink_token *parent = token->parent;
         if (parent) skink__token_unlisten(parent, &token->in_parent);
-        SKINK_ASSERT(!token->listeners); /* each had a reference */
+        SKINK__ASSUME(skink__token_mutex); /* nobody else knows it any more */
+        SKINK_ASSERT(!token->listeners);   /* each had a reference */
         pthread_mutex_destroy(&token->lock);
         skink__free(token);
         token = parent;
@@ -120,24 +131,24 @@ void skink_token_unref(skink_token *token)
 void skink__token_listen(skink_token *token, struct skink__token_listener *listener)
 {
     listener->linked = true;
-    pthread_mutex_lock(&token->lock);
+    token_lock(token);
     listener->previous = NULL;
     listener->next = token->listeners;
     if (listener->next) listener->next->previous = listener;
     token->listeners = listener;
-    pthread_mutex_unlock(&token->lock);
+    token_unlock(token);
 }
 
 void skink__token_unlisten(skink_token *token, struct skink__token_listener *listener)
 {
     if (!listener->linked) return;
-    pthread_mutex_lock(&token->lock);
+    token_lock(token);
     if (listener->previous)
         listener->previous->next = listener->next;
     else
         token->listeners = listener->next;
     if (listener->next) listener->next->previous = listener->previous;
-    pthread_mutex_unlock(&token->lock);
+    token_unlock(token);
     listener->linked = false;
 }
 

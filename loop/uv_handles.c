@@ -6,7 +6,7 @@
 
 /* ---- deadlines of suspended tasks ---- */
 
-static void wake_due(uv_timer_t *timer)
+static void wake_due(uv_timer_t *timer) SKINK__IN_RUNTIME
 {
     skink_scheduler *scheduler = timer->data;
     struct skink__deadline_heap *heap = &scheduler->deadlines;
@@ -125,7 +125,7 @@ struct uv_call {
     _Atomic uint32_t finished;
 };
 
-static void deliver_uv_call(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver_uv_call(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     struct uv_call *call = (struct uv_call *)message;
     call->result = closed ? -ECANCELED : 0;
@@ -136,10 +136,10 @@ static void deliver_uv_call(skink_scheduler *scheduler, struct skink__message *m
 /* Before the first start, nobody else is in the runtime section: the caller may be. */
 static bool run_before_start(skink_scheduler *scheduler, void (*fn)(uv_loop_t *loop, void *arg), void *arg)
 {
-    pthread_mutex_lock(&scheduler->control);
+    skink__control_lock(scheduler);
     bool idle = !atomic_load(&scheduler->running);
     if (idle) fn(&scheduler->loop, arg);
-    pthread_mutex_unlock(&scheduler->control);
+    skink__control_unlock(scheduler);
     return idle;
 }
 
@@ -147,7 +147,7 @@ int skink_scheduler_uv(skink_scheduler *scheduler, void (*fn)(uv_loop_t *loop, v
 {
     if (!scheduler || !fn) return -EINVAL;
     skink_scheduler *here = skink__runtime_enter();
-    if (here == scheduler) {
+    if (SKINK__IS_HERE(here, scheduler)) {
         fn(&scheduler->loop, arg);
         skink__runtime_leave(here);
         return 0;

@@ -66,7 +66,7 @@ bool skink__wait_claim(skink_task *task)
     return atomic_exchange_explicit(&task->waiting, false, memory_order_acq_rel);
 }
 
-static void make_ready(skink_scheduler *scheduler, skink_task *task)
+static void make_ready(skink_scheduler *scheduler, skink_task *task) SKINK__IN_RUNTIME
 {
     if (task->heap_index != SKINK__NOT_IN_HEAP) skink__deadline_remove(&scheduler->deadlines, task);
     skink__count(&scheduler->tasks_suspended, -1);
@@ -78,6 +78,7 @@ void skink__wait_wake(skink_task *task, int result, bool here)
 {
     task->wait_result = result;
     if (here) {
+        skink__assume_runtime();
         make_ready(task->scheduler, task);
         return;
     }
@@ -95,14 +96,14 @@ void skink__task_deliver_woken(skink_scheduler *scheduler, struct skink__message
 
 /* ---- sleeping: a wait that nothing but its deadline ends ---- */
 
-static bool abort_sleep(skink_task *task)
+static bool abort_sleep(skink_task *task) SKINK__IN_RUNTIME
 {
     return skink__wait_claim(task);
 }
 
 /* ---- waiting in a slot: for something that only the runtime section brings about ---- */
 
-static bool abort_slot(skink_task *task)
+static bool abort_slot(skink_task *task) SKINK__IN_RUNTIME
 {
     struct skink__wait_slot *slot = task->wait_object;
     slot->task = NULL;
@@ -143,7 +144,7 @@ void skink__wait_slot_fini(struct skink__wait_slot *slot)
 }
 
 /* The calling task, in the runtime section; NULL with the section left again when there is none. */
-static skink_task *enter_task(void)
+static skink_task *enter_task(void) SKINK__TRY_ACQUIRES(true, skink__entered, skink__runtime_section)
 {
     skink_scheduler *here = skink__runtime_enter();
     if (here && skink__in_task()) return skink__thread_self()->current;

@@ -18,12 +18,15 @@ enum { THREADS_DEFAULT = 64, THREADS_MAX = 1024, STACK_BYTES_DEFAULT = 1024 * 10
 
 #define TIMEOUT_MIN_NS (10 * SKINK_MS) /* the shortest that a watchdog can tell */
 
+/* The lock of a pool of workers. */
+SKINK__CAPABILITY(pool_mutex);
+
 struct skink__worker {
     skink_workers *pool;
     skink_scheduler *scheduler;
-    struct skink__worker *next; /* skink_workers.idle or .held */
-    struct skink__job *job;     /* the one that it is on; NULL while it is idle, or held */
-    uv_timer_t timer;           /* for the job's time; runtime section of the worker */
+    struct skink__worker *next;                           /* skink_workers.idle or .held */
+    struct skink__job *job SKINK__GUARDED_BY(pool_mutex); /* the one that it is on; NULL while it is idle, or held */
+    uv_timer_t timer;                                     /* for the job's time; runtime section of the worker */
     pthread_t stopper;
     bool has_stopper;
     int stop_result;
@@ -39,23 +42,38 @@ struct skink_workers {
     pthread_mutex_t lock;
     pthread_cond_t settled; /* nothing is queued and nobody busy */
     uint32_t count;
-    uint64_t deadlock_timeout_ns; /* 0: the watchdog's */
-    uint64_t time_limit_ns;       /* 0: none */
+    uint64_t deadlock_timeout_ns SKINK__GUARDED_BY(pool_mutex); /* 0: the watchdog's */
+    uint64_t time_limit_ns SKINK__GUARDED_BY(pool_mutex);       /* 0: none */
     uint64_t stop_deadline_ns;
     bool running, stopping;
-    struct queue queues[SKINK__LANES];
-    bool serial_busy;
-    struct skink__worker *idle; /* the last one that ended a job is the first to get one: its memory is warm */
-    struct skink__worker *held;
-    uint32_t held_count;
-    uint32_t busy_count;
-    uint64_t jobs, started, stuck, overdue, waited_ns;
+    struct queue queues[SKINK__LANES] SKINK__GUARDED_BY(pool_mutex);
+    bool serial_busy SKINK__GUARDED_BY(pool_mutex);
+    struct skink__worker *idle
+        SKINK__GUARDED_BY(pool_mutex); /* the last one that ended a job is the first to get one: its memory is warm */
+    struct skink__worker *held SKINK__GUARDED_BY(pool_mutex);
+    uint32_t held_count SKINK__GUARDED_BY(pool_mutex);
+    uint32_t busy_count SKINK__GUARDED_BY(pool_mutex);
+    uint64_t jobs SKINK__GUARDED_BY(pool_mutex);
+    uint64_t started SKINK__GUARDED_BY(pool_mutex);
+    uint64_t stuck SKINK__GUARDED_BY(pool_mutex);
+    uint64_t overdue SKINK__GUARDED_BY(pool_mutex);
+    uint64_t waited_ns SKINK__GUARDED_BY(pool_mutex);
     struct skink__worker workers[];
 };
 
+static void pool_lock(skink_workers *pool) SKINK__ACQUIRES(pool_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&pool->lock);
+}
+
+static void pool_unlock(skink_workers *pool) SKINK__RELEASES(pool_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&pool->lock);
+}
+
 /* ---- queues; all of this under the lock ---- */
 
-static void queue_push(struct queue *queue, struct skink__job *job)
+static void queue_push(struct queue *queue, struct skink__job *job) SKINK__REQUIRES(pool_mutex)
 {
     job->previous = queue->last;
     job->next = NULL;
@@ -65,7 +83,7 @@ static void queue_push(struct queue *queue, struct skink__job *job)
     job->queued = true;
 }
 
-static void queue_remove(struct queue *queue, struct skink__job *job)
+static void queue_remove(struct queue *queue, struct skink__job *job) SKINK__REQUIRES(pool_mutex)
 {
     *(job->previous ? &job->previous->next : &queue->first) = job->next;
     *(job->next ? &job->next->previous : &queue->last) = job->previous;
@@ -75,7 +93,7 @@ static void queue_remove(struct queue *queue, struct skink__job *job)
 }
 
 /* The oldest job that may run now. */
-static struct skink__job *next_job(const skink_workers *pool)
+static struct skink__job *next_job(const skink_workers *pool) SKINK__REQUIRES(pool_mutex)
 {
     struct skink__job *parallel = pool->queues[SKINK__LANE_PARALLEL].first;
     struct skink__job *serial = pool->serial_busy ? NULL : pool->queues[SKINK__LANE_SERIAL].first;
@@ -85,14 +103,14 @@ static struct skink__job *next_job(const skink_workers *pool)
 
 /* ---- workers, under the lock as well ---- */
 
-static void announce_settled(skink_workers *pool)
+static void announce_settled(skink_workers *pool) SKINK__REQUIRES(pool_mutex)
 {
     if (!pool->busy_count && !pool->queues[SKINK__LANE_PARALLEL].length && !pool->queues[SKINK__LANE_SERIAL].length)
         pthread_cond_broadcast(&pool->settled);
 }
 
 /* A worker whose scheduler is held runs no task until a stray has returned. */
-static void put_back(struct skink__worker *worker)
+static void put_back(struct skink__worker *worker) SKINK__REQUIRES(pool_mutex)
 {
     skink_workers *pool = worker->pool;
     bool held = skink__scheduler_is_held(worker->scheduler);
@@ -103,7 +121,7 @@ static void put_back(struct skink__worker *worker)
 }
 
 /* Nobody tells when a hold is over, so it is asked for whenever somebody looks for a worker. */
-static void review_held(skink_workers *pool)
+static void review_held(skink_workers *pool) SKINK__REQUIRES(pool_mutex)
 {
     struct skink__worker *worker = pool->held;
     pool->held = NULL;
@@ -116,7 +134,7 @@ static void review_held(skink_workers *pool)
 }
 
 /* The job no longer has its worker, which is free for the next. */
-static void detach(struct skink__job *job)
+static void detach(struct skink__job *job) SKINK__REQUIRES(pool_mutex)
 {
     struct skink__worker *worker = job->worker;
     if (!worker) return;
@@ -130,8 +148,8 @@ static void detach(struct skink__job *job)
 }
 
 static void run_job(void *arg);
-static void on_stuck(void *arg, const struct skink__abandonment *why);
-static void on_dropped(void *arg);
+static void on_stuck(void *arg, const struct skink__abandonment *why) SKINK__IN_RUNTIME;
+static void on_dropped(void *arg) SKINK__IN_RUNTIME;
 static void on_lost(void *arg);
 
 /* On the watchdog, which owns the scheduler: the type is constant while the job runs. */
@@ -146,7 +164,7 @@ static const struct skink__task_kind kind = {
 };
 
 /* One that blocks for all the time that it has will not come to its end in time, so it loses its thread then. */
-static void set_times(struct skink__job *job, const skink_workers *pool)
+static void set_times(struct skink__job *job, const skink_workers *pool) SKINK__REQUIRES(pool_mutex)
 {
     uint64_t timeout_ns = job->deadlock_timeout_ns ? job->deadlock_timeout_ns : pool->deadlock_timeout_ns;
     if (!job->time_limit_ns) job->time_limit_ns = pool->time_limit_ns;
@@ -154,7 +172,7 @@ static void set_times(struct skink__job *job, const skink_workers *pool)
     job->deadlock_timeout_ns = timeout_ns && timeout_ns < TIMEOUT_MIN_NS ? TIMEOUT_MIN_NS : timeout_ns;
 }
 
-static int start_job(struct skink__job *job, struct skink__worker *worker)
+static int start_job(struct skink__job *job, struct skink__worker *worker) SKINK__REQUIRES(pool_mutex)
 {
     skink_workers *pool = job->workers;
     set_times(job, pool);
@@ -180,7 +198,7 @@ static int start_job(struct skink__job *job, struct skink__worker *worker)
 }
 
 /* As long as there is a worker for a job. */
-static void start_jobs(skink_workers *pool)
+static void start_jobs(skink_workers *pool) SKINK__REQUIRES(pool_mutex)
 {
     struct skink__job *job;
     while ((job = next_job(pool)) != NULL) {
@@ -198,7 +216,7 @@ static void start_jobs(skink_workers *pool)
 }
 
 /* Nobody is left, or will be, to run what waits. */
-static void flush(skink_workers *pool, enum skink__job_end end)
+static void flush(skink_workers *pool, enum skink__job_end end) SKINK__REQUIRES(pool_mutex)
 {
     for (int lane = 0; lane < SKINK__LANES; lane++) {
         struct skink__job *job;
@@ -213,11 +231,11 @@ static void flush(skink_workers *pool, enum skink__job_end end)
 /* ---- a job's way, on the worker's thread ---- */
 
 /* Runtime section of the worker: the time of its job is up, and it is suspended, or this would not run. */
-static void on_time_up(uv_timer_t *timer)
+static void on_time_up(uv_timer_t *timer) SKINK__IN_RUNTIME
 {
     struct skink__worker *worker = timer->data;
     skink_workers *pool = worker->pool;
-    pthread_mutex_lock(&pool->lock);
+    pool_lock(pool);
     struct skink__job *job = worker->job;
     /* In a call to another loop: that one is slow, not this job. */
     bool calling = job && skink__task_is_calling(job->task);
@@ -226,7 +244,7 @@ static void on_time_up(uv_timer_t *timer)
         detach(job);
         start_jobs(pool);
     }
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     if (!job) return;
     if (calling) {
         (void)uv_timer_start(timer, on_time_up, RETRY_MS, 0);
@@ -237,7 +255,7 @@ static void on_time_up(uv_timer_t *timer)
 }
 
 /* Runtime section of the worker. */
-static void start_clock(struct skink__job *job)
+static void start_clock(struct skink__job *job) SKINK__IN_RUNTIME
 {
     uint64_t limit_ns = job->time_limit_ns;
     if (!job->worker || !limit_ns) return; /* no worker: it was taken for stuck on its first step */
@@ -246,19 +264,19 @@ static void start_clock(struct skink__job *job)
 }
 
 /* Runtime section of the worker, or of whoever stops it. `go_on`: there may be other jobs for it. */
-static void let_go(struct skink__job *job, bool go_on)
+static void let_go(struct skink__job *job, bool go_on) SKINK__IN_RUNTIME
 {
     skink_workers *pool = job->workers;
-    pthread_mutex_lock(&pool->lock);
+    pool_lock(pool);
     if (job->worker) {
         uv_timer_stop(&job->worker->timer);
         detach(job);
     }
     if (go_on) start_jobs(pool);
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
 }
 
-static void end_job(struct skink__job *job, enum skink__job_end end)
+static void end_job(struct skink__job *job, enum skink__job_end end) SKINK__IN_RUNTIME
 {
     let_go(job, end == SKINK__JOB_DONE);
     skink_task *task = job->task;
@@ -271,10 +289,12 @@ static void run_job(void *arg)
 {
     struct skink__job *job = arg;
     skink_scheduler *here = skink__runtime_enter();
+    skink__assume_runtime(); /* a job runs on its worker's loop thread */
     start_clock(job);
     skink__runtime_leave(here);
     job->type->run(job);
     here = skink__runtime_enter();
+    skink__assume_runtime();
     skink__runtime_disown();
     end_job(job, SKINK__JOB_DONE);
     skink__runtime_leave(here);
@@ -285,7 +305,7 @@ static void on_stuck(void *arg, const struct skink__abandonment *why)
 {
     struct skink__job *job = arg;
     skink_workers *pool = job->workers;
-    pthread_mutex_lock(&pool->lock);
+    pool_lock(pool);
     pool->stuck++;
     if (job->worker) {
         uv_timer_stop(&job->worker->timer);
@@ -293,7 +313,7 @@ static void on_stuck(void *arg, const struct skink__abandonment *why)
     }
     start_jobs(pool);
     if (pool->held_count == pool->count) flush(pool, SKINK__JOB_HELD);
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     job->type->stuck(job, why);
 }
 
@@ -316,7 +336,7 @@ static void on_lost(void *arg)
 int skink__workers_submit(skink_workers *pool, struct skink__job *job, enum skink__lane lane)
 {
     int err = 0;
-    pthread_mutex_lock(&pool->lock);
+    pool_lock(pool);
     if (pool->held_count == pool->count) review_held(pool);
     if (pool->stopping) {
         err = -ECANCELED;
@@ -332,18 +352,18 @@ int skink__workers_submit(skink_workers *pool, struct skink__job *job, enum skin
         queue_push(&pool->queues[lane], job);
         start_jobs(pool);
     }
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     return err;
 }
 
 bool skink__workers_withdraw(struct skink__job *job)
 {
     skink_workers *pool = job->workers;
-    pthread_mutex_lock(&pool->lock);
+    pool_lock(pool);
     bool queued = job->queued;
     if (queued) queue_remove(&pool->queues[job->lane], job);
     announce_settled(pool);
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     return queued;
 }
 
@@ -356,9 +376,9 @@ bool skink__workers_is_current(const struct skink__job *job)
 void skink__workers_cancel(struct skink__job *job, int reason)
 {
     skink_workers *pool = job->workers;
-    pthread_mutex_lock(&pool->lock);
+    pool_lock(pool);
     skink_task *task = job->worker ? skink_task_ref(job->task) : NULL;
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     if (task) (void)skink__task_cancel_for(task, reason);
     skink_task_unref(task);
 }
@@ -424,6 +444,7 @@ int skink_workers_create(const skink_workers_options *options, skink_workers **r
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&pool->lock, NULL);
     atomic_init(&pool->refs, 1);
+    SKINK__ASSUME(pool_mutex); /* nobody else knows it yet */
     pool->deadlock_timeout_ns = given.deadlock_timeout_ns;
     pool->time_limit_ns = given.time_limit_ns;
     pool->count = given.threads;
@@ -448,10 +469,10 @@ skink_scheduler *skink_workers_scheduler_at(skink_workers *workers, size_t i)
 void skink_workers_set_timeouts(skink_workers *workers, uint64_t deadlock_timeout_ns, uint64_t time_limit_ns)
 {
     if (!workers) return;
-    pthread_mutex_lock(&workers->lock);
+    pool_lock(workers);
     workers->deadlock_timeout_ns = deadlock_timeout_ns;
     workers->time_limit_ns = time_limit_ns;
-    pthread_mutex_unlock(&workers->lock);
+    pool_unlock(workers);
 }
 
 int skink_workers_start(skink_workers *workers)
@@ -469,7 +490,7 @@ int skink_workers_start(skink_workers *workers)
     return err;
 }
 
-static void wait_until_settled(skink_workers *pool, uint64_t deadline_ns)
+static void wait_until_settled(skink_workers *pool, uint64_t deadline_ns) SKINK__REQUIRES(pool_mutex)
 {
     struct timespec until = { .tv_sec = (time_t)(deadline_ns / SKINK_S), .tv_nsec = (long)(deadline_ns % SKINK_S) };
     int err = 0;
@@ -506,13 +527,13 @@ int skink_workers_stop(skink_workers *workers, uint64_t deadline_ns)
     if (!workers) return -EINVAL;
     if (skink_scheduler_current()) return -EDEADLK; /* it may be what they wait for */
     if (!workers->running) return -EALREADY;
-    pthread_mutex_lock(&workers->lock);
+    pool_lock(workers);
     workers->stopping = true;
     workers->stop_deadline_ns = deadline_ns;
     wait_until_settled(workers, deadline_ns);
     bool cut = workers->queues[SKINK__LANE_PARALLEL].length || workers->queues[SKINK__LANE_SERIAL].length;
     flush(workers, SKINK__JOB_STOPPED);
-    pthread_mutex_unlock(&workers->lock);
+    pool_unlock(workers);
     int err = stop_all(workers);
     workers->running = false;
     return err ? err : cut ? -ECANCELED : 0;
@@ -522,10 +543,10 @@ void skink_workers_destroy(skink_workers *workers)
 {
     if (!workers) return;
     if (workers->running) (void)!skink_workers_stop(workers, skink_now());
-    pthread_mutex_lock(&workers->lock);
+    pool_lock(workers);
     workers->stopping = true;
     flush(workers, SKINK__JOB_STOPPED); /* of those who never ran */
-    pthread_mutex_unlock(&workers->lock);
+    pool_unlock(workers);
     for (uint32_t i = 0; i < workers->count; i++)
         skink_scheduler_destroy(workers->workers[i].scheduler);
     skink__workers_unref(workers);
@@ -535,7 +556,7 @@ int skink_workers_stats_read(skink_workers *workers, skink_workers_stats *stats)
 {
     if (!workers || !stats) return -EINVAL;
     skink_scheduler *here = skink__runtime_enter(); /* where it may start jobs */
-    pthread_mutex_lock(&workers->lock);
+    pool_lock(workers);
     review_held(workers);
     start_jobs(workers);
     skink_workers_stats values = {
@@ -548,7 +569,7 @@ int skink_workers_stats_read(skink_workers *workers, skink_workers_stats *stats)
         .overdue = workers->overdue,
         .waited_ns = workers->waited_ns,
     };
-    pthread_mutex_unlock(&workers->lock);
+    pool_unlock(workers);
     skink__runtime_leave(here);
     return skink__stats_write(stats, &values, sizeof values);
 }
