@@ -13,6 +13,7 @@
  * A thread that is stopped in the middle of the handler keeps its place until it goes on; `left` says that nobody waits.
  */
 #include "recovery/capture.h"
+#include "loop/capability.h"
 #include "loop/sanitizer.h"
 #include "loop/takeover.h"
 #include "skink/clock.h"
@@ -44,7 +45,7 @@ struct skink__capture_slot {
 static struct skink__capture_slot slots[PLACES];
 static _Atomic uint32_t last_number;
 static _Atomic int the_signal;
-static pthread_mutex_t reserving = PTHREAD_MUTEX_INITIALIZER;
+static skink__mutex reserving = PTHREAD_MUTEX_INITIALIZER;
 
 static uint32_t word_of(uint32_t number, enum phase phase)
 {
@@ -169,7 +170,7 @@ static void warm_up(void)
     syscall(SYS_futex, &slots[0].word, FUTEX_WAKE_PRIVATE, 0, NULL, NULL, 0);
 }
 
-static int reserve_locked(int wanted)
+static int reserve_locked(int wanted) SKINK__REQUIRES(reserving)
 {
     int chosen = choose(wanted);
     if (chosen < 0) return chosen;
@@ -184,10 +185,10 @@ static int reserve_locked(int wanted)
 
 int skink__capture_reserve(int wanted)
 {
-    pthread_mutex_lock(&reserving);
+    skink__mutex_lock(&reserving);
     int reserved = atomic_load(&the_signal);
     if (!reserved) reserved = reserve_locked(wanted);
-    pthread_mutex_unlock(&reserving);
+    skink__mutex_unlock(&reserving);
     return reserved;
 }
 

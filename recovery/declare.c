@@ -50,21 +50,22 @@ static void note_work(skink_scheduler *scheduler, struct work *ret_work)
 }
 
 /* Whose counters those are. What has no route has its name in the place of one. */
-static uint32_t row_of(skink_recovery *recovery, const struct work *work)
+static uint32_t row_of(skink_recovery *recovery, const struct work *work) SKINK__WITH_MUTEX
 {
     if (!work->is_request) return skink__tally_row_of(&recovery->tally, "", work->task);
     return skink__tally_row_of(&recovery->tally, work->method, *work->route ? work->route : "(none)");
 }
 
 /* The task is told it as soon as the scheduler is handed on. */
-static void give_id(const skink_recovery *recovery, struct skink__subject *stuck)
+static void give_id(const skink_recovery *recovery, struct skink__subject *stuck) SKINK__WITH_MUTEX
 {
     stuck->incident_number = skink__incident_next_number();
     skink__incident_id(recovery, stuck->incident_number, stuck->incident_id);
 }
 
 /* What need not be known before the scheduler is handed on. The subject is ours, as long as we have the mutex. */
-static void identify(skink_recovery *recovery, const struct skink__subject *stuck, const struct work *work)
+static void identify(skink_recovery *recovery, const struct skink__subject *stuck,
+                     const struct work *work) SKINK__WITH_MUTEX
 {
     struct skink__incident *incident = &recovery->declared;
     *incident = (struct skink__incident){ .is_request = work->is_request };
@@ -112,6 +113,7 @@ void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, stru
     standby->scheduler = skink__scheduler_ref(watch->scheduler);
     standby->declared_ns = declared_ns;
     skink__standby_take(recovery, standby);
+    skink__pass_on_runtime();
     skink__standby_give(standby, SKINK__STANDBY_GO);
     /* What the task wrote before it got stuck: nothing else publishes it. That is over before the kernel has woken the
      * thread, which else waits for it. */
@@ -129,7 +131,8 @@ static void make_idle(pid_t tid)
 }
 
 /* The thread that was abandoned is the recovery's to count now. */
-static void account(skink_recovery *recovery, struct skink__watch *watch, struct skink__subject *stuck, bool hold)
+static void account(skink_recovery *recovery, struct skink__watch *watch, struct skink__subject *stuck,
+                    bool hold) SKINK__WITH_MUTEX
 {
     /* A stray that spins must not take the processor from those who go on. It will not need its priority back: its task
      * goes on elsewhere, and the thread ends. One that blocks takes nothing, and is to come back quickly. */
@@ -147,7 +150,7 @@ static void account(skink_recovery *recovery, struct skink__watch *watch, struct
 }
 
 /* Into the store, from where the helper thread takes it. */
-static void tell(skink_recovery *recovery, skink_action action)
+static void tell(skink_recovery *recovery, skink_action action) SKINK__WITH_MUTEX
 {
     struct skink__incident *incident = &recovery->declared;
     incident->facts.held = action == SKINK_ACTION_HOLD;

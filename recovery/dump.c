@@ -31,7 +31,7 @@ static void add_once(struct skink__dump_schedulers *schedulers, skink_scheduler 
         schedulers->list[schedulers->count++] = skink__scheduler_ref(scheduler);
 }
 
-static size_t count_watched(const skink_recovery *recovery)
+static size_t count_watched(const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     size_t count = 0;
     for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
@@ -40,7 +40,7 @@ static size_t count_watched(const skink_recovery *recovery)
 }
 
 /* The list has the newest first; loops are made before workers. */
-static void add_watched(struct skink__dump_schedulers *schedulers, const skink_recovery *recovery)
+static void add_watched(struct skink__dump_schedulers *schedulers, const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     for (size_t i = count_watched(recovery); i-- > 0;) {
         const struct skink__watch *watch = recovery->watches;
@@ -50,21 +50,33 @@ static void add_watched(struct skink__dump_schedulers *schedulers, const skink_r
     }
 }
 
+/* Those that were named, with room for so many more. False: no memory. */
+static bool list_named(struct skink__dump_schedulers *schedulers, const skink_dump_options *options, size_t more)
+{
+    schedulers->list = skink__zalloc((1 + (size_t)options->scheduler_count + more) * sizeof(skink_scheduler *));
+    if (!schedulers->list) return false;
+    add_once(schedulers, options->scheduler);
+    for (uint32_t i = 0; i < options->scheduler_count; i++)
+        add_once(schedulers, options->schedulers[i]);
+    return true;
+}
+
+static bool list_all(struct skink__dump_schedulers *schedulers, const skink_dump_options *options,
+                     skink_recovery *recovery)
+{
+    skink__recovery_lock(recovery);
+    bool listed = list_named(schedulers, options, count_watched(recovery));
+    if (listed) add_watched(schedulers, recovery);
+    skink__recovery_unlock(recovery);
+    return listed;
+}
+
 int skink__dump_schedulers_init(struct skink__dump_schedulers *schedulers, const skink_dump_options *options)
 {
     skink_recovery *recovery = options->flags & SKINK_DUMP_WATCHED ? options->recovery : NULL;
     *schedulers = (struct skink__dump_schedulers){ 0 };
-    if (recovery) pthread_mutex_lock(&recovery->mutex);
-    size_t room = 1 + (size_t)options->scheduler_count + (recovery ? count_watched(recovery) : 0);
-    schedulers->list = skink__zalloc(room * sizeof(skink_scheduler *));
-    if (schedulers->list) {
-        add_once(schedulers, options->scheduler);
-        for (uint32_t i = 0; i < options->scheduler_count; i++)
-            add_once(schedulers, options->schedulers[i]);
-        if (recovery) add_watched(schedulers, recovery);
-    }
-    if (recovery) pthread_mutex_unlock(&recovery->mutex);
-    if (!schedulers->list) return -ENOMEM;
+    bool listed = recovery ? list_all(schedulers, options, recovery) : list_named(schedulers, options, 0);
+    if (!listed) return -ENOMEM;
     int err = 0;
     if (schedulers->count == 0) err = -EINVAL;
     if (skink_scheduler_current() && has(schedulers, skink_scheduler_current())) err = -EDEADLK;
@@ -106,7 +118,7 @@ int skink__dump_begin(struct skink__symbols **ret_symbols)
 }
 
 int skink__dump_end(struct skink__symbols *symbols, struct skink__text *text, int err, char **ret_text,
-                    size_t *ret_length)
+                    size_t *ret_length) SKINK__UNCHECKED
 {
     pthread_mutex_unlock(&one_at_a_time);
     skink__symbols_destroy(symbols);

@@ -402,7 +402,8 @@ int skink_dump_threads(const skink_dump_options *options, char **ret_text, size_
     if (!dump) return -ENOMEM;
     struct skink__text text = { 0 };
     int err = skink__dump_options_read(options, &dump->options);
-    if (!err) err = skink__dump_begin(&dump->symbols);
+    if (err) goto free;
+    err = skink__dump_begin(&dump->symbols);
     if (err) goto free;
     err = look_at_all(dump);
     if (!err) err = write_all(dump, &text);

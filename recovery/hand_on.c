@@ -16,7 +16,7 @@
 
 /* ---- the bell ---- */
 
-static void hang(skink_recovery *recovery, struct skink__watch *watch)
+static void hang(skink_recovery *recovery, struct skink__watch *watch) SKINK__WITH_MUTEX
 {
     /* Either the look that follows sees the stretch that begins now, or that sees the bell. */
     skink__doorbell_hang_by_exchange(skink__scheduler_blocking_bell(watch->scheduler), recovery->wakeup_fd);
@@ -45,7 +45,7 @@ void skink__blocking_listen(skink_recovery *recovery, struct skink__watch *watch
 /* ---- the looks ---- */
 
 /* Without an incident: the loop's next thread is told nothing of the task. */
-static bool hand_on(skink_recovery *recovery, struct skink__watch *watch, uint64_t slice)
+static bool hand_on(skink_recovery *recovery, struct skink__watch *watch, uint64_t slice) SKINK__WITH_MUTEX
 {
     struct skink__subject *blocking = watch->subject;
     struct skink__standby *standby = skink__standby_find(recovery);

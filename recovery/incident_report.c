@@ -38,10 +38,10 @@ static void write_file(skink_recovery *recovery, const skink_incident *incident)
     if (!err && files->has_failed)
         skink__log(SKINK_LOG_INFO, "event=incident_file_works_again id=%s folder=\"%s\"", incident->id, files->folder);
     files->has_failed = err != 0;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     recovery->stats.incident_files += !err;
     recovery->stats.incident_files_failed += err != 0;
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
 }
 
 /* Without memory for it, what the watchdog knew has to do. */
@@ -50,9 +50,9 @@ static void investigate(skink_recovery *recovery, struct skink__incident *incide
     struct skink__reports *reports = &recovery->reports;
     if (!reports->investigation) reports->investigation = skink__investigation_create(recovery);
     if (reports->investigation) skink__investigate(reports->investigation, incident);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     recovery->stats.captures[incident->facts.capture]++;
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
 }
 
 static void tell(skink_recovery *recovery, const skink_incident *incident, bool quiet)

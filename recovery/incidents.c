@@ -30,27 +30,40 @@ const char *skink_capture_name(skink_capture capture)
 
 /* ---- the places ---- */
 
+static void store_lock(struct skink__incidents *incidents) SKINK__ACQUIRES(skink__incidents_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&incidents->mutex);
+}
+
+static void store_unlock(struct skink__incidents *incidents) SKINK__RELEASES(skink__incidents_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&incidents->mutex);
+}
+
 int skink__incidents_init(struct skink__incidents *incidents)
 {
     pthread_mutex_init(&incidents->mutex, NULL);
+    SKINK__ASSUME(skink__incidents_mutex); /* nobody else knows it yet */
     incidents->added = 0;
     /* Not zeroed: places that were never used take no memory then, and `added` says which those are. */
     incidents->places = skink__alloc(SKINK_INCIDENTS_KEPT * sizeof *incidents->places);
     return incidents->places ? 0 : -ENOMEM;
 }
 
-static size_t kept(const struct skink__incidents *incidents)
+static size_t kept(const struct skink__incidents *incidents) SKINK__REQUIRES(skink__incidents_mutex)
 {
     return incidents->added < SKINK_INCIDENTS_KEPT ? (size_t)incidents->added : SKINK_INCIDENTS_KEPT;
 }
 
 /* The nth newest of those kept. */
 static struct skink__incident *place(const struct skink__incidents *incidents, size_t nth)
+    SKINK__REQUIRES(skink__incidents_mutex)
 {
     return &incidents->places[(incidents->added - 1 - nth) % SKINK_INCIDENTS_KEPT];
 }
 
 static struct skink__incident *find(const struct skink__incidents *incidents, uint64_t number)
+    SKINK__REQUIRES(skink__incidents_mutex)
 {
     for (size_t nth = 0; nth < kept(incidents); nth++)
         if (place(incidents, nth)->facts.number == number) return place(incidents, nth);
@@ -59,6 +72,7 @@ static struct skink__incident *find(const struct skink__incidents *incidents, ui
 
 void skink__incidents_fini(struct skink__incidents *incidents)
 {
+    SKINK__ASSUME(skink__incidents_mutex); /* nobody else knows it any more */
     for (size_t nth = 0; incidents->places && nth < kept(incidents); nth++)
         skink__free(place(incidents, nth)->findings);
     skink__free(incidents->places);
@@ -68,21 +82,21 @@ void skink__incidents_fini(struct skink__incidents *incidents)
 void skink__incidents_add(struct skink__incidents *incidents, const struct skink__incident *incident)
 {
     skink_incident *oldest = NULL;
-    pthread_mutex_lock(&incidents->mutex);
+    store_lock(incidents);
     bool full = incidents->added >= SKINK_INCIDENTS_KEPT;
     incidents->added++;
     if (full) oldest = place(incidents, 0)->findings;
     *place(incidents, 0) = *incident;
-    pthread_mutex_unlock(&incidents->mutex);
+    store_unlock(incidents);
     skink__free(oldest);
 }
 
 bool skink__incidents_read(struct skink__incidents *incidents, uint64_t number, struct skink__incident *ret_incident)
 {
-    pthread_mutex_lock(&incidents->mutex);
+    store_lock(incidents);
     const struct skink__incident *found = find(incidents, number);
     if (found) *ret_incident = *found;
-    pthread_mutex_unlock(&incidents->mutex);
+    store_unlock(incidents);
     if (found) ret_incident->findings = NULL;
     return found != NULL;
 }
@@ -90,7 +104,7 @@ bool skink__incidents_read(struct skink__incidents *incidents, uint64_t number, 
 void skink__incidents_complete(struct skink__incidents *incidents, const struct skink__incident *complete)
 {
     skink_incident *unwanted = complete->findings;
-    pthread_mutex_lock(&incidents->mutex);
+    store_lock(incidents);
     struct skink__incident *found = find(incidents, complete->facts.number);
     if (found) {
         uint64_t finished_after_ns = found->facts.finished_after_ns;
@@ -100,19 +114,19 @@ void skink__incidents_complete(struct skink__incidents *incidents, const struct 
         found->is_complete = true;
         found->has_news = finished_after_ns != 0 && !found->is_quiet;
     }
-    pthread_mutex_unlock(&incidents->mutex);
+    store_unlock(incidents);
     skink__free(unwanted);
 }
 
 void skink__incidents_note_end(struct skink__incidents *incidents, uint64_t number, uint64_t finished_after_ns)
 {
-    pthread_mutex_lock(&incidents->mutex);
+    store_lock(incidents);
     struct skink__incident *found = find(incidents, number);
     if (found) {
         found->facts.finished_after_ns = finished_after_ns;
         found->has_news = found->is_complete && !found->is_quiet;
     }
-    pthread_mutex_unlock(&incidents->mutex);
+    store_unlock(incidents);
 }
 
 /* ---- out of the store ---- */
@@ -221,6 +235,7 @@ struct query {
 };
 
 static struct skink__incident *look_up(const struct skink__incidents *incidents, const struct query *query)
+    SKINK__REQUIRES(skink__incidents_mutex)
 {
     if (query->number) return find(incidents, query->number);
     if (!query->id) return query->nth < kept(incidents) ? place(incidents, query->nth) : NULL;
@@ -233,7 +248,7 @@ static struct skink__incident *look_up(const struct skink__incidents *incidents,
 static size_t copy_into(struct skink__incidents *incidents, const struct query *query, char *block, size_t room)
 {
     size_t needed = 0;
-    pthread_mutex_lock(&incidents->mutex);
+    store_lock(incidents);
     const struct skink__incident *found = look_up(incidents, query);
     if (found) {
         skink_incident view;
@@ -241,7 +256,7 @@ static size_t copy_into(struct skink__incidents *incidents, const struct query *
         needed = pack_incident(NULL, &view);
         if (needed <= room) pack_incident(block, &view);
     }
-    pthread_mutex_unlock(&incidents->mutex);
+    store_unlock(incidents);
     return needed;
 }
 
@@ -266,13 +281,13 @@ static int copy_out(struct skink__incidents *incidents, const struct query *quer
 skink_incident *skink__incidents_next_news(struct skink__incidents *incidents)
 {
     struct query query = { 0 };
-    pthread_mutex_lock(&incidents->mutex);
+    store_lock(incidents);
     for (size_t nth = kept(incidents); nth > 0 && !query.number; nth--) {
         struct skink__incident *incident = place(incidents, nth - 1);
         if (incident->has_news) query.number = incident->facts.number;
         incident->has_news = false;
     }
-    pthread_mutex_unlock(&incidents->mutex);
+    store_unlock(incidents);
     skink_incident *news = NULL;
     return query.number && copy_out(incidents, &query, &news) == 0 ? news : NULL;
 }

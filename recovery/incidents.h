@@ -12,6 +12,7 @@
  */
 #ifndef SKINK_RECOVERY_INCIDENTS_H
 #define SKINK_RECOVERY_INCIDENTS_H
+#include "loop/capability.h"
 #include "skink/incident.h"
 #include <pthread.h>
 #include <stdbool.h>
@@ -41,10 +42,14 @@ struct skink__incident {
     bool blocks_for_pool;
 };
 
+/* The mutex of such a store. */
+SKINK__CAPABILITY(skink__incidents_mutex);
+
 struct skink__incidents {
     pthread_mutex_t mutex;
-    struct skink__incident *places; /* SKINK_INCIDENTS_KEPT of them, used in turn */
-    uint64_t added;
+    struct skink__incident *
+        places SKINK__GUARDED_BY(skink__incidents_mutex); /* SKINK_INCIDENTS_KEPT of them, used in turn */
+    uint64_t added SKINK__GUARDED_BY(skink__incidents_mutex);
 };
 
 int skink__incidents_init(struct skink__incidents *incidents); /* -ENOMEM */

@@ -90,16 +90,16 @@ size_t skink__investigate_owners(skink_recovery *recovery, pid_t tid, pid_t *own
 
 /* ---- is it still there? ---- */
 
-/* It was only reported, and the loop waits for it: is it still in the slice that was? Under the mutex. */
-static bool is_in_reported_slice(const struct skink__subject *subject, uint64_t number)
+/* It was only reported, and the loop waits for it: is it still in the slice that was? */
+static bool is_in_reported_slice(const struct skink__subject *subject, uint64_t number) SKINK__WITH_MUTEX
 {
     if (!subject || subject->reported_slice == 0 || subject->incident_number != number) return false;
     uint64_t word = atomic_load_explicit(&skink__thread_lease(subject->thread)->word, memory_order_acquire);
     return word == skink__lease_word(SKINK__RUNNING, subject->reported_slice);
 }
 
-/* The thread, if it is still stuck. Under the mutex. */
-static const struct skink__subject *find_stuck(const skink_recovery *recovery, uint64_t number)
+/* The thread, if it is still stuck. */
+static const struct skink__subject *find_stuck(const skink_recovery *recovery, uint64_t number) SKINK__WITH_MUTEX
 {
     for (const struct skink__subject *stray = recovery->strays; stray; stray = stray->next)
         if (stray->incident_number == number) return stray;
@@ -112,9 +112,9 @@ static const struct skink__subject *find_stuck(const skink_recovery *recovery, u
 
 static bool is_stuck(const struct skink__investigation *investigation)
 {
-    pthread_mutex_lock(&investigation->recovery->mutex);
+    skink__recovery_lock(investigation->recovery);
     bool there = find_stuck(investigation->recovery, investigation->incident->facts.number) != NULL;
-    pthread_mutex_unlock(&investigation->recovery->mutex);
+    skink__recovery_unlock(investigation->recovery);
     return there;
 }
 
@@ -172,7 +172,7 @@ static bool is_at_rest(char state)
 static int send_signal(skink_recovery *recovery, uint64_t number, struct skink__capture_ticket *ret_ticket)
 {
     int err = 1;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     const struct skink__subject *stuck = find_stuck(recovery, number);
     if (stuck && stuck->role == SKINK__SUBJECT_WATCHED) {
         struct skink__lease *lease = skink__thread_lease(stuck->thread);
@@ -183,7 +183,7 @@ static int send_signal(skink_recovery *recovery, uint64_t number, struct skink__
     } else if (stuck) {
         err = skink__capture_ask(skink__thread_tid(stuck->thread), ret_ticket);
     }
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return err;
 }
 

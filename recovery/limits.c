@@ -35,31 +35,33 @@ int skink__limits_init(struct skink__limits *limits, const skink_recovery_option
     limits->reached = options->limit_reached;
     limits->arg = options->arg;
     if (limits->burst == 0) return 0;
+    SKINK__ASSUME(skink__recovery_mutex); /* nobody else knows it yet */
     limits->declared_ns = skink__alloc((limits->burst + 1) * sizeof *limits->declared_ns);
     return limits->declared_ns ? 0 : -ENOMEM;
 }
 
 void skink__limits_fini(struct skink__limits *limits)
 {
+    SKINK__ASSUME(skink__recovery_mutex); /* nobody else knows it any more */
     skink__free(limits->declared_ns);
 }
 
 /* ---- what holds now ---- */
 
-static bool strays_are_over(const skink_recovery *recovery)
+static bool strays_are_over(const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     const struct skink__limits *limits = &recovery->limits;
     return recovery->stray_count >= recovery->max_strays && recovery->stray_count > limits->accepted_strays;
 }
 
 /* When the burst is over, if it is one: as soon as the oldest of one too many falls out of the window. */
-static uint64_t burst_ends_ns(const struct skink__limits *limits)
+static uint64_t burst_ends_ns(const struct skink__limits *limits) SKINK__WITH_MUTEX
 {
     if (limits->burst == 0 || limits->declared < limits->burst + 1) return 0;
     return limits->declared_ns[limits->next] + limits->burst_window_ns; /* the ring is full: the next is the oldest */
 }
 
-static bool burst_is_on(const struct skink__limits *limits, uint64_t now_ns)
+static bool burst_is_on(const struct skink__limits *limits, uint64_t now_ns) SKINK__WITH_MUTEX
 {
     return now_ns < burst_ends_ns(limits);
 }
@@ -91,7 +93,7 @@ int skink__limits_admittance(const skink_recovery *recovery)
 
 /* ---- when something has changed ---- */
 
-static void set(skink_recovery *recovery, skink_limit limit, bool in_force)
+static void set(skink_recovery *recovery, skink_limit limit, bool in_force) SKINK__WITH_MUTEX
 {
     struct skink__limits *limits = &recovery->limits;
     if (limits->in_force[limit] == in_force) return;
@@ -133,14 +135,14 @@ void skink__limits_note(skink_recovery *recovery, uint64_t now_ns, pid_t tid)
 int skink_recovery_resume(skink_recovery *recovery)
 {
     if (!recovery) return -EINVAL;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
         if (watch->holding) skink__hold_end(recovery, watch);
     recovery->limits.accepted_strays = recovery->stray_count;
     recovery->limits.declared = 0;
     skink__limits_settle(recovery);
     skink__watchdog_kick(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return 0;
 }
 
@@ -171,7 +173,7 @@ void skink__limits_tell(skink_recovery *recovery)
         limits->news[limit] = false;
         bool in_force = limits->in_force[limit];
         uint32_t strays = recovery->stray_count;
-        pthread_mutex_unlock(&recovery->mutex);
+        skink__recovery_unlock(recovery);
         if (in_force)
             skink__log(SKINK_LOG_ERROR, "event=limit_reached limit=%s action=%s strays=%u", skink_limit_name(limit),
                        action_name(limits->on_limit), (unsigned)strays);
@@ -179,7 +181,7 @@ void skink__limits_tell(skink_recovery *recovery)
             skink__log(SKINK_LOG_WARNING, "event=limit_over limit=%s strays=%u", skink_limit_name(limit),
                        (unsigned)strays);
         if (limits->reached) limits->reached(limit, in_force, limits->arg);
-        pthread_mutex_lock(&recovery->mutex);
+        skink__recovery_lock(recovery);
     }
     if (limits->abort_tid) skink__abort_now(limits->abort_tid);
 }

@@ -29,7 +29,7 @@ void skink__watchdog_kick(skink_recovery *recovery)
     (void)written; /* it fails only at a count that nobody reaches */
 }
 
-static void read_wakeups(skink_recovery *recovery)
+static void read_wakeups(skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     uint64_t count;
     if (read(recovery->wakeup_fd, &count, sizeof count) == sizeof count) recovery->wakeups_read += count;
@@ -54,7 +54,7 @@ void skink__alarm_leave(skink_recovery *recovery, struct skink__watch *watch)
 }
 
 /* Which one has gone off does not matter: everybody is looked at. */
-static void forget_alarms(const skink_recovery *recovery)
+static void forget_alarms(const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     enum { AT_ONCE = 16 };
     struct epoll_event events[AT_ONCE];
@@ -70,9 +70,9 @@ void skink__sleep_until(skink_recovery *recovery, uint64_t time_ns)
     uint64_t now_ns = skink_now();
     uint64_t rest_ns = time_ns > now_ns ? time_ns - now_ns : 0;
     struct timespec rest = { .tv_sec = (time_t)(rest_ns / SKINK_S), .tv_nsec = (long)(rest_ns % SKINK_S) };
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     int woken = ppoll(sources, 2, time_ns == SKINK__NEVER ? NULL : &rest, NULL);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     if (woken > 0 && sources[0].revents) read_wakeups(recovery);
     if (woken > 0 && sources[1].revents) forget_alarms(recovery);
 }
@@ -98,7 +98,7 @@ bool skink__may_park(const skink_recovery *recovery)
 }
 
 /* Asked after the barrier: from a no to a yes nothing is lost, since what happens now will ring. */
-static bool is_still_asleep(const struct skink__watch *watch)
+static bool is_still_asleep(const struct skink__watch *watch) SKINK__WITH_MUTEX
 {
     if (skink__scheduler_is_destroyed(watch->scheduler)) return false;
     const struct skink__subject *subject = watch->subject;
@@ -112,7 +112,7 @@ static bool is_still_asleep(const struct skink__watch *watch)
 }
 
 /* The next look at somebody who does not ring, or never when nobody could. */
-static uint64_t parked_until(const skink_recovery *recovery)
+static uint64_t parked_until(const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     uint64_t look_ns = recovery->timeout_ns > PARKED_LOOK_NS ? recovery->timeout_ns : PARKED_LOOK_NS;
     uint64_t until_ns = skink__limits_next_look(recovery);

@@ -16,9 +16,9 @@ static struct timespec timespec_of(uint64_t time_ns)
 
 /* A watchdog that died with the mutex in its hand must not take us along. (pthread_mutex_clocklock() would do, but
  * ThreadSanitizer does not know it.) */
-static bool lock_by(pthread_mutex_t *mutex, uint64_t deadline_ns)
+static bool lock_by(skink_recovery *recovery, uint64_t deadline_ns) SKINK__TRY_ACQUIRES(true, skink__recovery_mutex)
 {
-    while (pthread_mutex_trylock(mutex) != 0) {
+    while (pthread_mutex_trylock(&recovery->mutex) != 0) {
         if (skink_now() >= deadline_ns) return false;
         nanosleep(&(struct timespec){ .tv_nsec = SKINK_MS }, NULL);
     }
@@ -30,7 +30,7 @@ int skink_recovery_ping(skink_recovery *recovery, uint64_t deadline_ns)
     if (!recovery) return -EINVAL;
     if (deadline_ns == SKINK_FOREVER) deadline_ns = skink_after(3600 * SKINK_S); /* what a timespec can hold */
     struct timespec deadline = timespec_of(deadline_ns);
-    if (skink_now() >= deadline_ns || !lock_by(&recovery->mutex, deadline_ns)) return -ETIMEDOUT;
+    if (skink_now() >= deadline_ns || !lock_by(recovery, deadline_ns)) return -ETIMEDOUT;
     int err = 0;
     uint64_t before = recovery->stats.ticks;
     recovery->pings++;
@@ -38,6 +38,6 @@ int skink_recovery_ping(skink_recovery *recovery, uint64_t deadline_ns)
     while (err == 0 && recovery->stats.ticks == before)
         err = pthread_cond_clockwait(&recovery->ticked, &recovery->mutex, CLOCK_MONOTONIC, &deadline);
     recovery->pings--;
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return -err;
 }

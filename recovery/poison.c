@@ -11,7 +11,6 @@
  */
 #include "recovery/state.h"
 
-/* Under the mutex, as all but the look itself. */
 void skink__poison_ask(skink_recovery *recovery, struct skink__subject *subject)
 {
     struct skink__poison *poison = &recovery->poison;
@@ -28,7 +27,7 @@ bool skink__poison_is_known(const skink_recovery *recovery, const struct skink__
     return poison->owner_number != 0 && poison->tid == subject->probe.tid && poison->slice == subject->clock.slice;
 }
 
-static uint64_t stray_with(const skink_recovery *recovery, pid_t tid)
+static uint64_t stray_with(const skink_recovery *recovery, pid_t tid) SKINK__WITH_MUTEX
 {
     for (const struct skink__subject *stray = recovery->strays; stray; stray = stray->next)
         if (skink__thread_tid(stray->thread) == tid) return stray->incident_number;
@@ -40,9 +39,9 @@ void skink__poison_answer(skink_recovery *recovery)
     struct skink__poison *poison = &recovery->poison;
     if (!poison->asked) return;
     pid_t tid = poison->tid, owners[SKINK__POISON_OWNERS_MAX];
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     size_t count = skink__investigate_owners(recovery, tid, owners, SKINK__POISON_OWNERS_MAX);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     /* The watchdog asks nothing new before it is answered. */
     for (size_t i = 0; i < count && poison->owner_number == 0; i++)
         poison->owner_number = stray_with(recovery, owners[i]);

@@ -74,6 +74,7 @@ static int read_options(skink_recovery *recovery, const skink_recovery_options *
     skink_recovery_options options;
     int err = SKINK__OPTIONS_READ(&options, given);
     if (err) return err;
+    SKINK__ASSUME(skink__recovery_mutex); /* nobody else knows it yet */
     recovery->timeout_ns = skink__timeout_or(options.deadlock_timeout_ns, DEFAULT_TIMEOUT_NS);
     recovery->threads_wanted = options.standby_threads ? options.standby_threads : 1;
     recovery->max_strays = options.max_strays ? options.max_strays : 8;
@@ -114,10 +115,10 @@ static int choose_barrier(void)
 
 static void wait_for_standbys(skink_recovery *recovery)
 {
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     while (skink__standby_parked(recovery) < recovery->threads_wanted)
         pthread_cond_wait(&recovery->standby_changed, &recovery->mutex);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
 }
 
 static int start_threads(skink_recovery *recovery)
@@ -131,12 +132,10 @@ static int start_threads(skink_recovery *recovery)
     return err ? err : skink__watchdog_start(recovery);
 }
 
-int skink_recovery_create(const skink_recovery_options *options, skink_recovery **ret_recovery)
+/* What destroying it counts on. */
+static void init_inert(skink_recovery *recovery)
 {
-    if (!ret_recovery) return -EINVAL;
-    skink__hooks_freeze();
-    skink_recovery *recovery = skink__zalloc(sizeof *recovery);
-    if (!recovery) return -ENOMEM;
+    SKINK__ASSUME(skink__recovery_mutex); /* nobody else knows it yet */
     recovery->refs = 1;
     recovery->wakeup_fd = recovery->alarms_fd = -1;
     pthread_mutex_init(&recovery->mutex, NULL);
@@ -149,6 +148,24 @@ int skink_recovery_create(const skink_recovery_options *options, skink_recovery 
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&recovery->ticked, NULL);
     pthread_cond_init(&recovery->reports.changed, NULL);
+}
+
+static int open_wakeups(skink_recovery *recovery)
+{
+    SKINK__ASSUME(skink__recovery_mutex); /* nor now */
+    recovery->wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (recovery->wakeup_fd < 0) return -errno;
+    recovery->alarms_fd = epoll_create1(EPOLL_CLOEXEC);
+    return recovery->alarms_fd < 0 ? -errno : 0;
+}
+
+int skink_recovery_create(const skink_recovery_options *options, skink_recovery **ret_recovery)
+{
+    if (!ret_recovery) return -EINVAL;
+    skink__hooks_freeze();
+    skink_recovery *recovery = skink__zalloc(sizeof *recovery);
+    if (!recovery) return -ENOMEM;
+    init_inert(recovery);
     snprintf(recovery->id_prefix, sizeof recovery->id_prefix, "%llx", (unsigned long long)process_mark());
     recovery->barrier_command = choose_barrier();
 
@@ -156,11 +173,7 @@ int skink_recovery_create(const skink_recovery_options *options, skink_recovery 
     if (err) goto fail;
     err = read_options(recovery, options);
     if (err) goto fail;
-    recovery->wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    err = recovery->wakeup_fd < 0 ? -errno : 0;
-    if (err) goto fail;
-    recovery->alarms_fd = epoll_create1(EPOLL_CLOEXEC);
-    err = recovery->alarms_fd < 0 ? -errno : 0;
+    err = open_wakeups(recovery);
     if (err) goto fail;
     err = start_threads(recovery);
     if (err) goto fail;
@@ -194,14 +207,14 @@ void skink__recovery_free(skink_recovery *recovery)
 static void stop_watchdog(skink_recovery *recovery)
 {
     if (!recovery->watchdog_running) return;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     recovery->quit = true;
     skink__watchdog_kick(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     pthread_join(recovery->watchdog, NULL);
 }
 
-static void drop_all(skink_recovery *recovery)
+static void drop_all(skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     while (recovery->watches) {
         struct skink__watch *watch = recovery->watches;
@@ -210,15 +223,22 @@ static void drop_all(skink_recovery *recovery)
     }
 }
 
+/* Without the mutex, which the hook takes. */
+static void stop_listening(skink_recovery *recovery)
+{
+    SKINK__ASSUME(skink__recovery_mutex); /* who might change the list, the watchdog, has ended */
+    for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
+        skink__scheduler_off_refused(watch->scheduler, recovery);
+}
+
 void skink_recovery_destroy(skink_recovery *recovery)
 {
     if (!recovery) return;
     stop_watchdog(recovery);
     skink__standby_maker_stop(recovery);
     skink__standby_quit_all(recovery);
-    for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
-        skink__scheduler_off_refused(watch->scheduler, recovery);
-    pthread_mutex_lock(&recovery->mutex);
+    stop_listening(recovery);
+    skink__recovery_lock(recovery);
     drop_all(recovery);
     if (recovery->wakeup_fd >= 0) {
         skink__watchdog_drain(recovery);
@@ -226,12 +246,12 @@ void skink_recovery_destroy(skink_recovery *recovery)
         if (recovery->alarms_fd >= 0) close(recovery->alarms_fd);
         recovery->wakeup_fd = recovery->alarms_fd = -1; /* strays that come back find nobody to wake */
     }
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     skink__reports_stop(recovery);
 
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     bool last = skink__recovery_unref(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     if (last) skink__recovery_free(recovery);
 }
 
@@ -249,13 +269,13 @@ int skink_recovery_watch(skink_recovery *recovery, skink_scheduler *scheduler)
     watch->scheduler = skink__scheduler_ref(scheduler);
     skink__scheduler_set_extend_ceiling(scheduler, recovery->extend_ceiling_ns);
     skink__scheduler_on_refused(scheduler, skink__refused, recovery);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     watch->next = recovery->watches;
     recovery->watches = watch;
     skink__scheduler_set_admittance(scheduler, skink__limits_admittance(recovery));
     skink__alarm_listen(recovery, watch);
     skink__watchdog_kick(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return 0;
 }
 
@@ -263,7 +283,7 @@ int skink_recovery_unwatch(skink_recovery *recovery, skink_scheduler *scheduler)
 {
     if (!recovery || !scheduler) return -EINVAL;
     skink__scheduler_off_refused(scheduler, recovery); /* without the mutex, which its hook takes */
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     struct skink__watch **link = &recovery->watches;
     while (*link && (*link)->scheduler != scheduler)
         link = &(*link)->next;
@@ -272,24 +292,24 @@ int skink_recovery_unwatch(skink_recovery *recovery, skink_scheduler *scheduler)
         *link = watch->next;
         skink__watch_drop(recovery, watch);
     }
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return watch ? 0 : -ESRCH;
 }
 
 int skink_recovery_set_timeout(skink_recovery *recovery, uint64_t deadlock_timeout_ns)
 {
     if (!recovery || deadlock_timeout_ns < SHORTEST_TIMEOUT_NS) return -EINVAL;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     recovery->timeout_ns = deadlock_timeout_ns;
     skink__watchdog_kick(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return 0;
 }
 
 /* ---- counters and health ---- */
 
 /* For how long the scheduler's slice of this moment has been running; 0 when there is none, or it is a young one. */
-static uint64_t current_slice_ns(const struct skink__watch *watch, uint64_t now_ns)
+static uint64_t current_slice_ns(const struct skink__watch *watch, uint64_t now_ns) SKINK__WITH_MUTEX
 {
     const struct skink__subject *subject = watch->subject;
     if (!subject || watch->asleep || !subject->clock.running) return 0;
@@ -298,7 +318,7 @@ static uint64_t current_slice_ns(const struct skink__watch *watch, uint64_t now_
     return now_ns - subject->clock.first_seen_ns;
 }
 
-static void read_counters(skink_recovery *recovery, skink_recovery_stats *stats)
+static void read_counters(skink_recovery *recovery, skink_recovery_stats *stats) SKINK__WITH_MUTEX
 {
     uint64_t now_ns = skink_now();
     *stats = recovery->stats;
@@ -326,13 +346,13 @@ int skink_recovery_stats_read(skink_recovery *recovery, skink_recovery_stats *st
 {
     if (!recovery || !stats || stats->size < sizeof stats->size) return -EINVAL;
     skink_recovery_stats now;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     read_counters(recovery, &now);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return skink__stats_write(stats, &now, sizeof now);
 }
 
-static skink_health health_of(const skink_recovery *recovery)
+static skink_health health_of(const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     bool stalled = false, overdue = false, holding = false;
     for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
@@ -348,11 +368,11 @@ static skink_health health_of(const skink_recovery *recovery)
 
 skink_health skink_recovery_health(skink_recovery *recovery)
 {
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     skink_health health = health_of(recovery);
     /* A parked watchdog would not see a loop that stalls as it leaves poll; somebody asks, so it looks. */
     if (recovery->parked) skink__watchdog_kick(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return health;
 }
 

@@ -67,7 +67,7 @@ void skink__refused(const struct skink__refusal *refusal, void *arg)
     struct skink__refused_stacks *stacks = copy_stacks(refusal);
     if (incident && stacks) {
         describe(recovery, refusal, incident);
-        pthread_mutex_lock(&recovery->mutex);
+        skink__recovery_lock(recovery);
         incident->facts.strays = recovery->stray_count;
         skink__incidents_add(&recovery->incidents, incident);
         struct skink__report *report = skink__report_next(recovery, SKINK__REPORT_REFUSED);
@@ -77,7 +77,7 @@ void skink__refused(const struct skink__refusal *refusal, void *arg)
             stacks = NULL;
             skink__report_submit(recovery);
         }
-        pthread_mutex_unlock(&recovery->mutex);
+        skink__recovery_unlock(recovery);
     }
     skink__free(stacks);
     skink__free(incident);

@@ -45,10 +45,10 @@ static bool deliver_incident(skink_recovery *recovery, const struct skink__repor
 {
     skink_cause cause = SKINK_CAUSE_UNKNOWN;
     bool told = skink__incident_report(recovery, report->incident_number, NULL, &cause);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     skink__tally_incident(&recovery->tally, report->tally_row, cause, report->action);
     recovery->stats.reports_suppressed = recovery->reports.limit.suppressed_total;
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return told;
 }
 
@@ -57,9 +57,9 @@ static bool deliver_refused(skink_recovery *recovery, const struct skink__report
 {
     skink_cause cause;
     bool told = skink__incident_report(recovery, report->incident_number, report->stacks, &cause);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     recovery->stats.reports_suppressed = recovery->reports.limit.suppressed_total;
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return told;
 }
 
@@ -118,7 +118,7 @@ static void tell_what_is_missing(struct skink__report_limit *limit, uint64_t los
     limit->suppressed_reports = limit->suppressed_lines = limit->lost = 0;
 }
 
-static void deliver_all(skink_recovery *recovery)
+static void deliver_all(skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     struct skink__reports *reports = &recovery->reports;
     skink__poison_answer(recovery);
@@ -126,25 +126,26 @@ static void deliver_all(skink_recovery *recovery)
         struct skink__report report = reports->ring[reports->first];
         reports->first = (reports->first + 1) % SKINK__REPORTS_MAX;
         reports->count--;
-        pthread_mutex_unlock(&recovery->mutex);
+        skink__recovery_unlock(recovery);
         bool told = deliver(recovery, &report);
-        pthread_mutex_lock(&recovery->mutex);
+        skink__recovery_lock(recovery);
         reports->lost += !told;
         skink__poison_answer(recovery);        /* others wait for that one */
         recovery->stats.reports_lost += !told; /* only incidents can fail to */
     }
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     skink__incident_report_ends(recovery);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     skink__limits_tell(recovery);
     uint64_t lost = reports->lost;
+    bool at_the_end = reports->quit;
     reports->lost = 0;
-    pthread_mutex_unlock(&recovery->mutex);
-    tell_what_is_missing(&reports->limit, lost, reports->quit);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
+    tell_what_is_missing(&reports->limit, lost, at_the_end);
+    skink__recovery_lock(recovery);
 }
 
-static bool has_something_to_tell(const skink_recovery *recovery)
+static bool has_something_to_tell(const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     return recovery->poison.asked || recovery->reports.count > 0 || recovery->reports.lost > 0 ||
            skink__limits_have_news(recovery);
@@ -156,14 +157,14 @@ static void *reports_main(void *arg)
     struct skink__reports *reports = &recovery->reports;
     prctl(PR_SET_NAME, "skink-report", 0, 0, 0);
     skink__thread_started("report");
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     while (!reports->quit || has_something_to_tell(recovery)) {
         if (!has_something_to_tell(recovery))
             pthread_cond_wait(&reports->changed, &recovery->mutex);
         else
             deliver_all(recovery);
     }
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     skink__investigation_destroy(reports->investigation);
     skink__thread_ending("report");
     return NULL;
@@ -174,17 +175,18 @@ static void *reports_main(void *arg)
 int skink__reports_start(skink_recovery *recovery)
 {
     int err = skink__start_thread(&recovery->reports.thread, reports_main, recovery);
+    SKINK__ASSUME(skink__recovery_mutex); /* of those who know it yet nobody asks */
     recovery->reports.running = err == 0;
     return err;
 }
 
 void skink__reports_stop(skink_recovery *recovery)
 {
-    if (!recovery->reports.running) return;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
+    bool running = recovery->reports.running;
     recovery->reports.running = false; /* no more; what is in the ring is still delivered */
     recovery->reports.quit = true;
     pthread_cond_signal(&recovery->reports.changed);
-    pthread_mutex_unlock(&recovery->mutex);
-    pthread_join(recovery->reports.thread, NULL);
+    skink__recovery_unlock(recovery);
+    if (running) pthread_join(recovery->reports.thread, NULL);
 }

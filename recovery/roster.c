@@ -61,8 +61,7 @@ static void add_stray(struct filler *filler, const struct skink__subject *subjec
     add(filler, entry);
 }
 
-/* Under the recovery's mutex. */
-static void add_all(struct filler *filler, const skink_recovery *recovery)
+static void add_all(struct filler *filler, const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
         add_loop_thread(filler, watch->scheduler);
@@ -84,9 +83,9 @@ static size_t fill(struct filler *filler, skink_recovery *recovery, skink_schedu
 {
     filler->count = 0;
     if (recovery) {
-        pthread_mutex_lock(&recovery->mutex);
+        skink__recovery_lock(recovery);
         add_all(filler, recovery);
-        pthread_mutex_unlock(&recovery->mutex);
+        skink__recovery_unlock(recovery);
     }
     if (scheduler) add_loop_thread(filler, scheduler); /* listed twice does no harm */
     return filler->count;

@@ -59,11 +59,11 @@ static void announce(struct skink__standby *standby)
     skink_recovery *recovery = standby->recovery;
     skink__thread_prepare(standby->thread);
     skink__thread_probe_open(&standby->subject->probe, skink__thread_tid(standby->thread));
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     standby->parked = true;
     pthread_cond_broadcast(&recovery->standby_changed);
     skink__watchdog_kick(recovery); /* a slice may be waiting for us */
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
 }
 
 static enum skink__standby_order wait_for_order(struct skink__standby *standby)
@@ -102,9 +102,9 @@ static void leave(struct skink__standby *standby)
     skink_recovery *recovery = standby->recovery;
     skink__scheduler_unref(standby->scheduler);
     standby_free(standby);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     bool last = skink__recovery_unref(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     if (last) skink__recovery_free(recovery);
 }
 
@@ -141,11 +141,11 @@ int skink__standby_start(skink_recovery *recovery)
     err = skink__start_thread(&standby->pthread, standby_main, standby);
     if (err) goto fail;
 
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     standby->next = recovery->standbys;
     recovery->standbys = standby;
     recovery->standby_count++;
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     return 0;
 fail:
     standby_free(standby);
@@ -192,11 +192,12 @@ void skink__standby_let_run(struct skink__standby *standby)
 
 void skink__standby_quit_all(skink_recovery *recovery)
 {
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     struct skink__standby *standby = recovery->standbys;
     recovery->standbys = NULL;
     recovery->standby_count = 0;
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
+    SKINK__ASSUME(skink__recovery_mutex); /* they are on no list any more */
     while (standby) {
         struct skink__standby *next = standby->next;
         skink__standby_give(standby, SKINK__STANDBY_QUIT);

@@ -18,14 +18,14 @@
 /* How long the end of recovery waits for a maker that may be held up for ever. */
 #define MAKER_PATIENCE_S 1
 
-static bool is_wanted(const skink_recovery *recovery)
+static bool is_wanted(const skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     return !recovery->quit && recovery->standby_count < recovery->threads_wanted &&
            skink_now() >= recovery->standby_retry_ns;
 }
 
 /* The first failure and the first success after it are told. */
-static void tell(skink_recovery *recovery, int err)
+static void tell(skink_recovery *recovery, int err) SKINK__WITH_MUTEX
 {
     if ((err != 0) == recovery->standby_failing) return;
     recovery->standby_failing = err != 0;
@@ -37,12 +37,12 @@ static void tell(skink_recovery *recovery, int err)
 }
 
 /* Leaves the mutex meanwhile. */
-static void make_one(skink_recovery *recovery)
+static void make_one(skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     recovery->standby_begun_ns = skink_now();
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     int err = skink__standby_start(recovery);
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     recovery->standby_begun_ns = 0;
     if (err) {
         recovery->stats.standby_failures++;
@@ -56,21 +56,21 @@ static void *maker_main(void *arg)
     skink_recovery *recovery = arg;
     prctl(PR_SET_NAME, "skink-maker", 0, 0, 0);
     skink__thread_started("maker");
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     while (!recovery->quit) {
         if (is_wanted(recovery))
             make_one(recovery);
         else
             pthread_cond_wait(&recovery->standby_wanted, &recovery->mutex);
     }
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     skink__standby_quit_all(recovery); /* one that came too late, for a recovery that is gone but for this thread */
     skink__thread_ending("maker");
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     recovery->maker_over = true;
     pthread_cond_broadcast(&recovery->maker_ended);
     bool last = skink__recovery_unref(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     if (last) skink__recovery_free(recovery);
     return NULL;
 }
@@ -84,7 +84,8 @@ void skink__standbys_ask(skink_recovery *recovery)
 
 int skink__standby_maker_start(skink_recovery *recovery)
 {
-    recovery->refs++; /* nobody else knows it yet */
+    SKINK__ASSUME(skink__recovery_mutex); /* nobody else counts yet */
+    recovery->refs++;
     int err = skink__start_thread(&recovery->maker, maker_main, recovery);
     recovery->maker_running = err == 0;
     if (err) recovery->refs--;
@@ -97,14 +98,14 @@ void skink__standby_maker_stop(skink_recovery *recovery)
     struct timespec deadline;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += MAKER_PATIENCE_S;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     recovery->quit = true;
     pthread_cond_signal(&recovery->standby_wanted);
     while (!recovery->maker_over &&
            pthread_cond_timedwait(&recovery->maker_ended, &recovery->mutex, &deadline) != ETIMEDOUT) {
     }
     bool over = recovery->maker_over;
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     if (over)
         pthread_join(recovery->maker, NULL);
     else

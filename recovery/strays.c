@@ -13,7 +13,7 @@
 
 /* ---- on the stray itself ---- */
 
-static void unlink_from(struct skink__subject **list, uint32_t *count, struct skink__subject *subject)
+static void unlink_from(struct skink__subject **list, uint32_t *count, struct skink__subject *subject) SKINK__WITH_MUTEX
 {
     if (subject->previous)
         subject->previous->next = subject->next;
@@ -23,7 +23,7 @@ static void unlink_from(struct skink__subject **list, uint32_t *count, struct sk
     --*count;
 }
 
-static void link_to(struct skink__subject **list, uint32_t *count, struct skink__subject *subject)
+static void link_to(struct skink__subject **list, uint32_t *count, struct skink__subject *subject) SKINK__WITH_MUTEX
 {
     subject->previous = NULL;
     subject->next = *list;
@@ -32,7 +32,7 @@ static void link_to(struct skink__subject **list, uint32_t *count, struct skink_
     ++*count;
 }
 
-static void report_return(skink_recovery *recovery, const struct skink__subject *subject)
+static void report_return(skink_recovery *recovery, const struct skink__subject *subject) SKINK__WITH_MUTEX
 {
     /* A slice's length, from its first sighting on. */
     skink__incidents_note_end(&recovery->incidents, subject->incident_number,
@@ -50,7 +50,7 @@ static void stray_ended(struct skink__thread *thread, void *arg)
     struct skink__subject *subject = arg;
     skink_recovery *recovery = subject->recovery;
     (void)thread;
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     if (subject->role == SKINK__SUBJECT_HELD) {
         subject->watch->held = NULL; /* its scheduler goes on without counting a stray */
         recovery->stats.strays_total++;
@@ -65,7 +65,7 @@ static void stray_ended(struct skink__thread *thread, void *arg)
     }
     skink__watchdog_kick(recovery); /* there may be room now for one that is held */
     bool last = skink__recovery_unref(recovery);
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     skink__subject_free(subject);
     if (last) skink__recovery_free(recovery);
 }

@@ -10,6 +10,7 @@
  * Answers are kept: the same few thousand addresses are asked for again and again.
  */
 #include "recovery/symbols.h"
+#include "loop/capability.h"
 #include "loop/memory.h"
 #include "skink/clock.h"
 #include <dwarf.h>
@@ -45,20 +46,22 @@ struct answer {
     bool has_rule;
 };
 
+/* Held by all calls: elfutils is not made for several threads. */
+static skink__mutex table_lock = PTHREAD_MUTEX_INITIALIZER;
+
 struct skink__symbols {
-    Dwfl *dwfl;             /* NULL before the first question, or when it cannot be had */
-    uint64_t maps_hash;     /* of the list that dwfl was last given */
-    uint64_t checked_ns;    /* when the list was last compared with the kernel's; 0: never */
-    struct answer *answers; /* open addressing; a power of two */
-    size_t answer_count;
-    size_t answer_slots;
-    struct string *strings[STRING_BUCKETS];
+    Dwfl *dwfl SKINK__GUARDED_BY(table_lock);          /* NULL before the first question, or when it cannot be had */
+    uint64_t maps_hash SKINK__GUARDED_BY(table_lock);  /* of the list that dwfl was last given */
+    uint64_t checked_ns SKINK__GUARDED_BY(table_lock); /* when the list was last compared with the kernel's; 0: never */
+    struct answer *answers SKINK__GUARDED_BY(table_lock); /* open addressing; a power of two */
+    size_t answer_count SKINK__GUARDED_BY(table_lock);
+    size_t answer_slots SKINK__GUARDED_BY(table_lock);
+    struct string *strings[STRING_BUCKETS] SKINK__GUARDED_BY(table_lock);
 };
 
-/* The one table, and its lock, which all calls hold: elfutils is not made for several threads. */
-static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct skink__symbols *table;
-static unsigned table_refs;
+/* The one table. */
+static struct skink__symbols *table SKINK__GUARDED_BY(table_lock);
+static unsigned table_refs SKINK__GUARDED_BY(table_lock);
 
 /* ---- strings ---- */
 
@@ -71,7 +74,7 @@ static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t length)
 #define HASH_SEED UINT64_C(14695981039346656037)
 
 /* NULL without memory, as for NULL. */
-static const char *intern(struct skink__symbols *symbols, const char *text)
+static const char *intern(struct skink__symbols *symbols, const char *text) SKINK__REQUIRES(table_lock)
 {
     if (!text) return NULL;
     size_t length = strlen(text);
@@ -86,7 +89,7 @@ static const char *intern(struct skink__symbols *symbols, const char *text)
     return string->text;
 }
 
-static void strings_free(struct skink__symbols *symbols)
+static void strings_free(struct skink__symbols *symbols) SKINK__REQUIRES(table_lock)
 {
     for (size_t i = 0; i < STRING_BUCKETS; i++)
         for (struct string *string = symbols->strings[i], *next; string; string = next) {
@@ -97,7 +100,7 @@ static void strings_free(struct skink__symbols *symbols)
 
 /* ---- answers ---- */
 
-static void answers_free(struct skink__symbols *symbols)
+static void answers_free(struct skink__symbols *symbols) SKINK__REQUIRES(table_lock)
 {
     for (size_t i = 0; i < symbols->answer_slots; i++)
         skink__free(symbols->answers[i].frames);
@@ -114,7 +117,7 @@ static struct answer *answer_slot(struct answer *answers, size_t slots, uintptr_
     return &answers[i];
 }
 
-static bool answers_grow(struct skink__symbols *symbols)
+static bool answers_grow(struct skink__symbols *symbols) SKINK__REQUIRES(table_lock)
 {
     if (symbols->answer_count >= ANSWERS_MAX) answers_free(symbols);
     size_t slots = symbols->answer_slots ? 2 * symbols->answer_slots : 256;
@@ -159,7 +162,7 @@ static uint64_t hash_maps(FILE *maps)
     return hash;
 }
 
-static void report_modules(struct skink__symbols *symbols, FILE *maps)
+static void report_modules(struct skink__symbols *symbols, FILE *maps) SKINK__REQUIRES(table_lock)
 {
     if (!symbols->dwfl) symbols->dwfl = dwfl_begin(&callbacks);
     if (!symbols->dwfl) return;
@@ -169,7 +172,7 @@ static void report_modules(struct skink__symbols *symbols, FILE *maps)
     dwfl_report_end(symbols->dwfl, NULL, NULL);
 }
 
-static void refresh_modules(struct skink__symbols *symbols)
+static void refresh_modules(struct skink__symbols *symbols) SKINK__REQUIRES(table_lock)
 {
     uint64_t now = skink_now();
     if (symbols->checked_ns && now - symbols->checked_ns < MAPS_FRESH_NS) return;
@@ -186,7 +189,7 @@ static void refresh_modules(struct skink__symbols *symbols)
 }
 
 /* libdwfl counts what lies right behind a module as part of it. */
-static Dwfl_Module *module_at(struct skink__symbols *symbols, uintptr_t pc)
+static Dwfl_Module *module_at(struct skink__symbols *symbols, uintptr_t pc) SKINK__REQUIRES(table_lock)
 {
     Dwarf_Addr start, end;
     Dwfl_Module *module = symbols->dwfl ? dwfl_addrmodule(symbols->dwfl, pc) : NULL;
@@ -213,6 +216,7 @@ struct collector {
 };
 
 static void collect(struct collector *collector, const char *function, const char *file, int line, bool inlined)
+    SKINK__REQUIRES(table_lock)
 {
     if (collector->count == INLINE_DEPTH_MAX) return;
     collector->frames[collector->count++] = (struct skink__frame){
@@ -255,6 +259,7 @@ static int scopes_at(Dwarf_Die *unit, Dwarf_Addr address, Dwarf_Die **ret_scopes
 
 /* From debugging information; false: there is none for pc. */
 static bool collect_from_dwarf(struct collector *collector, Dwfl_Module *module, const char *symbol)
+    SKINK__REQUIRES(table_lock)
 {
     Dwarf_Addr bias;
     Dwarf_Die *unit = unit_at(module, collector->pc, &bias);
@@ -296,7 +301,7 @@ static const char *symbol_at(Dwfl_Module *module, uintptr_t pc)
     return name && *name && offset < symbol.st_size ? name : NULL;
 }
 
-static void collect_all(struct collector *collector, Dwfl_Module *module)
+static void collect_all(struct collector *collector, Dwfl_Module *module) SKINK__REQUIRES(table_lock)
 {
     char text[320];
     snprintf(text, sizeof text, "0x%" PRIxPTR, collector->pc);
@@ -407,7 +412,7 @@ static struct skink__unwind_rule rule_at(Dwfl_Module *module, uintptr_t pc)
 /* ---- questions, under the lock ---- */
 
 /* The kept answer, made if need be; NULL without memory. */
-static struct answer *ask(struct skink__symbols *symbols, uintptr_t pc)
+static struct answer *ask(struct skink__symbols *symbols, uintptr_t pc) SKINK__REQUIRES(table_lock)
 {
     refresh_modules(symbols);
     if (2 * (symbols->answer_count + 1) > symbols->answer_slots && !answers_grow(symbols)) return NULL;
@@ -422,7 +427,7 @@ static struct answer *ask(struct skink__symbols *symbols, uintptr_t pc)
     return answer;
 }
 
-static void find_frames(struct skink__symbols *symbols, struct answer *answer)
+static void find_frames(struct skink__symbols *symbols, struct answer *answer) SKINK__REQUIRES(table_lock)
 {
     struct collector collector = { .symbols = symbols, .pc = answer->pc };
     collect_all(&collector, module_at(symbols, answer->pc));
@@ -439,12 +444,12 @@ size_t skink__symbols_find(struct skink__symbols *symbols, uintptr_t pc, struct 
 {
     if (max == 0) return 0;
     size_t count = 0;
-    pthread_mutex_lock(&table_lock);
+    skink__mutex_lock(&table_lock);
     struct answer *answer = pc ? ask(symbols, pc) : NULL;
     if (answer && !answer->frames) find_frames(symbols, answer);
     for (; answer && count < max && count < answer->frame_count; count++)
         frames[count] = answer->frames[count];
-    pthread_mutex_unlock(&table_lock);
+    skink__mutex_unlock(&table_lock);
     if (count) return count;
     frames[0] = (struct skink__frame){ .function = "?", .pc = pc };
     return 1;
@@ -452,34 +457,34 @@ size_t skink__symbols_find(struct skink__symbols *symbols, uintptr_t pc, struct 
 
 const char *skink__symbols_unit(struct skink__symbols *symbols, uintptr_t pc)
 {
-    pthread_mutex_lock(&table_lock);
+    skink__mutex_lock(&table_lock);
     struct answer *answer = pc ? ask(symbols, pc) : NULL;
     if (answer && !answer->frames) find_frames(symbols, answer);
     const char *unit = answer ? answer->unit : NULL;
-    pthread_mutex_unlock(&table_lock);
+    skink__mutex_unlock(&table_lock);
     return unit;
 }
 
 const char *skink__symbols_module(struct skink__symbols *symbols, uintptr_t pc)
 {
-    pthread_mutex_lock(&table_lock);
+    skink__mutex_lock(&table_lock);
     struct answer *answer = pc ? ask(symbols, pc) : NULL;
     const char *module = answer ? answer->module : NULL;
-    pthread_mutex_unlock(&table_lock);
+    skink__mutex_unlock(&table_lock);
     return module;
 }
 
 struct skink__unwind_rule skink__symbols_unwind_rule(struct skink__symbols *symbols, uintptr_t pc)
 {
     struct skink__unwind_rule rule = { .kind = SKINK__UNWIND_UNKNOWN };
-    pthread_mutex_lock(&table_lock);
+    skink__mutex_lock(&table_lock);
     struct answer *answer = pc ? ask(symbols, pc) : NULL;
     if (answer && !answer->has_rule) {
         answer->rule = rule_at(module_at(symbols, pc), pc);
         answer->has_rule = true;
     }
     if (answer) rule = answer->rule;
-    pthread_mutex_unlock(&table_lock);
+    skink__mutex_unlock(&table_lock);
     return rule;
 }
 
@@ -498,19 +503,19 @@ void skink__symbols_warm(struct skink__symbols *symbols)
 
 int skink__symbols_create(struct skink__symbols **ret_symbols)
 {
-    pthread_mutex_lock(&table_lock);
+    skink__mutex_lock(&table_lock);
     if (!table) table = skink__zalloc(sizeof *table);
     int err = table ? 0 : -ENOMEM;
     if (table) table_refs++;
     *ret_symbols = table;
-    pthread_mutex_unlock(&table_lock);
+    skink__mutex_unlock(&table_lock);
     return err;
 }
 
 void skink__symbols_destroy(struct skink__symbols *symbols)
 {
     if (!symbols) return;
-    pthread_mutex_lock(&table_lock);
+    skink__mutex_lock(&table_lock);
     if (--table_refs == 0) {
         answers_free(symbols);
         strings_free(symbols);
@@ -518,5 +523,5 @@ void skink__symbols_destroy(struct skink__symbols *symbols)
         skink__free(symbols);
         table = NULL;
     }
-    pthread_mutex_unlock(&table_lock);
+    skink__mutex_unlock(&table_lock);
 }

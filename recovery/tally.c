@@ -48,10 +48,10 @@ int skink_recovery_counts(skink_recovery *recovery, void (*each)(const skink_rec
     if (!recovery || !each) return -EINVAL;
     for (uint32_t i = 0;; i++) {
         struct skink__tally_row row;
-        pthread_mutex_lock(&recovery->mutex);
+        skink__recovery_lock(recovery);
         bool there = i < recovery->tally.count;
         if (there) row = recovery->tally.rows[i];
-        pthread_mutex_unlock(&recovery->mutex);
+        skink__recovery_unlock(recovery);
         if (!there) return 0;
         skink_recovery_count count = { .method = row.method, .route = row.route, .notes = row.notes };
         for (unsigned cause = 0; cause < SKINK_CAUSES; cause++)

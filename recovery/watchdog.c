@@ -37,7 +37,7 @@
 /* ---- look ---- */
 
 /* The record of the scheduler's loop thread of this moment, or NULL. */
-static struct skink__subject *follow(struct skink__watch *watch)
+static struct skink__subject *follow(struct skink__watch *watch) SKINK__WITH_MUTEX
 {
     struct skink__subject *subject = watch->subject;
     if (subject) {
@@ -79,7 +79,7 @@ static bool read_lease(struct skink__subject *subject, uint64_t *ret_word)
     return true;
 }
 
-static void end_stall(skink_recovery *recovery, struct skink__watch *watch)
+static void end_stall(skink_recovery *recovery, struct skink__watch *watch) SKINK__WITH_MUTEX
 {
     if (!watch->stalled) return;
     watch->stalled = false;
@@ -90,7 +90,7 @@ static void end_stall(skink_recovery *recovery, struct skink__watch *watch)
 }
 
 /* For a thread in the runtime section since the last look: is that because nothing is to be done? */
-static bool sleeps_in_poll(struct skink__watch *watch)
+static bool sleeps_in_poll(struct skink__watch *watch) SKINK__WITH_MUTEX
 {
     struct skink__thread_probe *probe = &watch->subject->probe;
     switch (skink__thread_probe_in_poll(probe, skink__scheduler_backend_fd(watch->scheduler))) {
@@ -144,10 +144,11 @@ static bool was_glimpsed(struct skink__subject *subject, uint64_t slice)
 }
 
 static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, const struct skink__interval *interval,
-                      bool in_host_code);
+                      bool in_host_code) SKINK__WITH_MUTEX;
 
 /* For how long has this slice been there? */
-static uint64_t look_at_slice(skink_recovery *recovery, struct skink__watch *watch, uint64_t word, bool in_host_code)
+static uint64_t look_at_slice(skink_recovery *recovery, struct skink__watch *watch, uint64_t word,
+                              bool in_host_code) SKINK__WITH_MUTEX
 {
     struct skink__subject *subject = watch->subject;
     uint64_t slice = skink__lease_slice(word);
@@ -178,7 +179,7 @@ static uint64_t look_at_slice(skink_recovery *recovery, struct skink__watch *wat
 }
 
 /* Returns when it wants to be looked at again, if that is before the period is over. */
-static uint64_t look(skink_recovery *recovery, struct skink__watch *watch)
+static uint64_t look(skink_recovery *recovery, struct skink__watch *watch) SKINK__WITH_MUTEX
 {
     struct skink__subject *subject = follow(watch);
     watch->overdue = watch->moving = false;
@@ -200,7 +201,7 @@ static uint64_t look(skink_recovery *recovery, struct skink__watch *watch)
 
 /* ---- judge ---- */
 
-static void note_stall(skink_recovery *recovery, struct skink__watch *watch)
+static void note_stall(skink_recovery *recovery, struct skink__watch *watch) SKINK__WITH_MUTEX
 {
     if (watch->stalled) return;
     watch->stalled = true;
@@ -270,7 +271,7 @@ void skink__watch_drop(skink_recovery *recovery, struct skink__watch *watch)
     skink__free(watch);
 }
 
-static void drop_destroyed(skink_recovery *recovery)
+static void drop_destroyed(skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     struct skink__watch **link = &recovery->watches;
     while (*link) {
@@ -284,7 +285,7 @@ static void drop_destroyed(skink_recovery *recovery)
     }
 }
 
-static void choose_period(skink_recovery *recovery)
+static void choose_period(skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     uint64_t shortest_ns = recovery->timeout_ns;
     for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
@@ -299,7 +300,7 @@ static void choose_period(skink_recovery *recovery)
 }
 
 /* Has it moved on, so that it is enough to look when its alarm goes off? One that sleeps is looked at until we park. */
-static bool is_under_alarm(const skink_recovery *recovery, struct skink__watch *watch)
+static bool is_under_alarm(const skink_recovery *recovery, struct skink__watch *watch) SKINK__WITH_MUTEX
 {
     if (!watch->has_alarm || recovery->period_ns < SHORTEST_ALARM_NS) return false;
     struct skink__alarm *alarm = skink__scheduler_alarm(watch->scheduler);
@@ -314,7 +315,7 @@ static bool is_under_alarm(const skink_recovery *recovery, struct skink__watch *
 }
 
 /* One look at everybody; returns when the next is wanted. */
-static uint64_t tick(skink_recovery *recovery)
+static uint64_t tick(skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     recovery->stats.ticks++;
     drop_destroyed(recovery);
@@ -340,7 +341,7 @@ static void *watchdog_main(void *arg)
     skink_recovery *recovery = arg;
     prctl(PR_SET_NAME, "skink-watchdog", 0, 0, 0);
     skink__thread_started("watchdog");
-    pthread_mutex_lock(&recovery->mutex);
+    skink__recovery_lock(recovery);
     unsigned restless = 0; /* looks before the next rest */
     while (!recovery->quit) {
         uint64_t next_ns = tick(recovery);
@@ -354,7 +355,7 @@ static void *watchdog_main(void *arg)
         else if (restless > 0)
             restless--;
     }
-    pthread_mutex_unlock(&recovery->mutex);
+    skink__recovery_unlock(recovery);
     skink__thread_ending("watchdog");
     return NULL;
 }
