@@ -2,6 +2,7 @@
 /* app/notify.c - sd_notify's protocol, and the thread that carries the watchdog's tick (notify.h). */
 #include "app/notify.h"
 #include "app/log.h"
+#include "loop/capability.h"
 #include "skink/clock.h"
 #include "skink/error.h"
 #include <errno.h>
@@ -17,6 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+static skink__mutex mutex = PTHREAD_MUTEX_INITIALIZER;
+
 /* One service manager per process. */
 static struct {
     struct sockaddr_un address;
@@ -28,10 +31,9 @@ static struct {
     skink_recovery *recovery;
     pthread_t thread;
     bool running;
-    pthread_mutex_t mutex;
     pthread_cond_t changed;
-    bool quit;
-} notify = { .fd = -1, .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+    bool quit SKINK__GUARDED_BY(mutex);
+} notify = { .fd = -1, .changed = PTHREAD_COND_INITIALIZER };
 
 /* ---- saying something ---- */
 
@@ -106,12 +108,12 @@ void skink__notify_open(void)
 static bool wait_until(uint64_t time_ns)
 {
     struct timespec time = { .tv_sec = (time_t)(time_ns / SKINK_S), .tv_nsec = (long)(time_ns % SKINK_S) };
-    pthread_mutex_lock(&notify.mutex);
+    skink__mutex_lock(&mutex);
     int err = 0;
     while (!notify.quit && err == 0)
-        err = pthread_cond_clockwait(&notify.changed, &notify.mutex, CLOCK_MONOTONIC, &time);
+        err = pthread_cond_clockwait(&notify.changed, &mutex, CLOCK_MONOTONIC, &time);
     bool quit = notify.quit;
-    pthread_mutex_unlock(&notify.mutex);
+    skink__mutex_unlock(&mutex);
     return quit;
 }
 
@@ -150,10 +152,10 @@ int skink__notify_watchdog_start(skink_recovery *recovery)
 void skink__notify_watchdog_stop(void)
 {
     if (!notify.running) return;
-    pthread_mutex_lock(&notify.mutex);
+    skink__mutex_lock(&mutex);
     notify.quit = true;
     pthread_cond_signal(&notify.changed);
-    pthread_mutex_unlock(&notify.mutex);
+    skink__mutex_unlock(&mutex);
     pthread_join(notify.thread, NULL);
     notify.running = false;
 }

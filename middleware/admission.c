@@ -18,9 +18,9 @@ static struct skink__limit *limit_at(const skink_request *request, unsigned stag
     return &request->server->limit;
 }
 
-static void let_in(skink_http_server *server, struct skink__limit *limit);
+static void let_in(skink_http_server *server, struct skink__limit *limit) SKINK__IN_RUNTIME;
 
-static void give_back(skink_request *request)
+static void give_back(skink_request *request) SKINK__IN_RUNTIME
 {
     while (request->stages_passed > 0) {
         struct skink__limit *limit = limit_at(request, --request->stages_passed);
@@ -31,7 +31,7 @@ static void give_back(skink_request *request)
 }
 
 /* Pass what is left of the limits and start. 0: started, or it waits. */
-static int go_on(skink_request *request, bool has_waited)
+static int go_on(skink_request *request, bool has_waited) SKINK__IN_RUNTIME
 {
     for (; request->stages_passed < SKINK__STAGES; request->stages_passed++) {
         struct skink__limit *limit = limit_at(request, request->stages_passed);

@@ -13,16 +13,16 @@
 #include "middleware/request.h"
 
 /* Start a prepared request, let it wait, or answer it with the error that it gets. */
-void skink__admission_enter(skink_request *request);
+void skink__admission_enter(skink_request *request) SKINK__IN_RUNTIME;
 
 /* Its task has ended or will never run further, or it was declared stuck. Idempotent. */
-void skink__admission_leave(skink_request *request);
+void skink__admission_leave(skink_request *request) SKINK__IN_RUNTIME;
 
 /* It is answered: should it wait still, it does so no longer. */
-void skink__admission_forget(skink_request *request);
+void skink__admission_forget(skink_request *request) SKINK__IN_RUNTIME;
 
 /* A limit has changed: let in who may enter now. */
-void skink__admission_review(skink_http_server *server);
+void skink__admission_review(skink_http_server *server) SKINK__IN_RUNTIME;
 
 static inline bool skink__admission_waits(const skink_request *request)
 {

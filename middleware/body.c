@@ -14,7 +14,7 @@
 
 /* Runtime section. Bytes that are there, 0 with *ret_end set at the end of the body, or what keeps it from going on;
  * -EAGAIN: nothing yet. */
-static int take(skink_request *request, void *buffer, size_t size, size_t *ret_length, bool *ret_end)
+static int take(skink_request *request, void *buffer, size_t size, size_t *ret_length, bool *ret_end) SKINK__IN_RUNTIME
 {
     struct skink__http_message *message = &request->message;
     size_t there = message->body_length - message->body_at;
@@ -46,7 +46,7 @@ struct reading {
     bool has_read, at_end;
 };
 
-static int read_here(void *arg)
+static int read_here(void *arg) SKINK__IN_RUNTIME
 {
     struct reading *reading = arg;
     skink_request *request = reading->request;

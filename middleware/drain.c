@@ -48,7 +48,7 @@ static void shun(skink_http_server *server)
 }
 
 /* What waits in the kernel's queue was accepted there already: to close on it would reset it. */
-static void close_listeners(skink_http_server *server)
+static void close_listeners(skink_http_server *server) SKINK__IN_RUNTIME
 {
     struct skink__listener *listener = server->listeners;
     for (; listener; listener = listener->next)
@@ -56,7 +56,7 @@ static void close_listeners(skink_http_server *server)
     skink__http_server_close_listeners(server);
 }
 
-static void take_stages(skink_http_server *server)
+static void take_stages(skink_http_server *server) SKINK__IN_RUNTIME
 {
     struct skink__drain *drain = &server->drain;
     enum skink__drain_stage asked = atomic_load(&drain->asked);
@@ -70,7 +70,7 @@ static void take_stages(skink_http_server *server)
     atomic_store(&drain->reached, asked);
 }
 
-static void deliver(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     (void)scheduler;
     skink_http_server *server =

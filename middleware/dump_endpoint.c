@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* middleware/dump_endpoint.c - see dump_endpoint.h. */
 #include "middleware/dump_endpoint.h"
+#include "loop/capability.h"
 #include "loop/memory.h"
 #include "middleware/http_stats.h"
 #include "skink/clock.h"
@@ -21,14 +22,27 @@ enum { THREADS_MAX = 4 }; /* they work one after the other; more than these are 
 
 typedef int dump_function(const skink_dump_options *options, char **ret_text, size_t *ret_length);
 
+/* The mutex of an endpoint. */
+SKINK__CAPABILITY(endpoint_mutex);
+
 struct skink__dump_endpoint {
     skink_stats_sources sources;
     skink_scheduler **schedulers; /* all that are known, besides those that the recovery watches */
     uint32_t scheduler_count;
     pthread_mutex_t mutex;
     pthread_cond_t ended;
-    unsigned threads; /* guarded by mutex */
+    unsigned threads SKINK__GUARDED_BY(endpoint_mutex);
 };
+
+static void endpoint_lock(struct skink__dump_endpoint *endpoint) SKINK__ACQUIRES(endpoint_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_lock(&endpoint->mutex);
+}
+
+static void endpoint_unlock(struct skink__dump_endpoint *endpoint) SKINK__RELEASES(endpoint_mutex) SKINK__UNCHECKED
+{
+    pthread_mutex_unlock(&endpoint->mutex);
+}
 
 /* One dump. The request's task and the dump's thread each have a reference: the task may be cancelled meanwhile. */
 struct job {
@@ -68,10 +82,10 @@ static void *dump_main(void *arg)
     err = err ? skink_future_fail(job->done, err) : skink_future_complete(job->done, NULL);
     (void)err; /* nobody else completes it */
     job_unref(job);
-    pthread_mutex_lock(&endpoint->mutex);
+    endpoint_lock(endpoint);
     endpoint->threads--;
     pthread_cond_signal(&endpoint->ended);
-    pthread_mutex_unlock(&endpoint->mutex);
+    endpoint_unlock(endpoint);
     return NULL;
 }
 
@@ -79,18 +93,18 @@ static void *dump_main(void *arg)
 
 static bool take_place(struct skink__dump_endpoint *endpoint)
 {
-    pthread_mutex_lock(&endpoint->mutex);
+    endpoint_lock(endpoint);
     bool free = endpoint->threads < THREADS_MAX;
     endpoint->threads += free;
-    pthread_mutex_unlock(&endpoint->mutex);
+    endpoint_unlock(endpoint);
     return free;
 }
 
 static void leave_place(struct skink__dump_endpoint *endpoint)
 {
-    pthread_mutex_lock(&endpoint->mutex);
+    endpoint_lock(endpoint);
     endpoint->threads--;
-    pthread_mutex_unlock(&endpoint->mutex);
+    endpoint_unlock(endpoint);
 }
 
 static int start_thread(struct job *job)
@@ -231,10 +245,10 @@ int skink__dump_endpoint_add(skink_http_server *http_server, const skink_stats_s
 void skink__dump_endpoint_destroy(struct skink__dump_endpoint *endpoint)
 {
     if (!endpoint) return;
-    pthread_mutex_lock(&endpoint->mutex);
+    endpoint_lock(endpoint);
     while (endpoint->threads)
         pthread_cond_wait(&endpoint->ended, &endpoint->mutex);
-    pthread_mutex_unlock(&endpoint->mutex);
+    endpoint_unlock(endpoint);
     pthread_cond_destroy(&endpoint->ended);
     pthread_mutex_destroy(&endpoint->mutex);
     skink__free(endpoint->schedulers);

@@ -18,8 +18,8 @@ void skink__expiry_begin(skink_request *request);
 uint64_t skink__expiry_timeout(const skink_request *request);
 
 /* Its time is over, as another clock has found. */
-void skink__expiry_now(skink_request *request);
+void skink__expiry_now(skink_request *request) SKINK__IN_RUNTIME;
 
 /* What the server's lists call. */
-void skink__expiry_end(struct skink__deadline *entry, void *server);
+void skink__expiry_end(struct skink__deadline *entry, void *server) SKINK__IN_RUNTIME;
 #endif

@@ -170,7 +170,7 @@ void skink__connection_cut(struct skink__connection *connection)
 /* --- a new one --- */
 
 /* One beyond the limit is told so, in one write that a fresh socket always takes. */
-static void turn_away(struct skink__connection *connection)
+static void turn_away(struct skink__connection *connection) SKINK__IN_RUNTIME
 {
     size_t length;
     const char *text = skink__answer_compose_refusal(connection->server, SKINK__HTTP_CONNECTION_LIMIT, &length);
@@ -192,7 +192,8 @@ static struct skink__connection *make(skink_http_server *server)
 }
 
 /* Its transport is open. */
-static void begin(skink_http_server *server, struct skink__connection *connection, const struct skink__ip *peer)
+static void begin(skink_http_server *server, struct skink__connection *connection,
+                  const struct skink__ip *peer) SKINK__IN_RUNTIME
 {
     connection->server = skink__http_server_ref(server);
     skink__peer_init(&connection->peer, peer, &server->trusted_proxies);

@@ -45,7 +45,7 @@ static void watch(struct skink__connection *connection)
 }
 
 /* The answer that ends this connection is out. */
-static void end(struct skink__connection *connection)
+static void end(struct skink__connection *connection) SKINK__IN_RUNTIME
 {
     bool linger = connection->linger_after && !connection->eof;
     if (!linger || !skink__transport_shut_down(&connection->transport)) {

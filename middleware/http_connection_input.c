@@ -24,7 +24,7 @@ static bool can_advance(const struct skink__connection *connection)
 }
 
 /* Feed the request that is being read; returns how many bytes were used. */
-static size_t feed_reading(struct skink__connection *connection, const char *bytes, size_t length)
+static size_t feed_reading(struct skink__connection *connection, const char *bytes, size_t length) SKINK__IN_RUNTIME
 {
     skink_request *request = connection->reading;
     size_t used;
@@ -44,7 +44,7 @@ static size_t feed_reading(struct skink__connection *connection, const char *byt
 }
 
 /* Read requests out of these bytes until one is being worked on; returns how many bytes were used. */
-static size_t advance(struct skink__connection *connection, const char *bytes, size_t length)
+static size_t advance(struct skink__connection *connection, const char *bytes, size_t length) SKINK__IN_RUNTIME
 {
     size_t used = 0;
     connection->advancing = true;
@@ -75,7 +75,7 @@ void skink__connection_drop_backlog(struct skink__connection *connection)
 }
 
 /* Keep bytes for later. */
-static void keep(struct skink__connection *connection, const char *bytes, size_t length)
+static void keep(struct skink__connection *connection, const char *bytes, size_t length) SKINK__IN_RUNTIME
 {
     if (length == 0 || connection->closing || connection->close_after) return;
     if (connection->backlog && connection->backlog_at > 0) {
@@ -114,7 +114,7 @@ bool skink__connection_has_more(const struct skink__connection *connection)
 
 /* --- reading --- */
 
-static void take(struct skink__connection *connection, const char *bytes, size_t length)
+static void take(struct skink__connection *connection, const char *bytes, size_t length) SKINK__IN_RUNTIME
 {
     size_t used = 0;
     if (!connection->backlog) used = advance(connection, bytes, length);
@@ -122,7 +122,7 @@ static void take(struct skink__connection *connection, const char *bytes, size_t
 }
 
 /* The end of what the client sends. It may still read: what is being worked on is answered, but told about it. */
-static void on_end_of_input(struct skink__connection *connection)
+static void on_end_of_input(struct skink__connection *connection) SKINK__IN_RUNTIME
 {
     connection->eof = true;
     skink__connection_client_left(connection);

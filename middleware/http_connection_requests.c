@@ -7,7 +7,7 @@
 #include "middleware/worker_middleware.h"
 
 /* Say what is wrong with what was sent, and let go of the client. The request need not be complete. */
-static void refuse(struct skink__connection *connection, skink_request *request, int number)
+static void refuse(struct skink__connection *connection, skink_request *request, int number) SKINK__IN_RUNTIME
 {
     skink__counter_add(&connection->server->counters.requests_malformed, 1);
     connection->current = request;
@@ -17,7 +17,7 @@ static void refuse(struct skink__connection *connection, skink_request *request,
 }
 
 /* "OPTIONS *" asks about the server as a whole: no handler can know. */
-static void answer_about_server(skink_request *request)
+static void answer_about_server(skink_request *request) SKINK__IN_RUNTIME
 {
     struct skink__answer answer = { .status = 204, .lines = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" };
     (void)skink__answer(request, &answer);
@@ -40,7 +40,7 @@ void skink__connection_parse_anew(struct skink__connection *connection)
 }
 
 /* To its task with the request that is being read. */
-static void hand_over(struct skink__connection *connection)
+static void hand_over(struct skink__connection *connection) SKINK__IN_RUNTIME
 {
     skink_request *request = connection->reading;
     bool is_refused = skink__connection_reads_refused(connection);

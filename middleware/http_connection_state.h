@@ -79,7 +79,7 @@ void skink__connection_note_activity(struct skink__connection *connection);
 /* --- http_connection_events.c --- */
 
 /* Whatever has happened is done with: what is it to wait for? May close it. */
-void skink__connection_settle(struct skink__connection *connection);
+void skink__connection_settle(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 /* The deadline alone. */
 void skink__connection_wait_for(struct skink__connection *connection, enum skink__waiting_for waiting);
@@ -90,32 +90,32 @@ void skink__connection_on_ready(struct skink__transport *transport, int status, 
 /* --- http_connection_input.c --- */
 
 /* Take what there is, a few reads of it. */
-void skink__connection_read_some(struct skink__connection *connection);
+void skink__connection_read_some(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 /* Go on with what has waited in the backlog, as far as that may be read now. */
-void skink__connection_advance(struct skink__connection *connection);
+void skink__connection_advance(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 void skink__connection_drop_backlog(struct skink__connection *connection);
 
 /* --- http_connection_requests.c --- */
 
 /* Of the request that is being read: its head is complete, and there is a body to come. */
-void skink__connection_begin_body(struct skink__connection *connection);
+void skink__connection_begin_body(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 /* It is complete: to its task. */
-void skink__connection_dispatch(struct skink__connection *connection);
+void skink__connection_dispatch(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 /* Answer it with the number of what is wrong with it, and let go of the client. */
-void skink__connection_refuse_reading(struct skink__connection *connection, int error);
+void skink__connection_refuse_reading(struct skink__connection *connection, int error) SKINK__IN_RUNTIME;
 
 /* Ready for the next request. */
 void skink__connection_parse_anew(struct skink__connection *connection);
 
 /* The client waits for leave to send its body. */
-void skink__connection_send_continue(struct skink__connection *connection);
+void skink__connection_send_continue(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 /* The client sends no more. What is being worked on may still be wanted; what has only waited so far is not. */
-void skink__connection_client_left(struct skink__connection *connection);
+void skink__connection_client_left(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 /* --- http_connection_body.c --- */
 
@@ -123,15 +123,16 @@ void skink__connection_client_left(struct skink__connection *connection);
 bool skink__connection_takes_body(const struct skink__connection *connection);
 
 /* To the task; returns how many bytes were used. */
-size_t skink__connection_feed_body(struct skink__connection *connection, const char *bytes, size_t length);
+size_t skink__connection_feed_body(struct skink__connection *connection, const char *bytes,
+                                   size_t length) SKINK__IN_RUNTIME;
 
 /* There is no more of it, for that is no body, too much of one, or too slow. Its task is told, and so is the client. */
-void skink__connection_end_body_badly(struct skink__connection *connection, int number);
+void skink__connection_end_body_badly(struct skink__connection *connection, int number) SKINK__IN_RUNTIME;
 
 /* --- http_connection_output.c --- */
 
 /* The kernel takes bytes again. */
-void skink__connection_write_some(struct skink__connection *connection);
+void skink__connection_write_some(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 /* Give the kernel what is held. False: it broke; it is not closed for that. */
 bool skink__connection_write_held(struct skink__connection *connection);

@@ -186,7 +186,7 @@ static void set_limits(struct skink__limit *limit, uint32_t max_requests, uint32
     atomic_store_explicit(&limit->max_queue, max_queue, memory_order_relaxed);
 }
 
-static void deliver_review(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver_review(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     (void)scheduler;
     skink_http_server *server =
@@ -237,7 +237,7 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
     if (err) return err;
     if (given.deadlock_timeout_ns && given.deadlock_timeout_ns < slice_timeout_min_ns) return -EINVAL;
     if (!can_execute(given.execution, server->workers)) return -EINVAL;
-    pthread_mutex_lock(&server->admin);
+    skink__mutex_lock(&server->admin);
     struct skink__route *route;
     err = atomic_load(&server->listened) ? -EBUSY
                                          : skink__routes_add(&server->routes, method, pattern, handler, arg, &route);
@@ -250,12 +250,13 @@ int skink_http_route(skink_http_server *server, const char *method, const char *
     }
     if (!err) route->execution = given.execution;
     if (!err && given.max_requests) set_limits(route->limit, given.max_requests, given.max_queue);
-    pthread_mutex_unlock(&server->admin);
+    skink__mutex_unlock(&server->admin);
     return err;
 }
 
 /* Takes the entry over on success. */
 static int add_middleware(skink_http_server *server, const struct skink__middleware_entry *entry)
+    SKINK__REQUIRES(server->admin)
 {
     if (atomic_load(&server->listened)) return -EBUSY;
     struct skink__middleware_entry *more =
@@ -286,7 +287,7 @@ static int copy_route(skink_http_server *to, struct skink__route *route)
     return 0;
 }
 
-static int copy_routes(skink_http_server *from, skink_http_server *to)
+static int copy_routes(skink_http_server *from, skink_http_server *to) SKINK__REQUIRES(from->admin, to->admin)
 {
     if (atomic_load(&from->listened) || atomic_load(&to->listened)) return -EBUSY;
     struct skink__route *route = atomic_load(&from->routes.first);
@@ -314,20 +315,20 @@ static int copy_routes(skink_http_server *from, skink_http_server *to)
 int skink_http_copy_routes(skink_http_server *from, skink_http_server *to)
 {
     if (!from || !to || from == to) return -EINVAL;
-    pthread_mutex_lock(&from->admin);
-    pthread_mutex_lock(&to->admin); /* always in this order: `to` is nobody's `from` */
+    skink__mutex_lock(&from->admin);
+    skink__mutex_lock(&to->admin); /* always in this order: `to` is nobody's `from` */
     bool fit = !to->is_twin && !from->is_twin && !atomic_load(&to->next_twin) && !atomic_load(&to->routes.first);
     int err = fit ? copy_routes(from, to) : -EINVAL;
-    pthread_mutex_unlock(&to->admin);
-    pthread_mutex_unlock(&from->admin);
+    skink__mutex_unlock(&to->admin);
+    skink__mutex_unlock(&from->admin);
     return err;
 }
 
 static int use(skink_http_server *server, struct skink__middleware_entry *entry)
 {
-    pthread_mutex_lock(&server->admin);
+    skink__mutex_lock(&server->admin);
     int err = add_middleware(server, entry);
-    pthread_mutex_unlock(&server->admin);
+    skink__mutex_unlock(&server->admin);
     if (err) skink__free(entry->prefix);
     return err;
 }
@@ -394,10 +395,10 @@ void skink_http_quarantine_lift(skink_http_server *server)
 int skink_http_route_set_execution(skink_http_server *server, const char *pattern, skink_execution execution)
 {
     if (!server || !pattern || !can_execute(execution, server->workers)) return -EINVAL;
-    pthread_mutex_lock(&server->admin);
+    skink__mutex_lock(&server->admin);
     int err =
         atomic_load(&server->listened) ? -EBUSY : skink__routes_set_execution(&server->routes, pattern, execution);
-    pthread_mutex_unlock(&server->admin);
+    skink__mutex_unlock(&server->admin);
     return err;
 }
 
@@ -437,9 +438,9 @@ struct attach {
 /* Runtime section. */
 void skink__http_server_fix(skink_http_server *server)
 {
-    pthread_mutex_lock(&server->admin);
+    skink__mutex_lock(&server->admin);
     atomic_store(&server->listened, true);
-    pthread_mutex_unlock(&server->admin);
+    skink__mutex_unlock(&server->admin);
 }
 
 int skink__http_server_attach(skink_http_server *server, uv_loop_t *loop)
@@ -469,7 +470,7 @@ int skink_http_listen(skink_http_server *server, const char *address, int *ret_p
     if (!server || !address) return -EINVAL;
     struct attach call = { 0 };
     int port = 0;
-    pthread_mutex_lock(&server->admin);
+    skink__mutex_lock(&server->admin);
     int err = skink__listener_create(server, address, &port, &call.listener);
     if (!err) {
         atomic_store(&server->listened, true);
@@ -477,7 +478,7 @@ int skink_http_listen(skink_http_server *server, const char *address, int *ret_p
         if (!err) err = call.err;
         if (err) skink__listener_free(call.listener);
     }
-    pthread_mutex_unlock(&server->admin);
+    skink__mutex_unlock(&server->admin);
     if (!err && ret_port) *ret_port = port;
     return err;
 }
@@ -497,7 +498,7 @@ void skink__http_server_close_listeners(skink_http_server *server)
 }
 
 /* Runtime section. */
-static void stop(skink_http_server *server)
+static void stop(skink_http_server *server) SKINK__IN_RUNTIME
 {
     server->stopping = true;
     skink__http_server_close_listeners(server);
@@ -509,7 +510,7 @@ static void stop(skink_http_server *server)
     }
 }
 
-static void deliver_stop(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+static void deliver_stop(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     (void)scheduler;
     skink_http_server *server =
@@ -541,7 +542,7 @@ static void on_turn_end_closed(uv_handle_t *handle)
 }
 
 /* Runtime section, or any thread while the scheduler does not run. */
-static void cut(uv_loop_t *loop, void *arg)
+static void cut(uv_loop_t *loop, void *arg) SKINK__IN_RUNTIME
 {
     (void)loop;
     skink_http_server *server = arg;

@@ -8,6 +8,7 @@
  */
 #ifndef SKINK_MIDDLEWARE_HTTP_SERVER_H
 #define SKINK_MIDDLEWARE_HTTP_SERVER_H
+#include "loop/capability.h"
 #include "loop/inbox.h"
 #include "middleware/client.h"
 #include "middleware/deadline_list.h"
@@ -83,7 +84,7 @@ struct skink_http_server {
     struct skink__middleware_entry *middlewares;
     unsigned middleware_count;
     _Atomic bool listened;
-    pthread_mutex_t admin; /* route, use, listen, stop from outside; never taken in the runtime section */
+    skink__mutex admin; /* route, use, listen, stop from outside; never taken in the runtime section */
 
     /* Fixed when the first listener opens. */
     skink_execution execution; /* of routes that say nothing else */

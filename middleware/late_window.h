@@ -13,5 +13,5 @@
 void skink__late_window_open(skink_request *request, const char *incident_id);
 
 /* What the server's list calls at the end of the window. */
-void skink__late_window_end(struct skink__deadline *entry, void *server);
+void skink__late_window_end(struct skink__deadline *entry, void *server) SKINK__IN_RUNTIME;
 #endif

@@ -266,7 +266,7 @@ void skink__listener_on_retry(struct skink__deadline *entry, void *server)
     SKINK_ASSERT(err == 0);
 }
 
-static void admit(skink_http_server *server, int fd, const struct skink__ip *peer)
+static void admit(skink_http_server *server, int fd, const struct skink__ip *peer) SKINK__IN_RUNTIME
 {
     skink__counter_add(&server->counters.connections_total, 1);
     if (server->connection_count < server->max_connections) {
@@ -281,7 +281,7 @@ static void admit(skink_http_server *server, int fd, const struct skink__ip *pee
 }
 
 /* At most so many; 0, or the errno of what is missing for more. */
-static int accept_some(struct skink__listener *listener, int rounds)
+static int accept_some(struct skink__listener *listener, int rounds) SKINK__IN_RUNTIME
 {
     while (rounds-- > 0) {
         struct address from;

@@ -33,7 +33,7 @@ int skink__listener_start(struct skink__listener *listener);
 void skink__listener_shun(struct skink__listener *listener);
 
 /* Take in what has been accepted by the kernel already, before it is closed. Runtime section. */
-void skink__listener_accept_rest(struct skink__listener *listener);
+void skink__listener_accept_rest(struct skink__listener *listener) SKINK__IN_RUNTIME;
 
 /* Stop for good; it frees itself. Runtime section. */
 void skink__listener_close(struct skink__listener *listener);

@@ -128,6 +128,7 @@ static void run(void *arg)
     if (request->server->access) skink__task_watch_time(&request->watch);
     if (!refused) skink__pipeline_run(request);
     skink_scheduler *here = skink__runtime_enter();
+    skink__assume_runtime(); /* a task runs on a loop thread */
     skink__task_watch_end(); /* the request's memory may go in a moment */
     if (refused) skink__request_refuse_late(request);
     skink__request_finish(request);
@@ -136,7 +137,7 @@ static void run(void *arg)
 }
 
 /* Runtime section of the fresh loop thread: this request's slice was declared stuck. */
-static void abandoned(void *arg, const struct skink__abandonment *why)
+static void abandoned(void *arg, const struct skink__abandonment *why) SKINK__IN_RUNTIME
 {
     skink_request *request = arg;
     skink__connections_flush(request->server); /* what others have said need not wait for longer */
@@ -145,7 +146,7 @@ static void abandoned(void *arg, const struct skink__abandonment *why)
 }
 
 /* Runtime section of a scheduler that stops: the task will never run (on). */
-static void dropped(void *arg)
+static void dropped(void *arg) SKINK__IN_RUNTIME
 {
     skink_request *request = arg;
     if (request->state == SKINK__REQUEST_OPEN)
@@ -209,7 +210,7 @@ int skink__loop_middleware_refusal(skink_request *request)
     return refuses ? SKINK__HTTP_QUARANTINED : 0;
 }
 
-static int start_task(skink_request *request)
+static int start_task(skink_request *request) SKINK__IN_RUNTIME
 {
     skink_http_server *server = request->server;
     struct skink__route *route = request->route;

@@ -11,29 +11,29 @@
 #include "middleware/request.h"
 
 /* Start a prepared request where it is to run: as a task on the loop, or on a worker. 0, or the number of the error to answer with. */
-int skink__loop_middleware_start(skink_request *request);
+int skink__loop_middleware_start(skink_request *request) SKINK__IN_RUNTIME;
 
 /* The number of the error with which a prepared request must be answered at once, as it would not be started now; else
  * 0, which promises nothing. */
 int skink__loop_middleware_refusal(skink_request *request);
 
 /* Answer with that error, say when to come again, and count it. The connection has let go of the request then. */
-void skink__loop_middleware_refuse(skink_request *request, int number);
+void skink__loop_middleware_refuse(skink_request *request, int number) SKINK__IN_RUNTIME;
 
 /* --- for worker_middleware.c, where a request's life ends in the same steps --- */
 
 /* It was declared stuck. */
-void skink__request_note_stuck(skink_request *request, const struct skink__abandonment *why);
+void skink__request_note_stuck(skink_request *request, const struct skink__abandonment *why) SKINK__IN_RUNTIME;
 
 /* In its task: its route came into quarantine while it waited for its turn. And, back in the runtime section: say so. */
 bool skink__request_came_too_late(const skink_request *request);
-void skink__request_refuse_late(skink_request *request);
+void skink__request_refuse_late(skink_request *request) SKINK__IN_RUNTIME;
 
 /* Its task has come to its end: answer for it, should it have said nothing, and let go of it. */
-void skink__request_finish(skink_request *request);
+void skink__request_finish(skink_request *request) SKINK__IN_RUNTIME;
 
 /* Its task has come to its end, or never will (ran: false): the task's reference goes. */
-void skink__request_let_go(skink_request *request, bool ran);
+void skink__request_let_go(skink_request *request, bool ran) SKINK__IN_RUNTIME;
 
 /* On a stray that comes back after the scheduler of its task has stopped. */
 void skink__request_lose(skink_request *request);

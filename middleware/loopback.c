@@ -149,7 +149,7 @@ static int carry_out(skink_loopback *loopback, void (*fn)(uv_loop_t *loop, void 
     return err ? err : call->err;
 }
 
-static void open_here(uv_loop_t *loop, void *arg)
+static void open_here(uv_loop_t *loop, void *arg) SKINK__IN_RUNTIME
 {
     struct call *call = arg;
     skink_http_server *server = call->loopback->server;

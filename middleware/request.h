@@ -112,5 +112,5 @@ int skink__request_prepare(skink_request *request, const struct skink__peer *pee
 bool skink__request_is_about_server(const skink_request *request);
 
 /* The client has gone for good (gone), or will send no more: tell the task. */
-void skink__request_client_left(skink_request *request, bool gone);
+void skink__request_client_left(skink_request *request, bool gone) SKINK__IN_RUNTIME;
 #endif

@@ -326,7 +326,7 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
 }
 
 /* The task of a streamed answer suspends: its client need not wait for the others' turn. */
-static void on_suspension(struct skink__task_watch *watch)
+static void on_suspension(struct skink__task_watch *watch) SKINK__IN_RUNTIME
 {
     skink_request *request = (skink_request *)((char *)watch - offsetof(struct skink_request, watch));
     if (request->connection) skink__connection_flush(request->connection);
@@ -513,7 +513,7 @@ struct response {
     const struct skink__answer *answer;
 };
 
-static int respond_here(void *arg)
+static int respond_here(void *arg) SKINK__IN_RUNTIME
 {
     const struct response *response = arg;
     skink_request *request = response->request;

@@ -20,7 +20,7 @@ struct beginning {
     const struct skink__answer *answer;
 };
 
-static int begin(void *arg)
+static int begin(void *arg) SKINK__IN_RUNTIME
 {
     const struct beginning *beginning = arg;
     skink_request *request = beginning->request;
@@ -54,7 +54,7 @@ static int write_refusal(skink_request *request)
 }
 
 /* Hand bytes to the connection, in a chunk of their own if that is the form. -ECANCELED: it broke. */
-static int send_piece(skink_request *request, const char *bytes, size_t length)
+static int send_piece(skink_request *request, const char *bytes, size_t length) SKINK__IN_RUNTIME
 {
     char line[CHUNK_LINE_BYTES];
     struct iovec parts[3];
@@ -85,7 +85,7 @@ struct writing {
 };
 
 /* One step: send what there is room for. */
-static int write_some(void *arg)
+static int write_some(void *arg) SKINK__IN_RUNTIME
 {
     struct writing *writing = arg;
     skink_request *request = writing->request;
@@ -132,7 +132,7 @@ int skink_response_write(skink_request *request, const void *bytes, size_t lengt
     return err;
 }
 
-static int end(void *arg)
+static int end(void *arg) SKINK__IN_RUNTIME
 {
     skink_request *request = arg;
     int err = write_refusal(request);

@@ -52,8 +52,8 @@ static void run(struct skink__job *job)
     skink__task_watch_end(); /* the request's memory may go in a moment */
 }
 
-static void deliver_trouble(skink_scheduler *scheduler, struct skink__message *message, bool closed);
-static void deliver_end(skink_scheduler *scheduler, struct skink__message *message, bool closed);
+static void deliver_trouble(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME;
+static void deliver_end(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME;
 
 static void post_trouble(struct skink__on_worker *on, const struct skink__abandonment *why)
 {

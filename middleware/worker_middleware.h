@@ -17,11 +17,11 @@ skink_execution skink__execution_of(const skink_request *request);
 int skink__worker_middleware_start(skink_request *request);
 
 /* It waits for a worker no longer. False: it has one, or is not meant for one. */
-bool skink__worker_middleware_withdraw(skink_request *request);
+bool skink__worker_middleware_withdraw(skink_request *request) SKINK__IN_RUNTIME;
 
 /* Its client is gone, or its time (reason: -ECANCELED, -ETIMEDOUT): end its task's waits, should it be meant for a
  * worker. */
-void skink__worker_middleware_cancel(skink_request *request, int reason);
+void skink__worker_middleware_cancel(skink_request *request, int reason) SKINK__IN_RUNTIME;
 
 /* In a task: is it that of this request, on a worker? */
 bool skink__worker_middleware_is_current(const skink_request *request);
