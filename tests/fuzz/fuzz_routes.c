@@ -3,12 +3,13 @@
  * fuzz_routes.c - any bytes as a path, a query string, a form, a cookie and an X-Forwarded-For: no crash, nothing read
  * beyond them, and what comes out keeps its promises.
  *
- * The input is a target, and behind the first newline a header's text. Each part lies in memory of its own size.
+ * The input is a target (and a pattern of a route), and behind the first newline a header's text. Each part lies in memory of its own size.
  */
 #include "middleware/client.h"
 #include "middleware/pairs.h"
 #include "middleware/request_id.h"
 #include "middleware/routes.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,26 @@ static void check_match(llhttp_method_t method, const char *path, const char *se
     CHECK(strlen(allow) < sizeof allow);
 }
 
+/* A pattern that is taken matches itself, unless its own route stands behind another; and is taken once. */
+static void fuzz_pattern(const char *pattern)
+{
+    struct skink__routes table;
+    struct skink__route *route;
+    skink__routes_init(&table);
+    int err = skink__routes_add(&table, "GET", pattern, handle, NULL, &route);
+    CHECK(err == 0 || err == -EINVAL);
+    if (err == 0) {
+        CHECK(strcmp(route->pattern, pattern) == 0 && route->param_count <= SKINK__MAX_PARAMS);
+        CHECK(skink__routes_add(&table, "GET", pattern, handle, NULL, NULL) == -EEXIST);
+        CHECK(skink__routes_set_timeout(&table, pattern, 1) == 0);
+        CHECK(skink__routes_set_timeout(&table, "no pattern", 1) == -ENOENT);
+        for (unsigned i = 0; i < route->param_count; i++)
+            CHECK(*route->param_names[i]);
+    }
+    CHECK(skink__routes_add(&table, pattern, "/", handle, NULL, NULL) <= 0); /* as a method */
+    skink__routes_fini(&table);
+}
+
 static void fuzz_path(const char *target)
 {
     size_t raw_length = strcspn(target, "?");
@@ -81,6 +102,8 @@ static void fuzz_path(const char *target)
             CHECK(path[0] == '/' && strlen(path) == length); /* no NUL came through */
             check_match(HTTP_GET, path, segments, length - 1);
             check_match(HTTP_DELETE, path, segments, length - 1);
+            check_match(HTTP_HEAD, path, segments, length - 1);
+            check_match(HTTP_PUT, path, segments, length - 1);
         }
     }
     free(path);
@@ -128,6 +151,10 @@ static void fuzz_client(const char *text)
         skink__proxies_fini(&proxies);
     else
         CHECK(at < strlen(text));
+    char made[SKINK__REQUEST_ID_MADE_BYTES], prefix[SKINK__REQUEST_ID_PREFIX_BYTES];
+    skink__request_id_prefix(prefix);
+    (void)skink__request_id_make(made, prefix, strlen(text));
+    CHECK(skink__request_id_is_valid(made));
     if (skink__request_id_is_valid(text)) CHECK(!strpbrk(text, " \"\\\t\r\n") && strlen(text) <= SKINK__REQUEST_ID_MAX);
 }
 
@@ -142,6 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(exact);
     memcpy(exact, rest, rest_size);
     fuzz_path(target);
+    fuzz_pattern(target);
     fuzz_pairs(exact, rest_size, text);
     fuzz_client(text);
     free(exact);
