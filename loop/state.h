@@ -124,6 +124,7 @@ enum skink__task_state {
     SKINK__TASK_WAITING,   /* suspended; what will wake it knows it                                 */
     SKINK__TASK_BLOCKING,  /* of a thread that blocks, as was announced, off the loop                 */
     SKINK__TASK_ABANDONED, /* a stray's current task                                                */
+    SKINK__TASK_GIVEN_UP,  /* the same, and a stop has given it up: after that its stray may free it any time */
     SKINK__TASK_ENDED      /* fn has returned or was dropped; the object lives for its handles      */
 };
 

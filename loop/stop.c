@@ -53,7 +53,7 @@ static void drop_one(skink_task *task) SKINK__IN_RUNTIME
 }
 
 /* With a stray: who awaits its end must not wait for ever. While the inbox is open, for a stray that finds it closed
- * frees the task. */
+ * frees the task; and once, for one that found it closed before a new start may be doing so now. */
 static void give_up_one(skink_task *task) SKINK__IN_RUNTIME
 {
     if (skink__task_state(task) == SKINK__TASK_BLOCKING) { /* it was waited for; now it is as lost as a stray's */
@@ -62,6 +62,7 @@ static void give_up_one(skink_task *task) SKINK__IN_RUNTIME
         skink__task_set_state(task, SKINK__TASK_ABANDONED);
     }
     if (skink__task_state(task) != SKINK__TASK_ABANDONED) return;
+    skink__task_set_state(task, SKINK__TASK_GIVEN_UP);
     skink__task_cancel_here(task, -ECANCELED);
     if (task->has_done) (void)!skink_future_fail(&task->done, -ECANCELED);
 }
@@ -106,6 +107,12 @@ static void cancel_all(skink_scheduler *scheduler) SKINK__IN_RUNTIME
     for_each_task(scheduler, cancel_one);
 }
 
+/* Those that came back after a stop before this one are with nobody any more. */
+static bool strays_have_tasks(const skink_scheduler *scheduler)
+{
+    return skink__counted(&scheduler->tasks_abandoned) > skink__counted(&scheduler->tasks_lost);
+}
+
 static bool has_tasks(const skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     uint64_t living = skink__tasks_spawned(scheduler) - skink__tasks_finished(scheduler);
@@ -120,7 +127,7 @@ bool skink__stop_is_due(const skink_scheduler *scheduler)
 
 static void finish(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
-    if (has_tasks(scheduler) || skink__counted(&scheduler->tasks_abandoned)) scheduler->stop_cut = true;
+    if (has_tasks(scheduler) || strays_have_tasks(scheduler)) scheduler->stop_cut = true;
     skink__stop_wake_at(scheduler, SKINK_FOREVER);
     scheduler->stop_phase = SKINK__STOP_DONE; /* first: what is delivered closed may look at it */
     for_each_task(scheduler, give_up_one);
@@ -138,7 +145,7 @@ static void finish(skink_scheduler *scheduler) SKINK__IN_RUNTIME
  * tasks at strays the inbox must stay open a little longer, and what comes in that moment is dropped. */
 static bool nothing_comes(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
-    return skink__counted(&scheduler->tasks_abandoned) || skink__inbox_close_if_empty(&scheduler->inbox);
+    return strays_have_tasks(scheduler) || skink__inbox_close_if_empty(&scheduler->inbox);
 }
 
 void skink__stop_step(skink_scheduler *scheduler)

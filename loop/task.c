@@ -116,10 +116,11 @@ void skink__task_deliver_fresh(skink_scheduler *scheduler, struct skink__message
 void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__message *message, bool closed)
 {
     skink_task *task = (skink_task *)message;
-    if (skink__task_state(task) == SKINK__TASK_BLOCKING) {
+    enum skink__task_state state = skink__task_state(task);
+    if (state == SKINK__TASK_BLOCKING) {
         skink__count(&scheduler->tasks_blocking, -1);
     } else {
-        SKINK_ASSERT(skink__task_state(task) == SKINK__TASK_ABANDONED);
+        SKINK_ASSERT(state == SKINK__TASK_ABANDONED || state == SKINK__TASK_GIVEN_UP);
         skink__count(&scheduler->tasks_abandoned, -1);
         skink__count(&scheduler->migrations, 1);
     }

@@ -84,6 +84,7 @@ static enum skink__sight_state sight_state(enum skink__task_state state)
         return SKINK__SIGHT_RUNNING;
     case SKINK__TASK_BLOCKING:
     case SKINK__TASK_ABANDONED:
+    case SKINK__TASK_GIVEN_UP:
         return SKINK__SIGHT_STRAY;
     case SKINK__TASK_FREE: /* not shown */
     case SKINK__TASK_ENDED:

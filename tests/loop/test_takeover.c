@@ -384,6 +384,44 @@ static void a_stray_that_comes_back_after_the_stop_runs_no_further(void **state)
     assert_int_equal(stats.tasks_living, 0);
 }
 
+static void a_stop_is_clean_again_once_the_strays_of_a_run_before_have_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct stuck s = { .f = f, .then = at_yield };
+    spawn_stuck(&s);
+    take_over(f, false);
+    wait_others_run(f);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), -ECANCELED);
+    atomic_store(&s.freed, true);
+    test_wait_until(atomic_load(&f->ended) == 1, 5000);
+    assert_int_equal(skink_scheduler_start(f->scheduler), 0);
+    wait_others_run(f);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), 0);
+}
+
+/* Goal: a stray that was refused frees its task, whatever runs meanwhile. The mark that the first stop left on the task is
+ * taken off, to see whether the second one touches it. */
+static void a_stop_leaves_alone_what_a_stop_before_gave_up(void **state)
+{
+    struct fixture *f = *state;
+    struct stuck s = { .f = f, .then = at_yield };
+    spawn_stuck(&s);
+    struct skink__thread *stray = skink__scheduler_thread(f->scheduler);
+    skink_task *task = stray->current;
+    take_over(f, false);
+    wait_others_run(f);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), -ECANCELED);
+    assert_int_equal(atomic_exchange(&task->cancel_reason, 0), -ECANCELED);
+    assert_int_equal(skink_scheduler_start(f->scheduler), 0);
+    wait_others_run(f);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), -ECANCELED);
+    assert_int_equal(atomic_load(&task->cancel_reason), 0);
+    atomic_store(&s.freed, true);
+    test_wait_until(atomic_load(&f->ended) == 1, 5000);
+    assert_false(atomic_load(&s.finished));
+    skink__thread_unref(stray);
+}
+
 static void run_until_told(void *arg)
 {
     struct stuck *s = arg;
@@ -520,6 +558,8 @@ static const struct test_case cases[] = {
     CASE(a_held_scheduler_runs_no_task_until_it_is_released),
     CASE(a_late_slice_goes_through_the_ready_queue_at_its_next_call),
     CASE(a_stray_that_comes_back_after_the_stop_runs_no_further),
+    CASE(a_stop_is_clean_again_once_the_strays_of_a_run_before_have_gone),
+    CASE(a_stop_leaves_alone_what_a_stop_before_gave_up),
     CASE(who_awaits_a_task_with_a_stray_is_told_at_the_stop),
     CASE(a_stray_outlives_its_scheduler),
     CASE(a_fresh_thread_has_the_first_ones_signal_mask_and_affinity),
