@@ -151,6 +151,18 @@ proctype Thread(byte me)
 
 end_parked:
     go[me]; /* skink__thread_run() */
+    d_step { /* skink__loop_run(): transition 4, and what has waited comes before a look at libuv, unless it is held */
+        TOUCH(me);
+        next_slice(me);
+        word[LEASE(me)] = RUNTIME(SLICE);
+#ifndef MUTATE_HELD_RUNS_A_BATCH
+        flag = held
+#endif
+    }
+    if
+    :: flag -> flag = false
+    :: else -> goto batch
+    fi;
 
 round: /* skink__loop_run(), gather(), uv_run(), before_poll() */
     atomic {
@@ -185,6 +197,7 @@ end_asleep:
 batch: /* run_batch(), run_task(), and skink__slice_begin() with transition 1 */
     atomic {
         TOUCH(me);
+        assert(!held || NONE_READY);
         if
         :: place[1] == READY -> t = 1
         :: place[2] == READY -> t = 2
