@@ -285,28 +285,38 @@ static void be_starved(void *arg)
     atomic_store(&s->ended, true);
 }
 
+/* The n-th time. */
+static void starve_once(struct fixture *f, uint64_t n)
+{
+    enum { BUSY = 8 };
+    static pid_t pids[BUSY];
+    static struct starved s;
+    s = (struct starved){ .processor = sched_getcpu() };
+    start_busy(pids, BUSY, s.processor);
+    assert_int_equal(skink_post(f->scheduler, be_starved, &s), 0);
+    test_wait_until(atomic_load(&f->incidents) == n, 15000);
+    end_busy(pids, BUSY);
+    assert_int_equal(f->last.cause, SKINK_CAUSE_STARVED);
+    assert_true(f->last.effective_ns < 100 * SKINK_MS);
+    assert_true(f->last.slice_ns >= 400 * SKINK_MS);
+    skink_recovery_stats stats = fixture_stats(f);
+    assert_int_equal(stats.deadlocks_starved, n);
+    assert_true(stats.starved_ns >= n * 300 * SKINK_MS);
+    atomic_store(&s.go_on, true);
+    test_wait_until(atomic_load(&s.ended) && fixture_stats(f).strays == 0, 10000);
+}
+
+/* SKINK_TEST_INJECTIONS=100 for the long form, of some two minutes. */
 static void starved_for_ever_is_declared_at_the_ceiling(void **state)
 {
     (void)state;
-    enum { BUSY = 8 };
-    static pid_t pids[BUSY];
+    const char *wanted = getenv("SKINK_TEST_INJECTIONS");
+    uint64_t injections = wanted ? (uint64_t)atoi(wanted) : 1;
     struct fixture f;
-    static struct starved s;
-    s.processor = sched_getcpu();
-    start_busy(pids, BUSY, s.processor);
     skink_recovery_options options = { .deadlock_timeout_ns = 100 * SKINK_MS };
     fixture_start(&f, &options);
-    assert_int_equal(skink_post(f.scheduler, be_starved, &s), 0);
-    test_wait_until(atomic_load(&f.incidents) == 1, 15000);
-    end_busy(pids, BUSY);
-    assert_int_equal(f.last.cause, SKINK_CAUSE_STARVED);
-    assert_true(f.last.effective_ns < 100 * SKINK_MS);
-    assert_true(f.last.slice_ns >= 400 * SKINK_MS);
-    skink_recovery_stats stats = fixture_stats(&f);
-    assert_int_equal(stats.deadlocks_starved, 1);
-    assert_true(stats.starved_ns >= 300 * SKINK_MS);
-    atomic_store(&s.go_on, true);
-    test_wait_until(atomic_load(&s.ended), 10000);
+    for (uint64_t n = 1; n <= injections; n++)
+        starve_once(&f, n);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
