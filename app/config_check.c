@@ -96,7 +96,7 @@ static void advise_on_strays(const struct config *config, struct problems *probl
             "(quarantine.strikes is %llu, loop.count is %llu) and so reach recovery.max_strays, which is "
             "%llu, before its quarantine can help; raise recovery.max_strays, or lower "
             "quarantine.strikes",
-            (unsigned long long)(strikes + loops), (unsigned long long)strikes, (unsigned long long)loops,
+            (unsigned long long)strikes + loops, (unsigned long long)strikes, (unsigned long long)loops,
             (unsigned long long)strays);
 }
 

@@ -43,7 +43,7 @@ void skink__log_close(void);
 void skink__log_line(skink_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* For skink_hooks.log and skink_hooks.panic. */
-void skink__log_hook(skink_log_level level, const char *line, void *arg);
+void skink__log_hook(skink_log_level level, const char *pairs, void *arg);
 void skink__log_panic_hook(const char *condition, const char *file, int line, void *arg);
 
 /* For skink_http_options.access. */

@@ -73,6 +73,7 @@ static void put_now(struct log_text *text)
     if (text->json) put(text, "\"", 1);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is kept in a structure, and written there */
 void skink__text_begin(struct log_text *text, char *bytes, size_t size, bool json)
 {
     *text = (struct log_text){ .start = bytes, .at = bytes, .end = bytes + size - TAIL_BYTES, .json = json };

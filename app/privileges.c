@@ -27,6 +27,7 @@ static bool complain(char *complaint, const char *what, const char *name, int er
 static bool find(const char *who, struct identity *identity, char *complaint)
 {
     size_t length = strcspn(who, ":");
+    /* cppcheck-suppress ctuuninitvar ; this is where it is written */
     snprintf(identity->name, sizeof identity->name, "%.*s", (int)length, who);
     errno = 0;
     const struct passwd *user = getpwnam(identity->name);

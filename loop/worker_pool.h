@@ -77,7 +77,7 @@ void skink__workers_unref(skink_workers *workers);
 /* Hand a job over, in the runtime section of any scheduler. 0: it will end. Else nothing was done:
  *   -ECANCELED  the workers are stopping
  *   -EBUSY      every worker is held at the limit of strays */
-int skink__workers_submit(skink_workers *workers, struct skink__job *job, enum skink__lane lane);
+int skink__workers_submit(skink_workers *pool, struct skink__job *job, enum skink__lane lane);
 
 /* Take back a job that has no worker yet. True: it is the caller's again and will not end. Any thread. */
 bool skink__workers_withdraw(struct skink__job *job);

@@ -104,7 +104,7 @@ static void read_folder(struct skink__incident_files *files, int folder)
     size_t room = count < SKINK__INCIDENT_FILES_MAX ? SKINK__INCIDENT_FILES_MAX : count;
     files->names = skink__alloc(room * sizeof *files->names);
     if (found) qsort(found, count, sizeof *found, by_age);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; found && i < count; i++) {
         if (files->names)
             files->names[files->count++] = found[i].name;
         else

@@ -71,6 +71,7 @@ static const skink_frame *telling_frame(const skink_incident *incident)
     return NULL;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is kept in a structure, and written there */
 void skink__incident_line(const skink_incident *incident, char text[SKINK__INCIDENT_LINE_BYTES])
 {
     struct line line = { text, 0 };

@@ -196,6 +196,7 @@ static const skink_incident_owner *pack_chain(struct packer *packer, const skink
 }
 
 /* The size of the whole; into a block, if there is one. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is kept in a structure, and written there */
 static size_t pack_incident(char *block, const skink_incident *incident)
 {
     struct packer packer = { .block = block };

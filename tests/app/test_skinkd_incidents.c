@@ -31,8 +31,7 @@ static bool names(const json_t *incident, const char *function)
 {
     size_t i;
     json_t *frame;
-    json_array_foreach(json_object_get(incident, "stack"), i, frame)
-    {
+    json_array_foreach (json_object_get(incident, "stack"), i, frame) {
         if (strcmp(text_of(frame, "function"), function) == 0) return true;
     }
     return false;

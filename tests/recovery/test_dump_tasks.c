@@ -46,8 +46,8 @@ static bool has_function(const json_t *stack, const char *function)
 {
     size_t i;
     json_t *frame;
-    json_array_foreach(json_object_get(stack, "frames"), i,
-                       frame) if (strcmp(text(frame, "function"), function) == 0) return true;
+    json_array_foreach (json_object_get(stack, "frames"), i, frame)
+        if (strcmp(text(frame, "function"), function) == 0) return true;
     return false;
 }
 
@@ -57,9 +57,9 @@ static json_int_t count_in(const json_t *dump, const char *state, const char *fu
     json_int_t count = 0;
     size_t i;
     json_t *stack;
-    json_array_foreach(json_object_get(dump, "stacks"), i, stack) if (strcmp(text(stack, "state"), state) == 0 &&
-                                                                      (!function || has_function(stack, function)))
-        count += number(stack, "count");
+    json_array_foreach (json_object_get(dump, "stacks"), i, stack)
+        if (strcmp(text(stack, "state"), state) == 0 && (!function || has_function(stack, function)))
+            count += number(stack, "count");
     return count;
 }
 
@@ -286,8 +286,8 @@ static const json_t *part_of(const json_t *dump, const char *name)
 {
     size_t i;
     json_t *part;
-    json_array_foreach(json_object_get(dump, "schedulers"), i,
-                       part) if (strcmp(text(part, "name"), name) == 0) return part;
+    json_array_foreach (json_object_get(dump, "schedulers"), i, part)
+        if (strcmp(text(part, "name"), name) == 0) return part;
     fail_msg("%s is not among the schedulers", name);
     return NULL;
 }

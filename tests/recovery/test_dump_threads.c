@@ -49,11 +49,12 @@ static json_t *find_stack(const json_t *dump, pid_t tid, json_t **ret_thread)
 {
     size_t i, k;
     json_t *stack, *thread;
-    json_array_foreach(json_object_get(dump, "stacks"), i, stack)
-        json_array_foreach(json_object_get(stack, "threads"), k, thread) if (number(thread, "tid") == tid)
-    {
-        if (ret_thread) *ret_thread = thread;
-        return stack;
+    json_array_foreach (json_object_get(dump, "stacks"), i, stack) {
+        json_array_foreach (json_object_get(stack, "threads"), k, thread) {
+            if (number(thread, "tid") != tid) continue;
+            if (ret_thread) *ret_thread = thread;
+            return stack;
+        }
     }
     return NULL;
 }
@@ -62,8 +63,8 @@ static bool has_function(const json_t *stack, const char *function)
 {
     size_t i;
     json_t *frame;
-    json_array_foreach(json_object_get(stack, "frames"), i,
-                       frame) if (strcmp(text(frame, "function"), function) == 0) return true;
+    json_array_foreach (json_object_get(stack, "frames"), i, frame)
+        if (strcmp(text(frame, "function"), function) == 0) return true;
     return false;
 }
 
@@ -141,8 +142,8 @@ static void workers_of_the_pool_are_known_even_when_idle(void **state)
         workers = 0;
         size_t i;
         json_t *stack;
-        json_array_foreach(json_object_get(dump, "stacks"), i, stack) if (strcmp(text(stack, "role"), "pool") == 0)
-            workers += (size_t)number(stack, "count");
+        json_array_foreach (json_object_get(dump, "stacks"), i, stack)
+            if (strcmp(text(stack, "role"), "pool") == 0) workers += (size_t)number(stack, "count");
     }
     assert_in_range(workers, least, 4);
     json_decref(dump);

@@ -48,7 +48,7 @@ int test_main(int argc, char **argv, const struct test_case *cases, size_t count
               CMFixtureFunction teardown);
 
 /* Leave the case as skipped; why is printed. Does not return. From the case's own thread and stack only. */
-void test_skip(const char *why);
+_Noreturn void test_skip(const char *why);
 
 /* Sanitizers change what can be measured or limited (address space, time, threads). */
 #if defined(__SANITIZE_ADDRESS__)
