@@ -255,6 +255,7 @@ static void end_as_stray(struct skink__thread *thread, skink_scheduler *schedule
     skink_task *task = thread->current;
     task->message.deliver = skink__task_deliver_migrated;
     if (skink__inbox_post(&scheduler->inbox, &task->message)) return;
+    skink__thread_set_self(NULL); /* what is told of the loss may call us, and is on no loop thread, and in no task */
     skink__task_lose(task);
     skink__log(SKINK_LOG_WARNING, "event=stray_too_late scheduler=%s generation=%llu", scheduler->name,
                (unsigned long long)thread->generation);
