@@ -25,6 +25,7 @@ static struct {
     unsigned let_go_count;
     size_t blocks_before;
     bool running;
+    _Atomic bool stopping;
 } the;
 
 /* ---- the clock: linked in the place of loop/clock.c ---- */
@@ -185,7 +186,8 @@ __attribute__((noinline)) void loop_stick(struct loop_stick how)
 {
     unsigned i = atomic_load(&the.stuck_count);
     struct skink__abandonment why = { .incident_id = "i", .poisoned = how.poisoned, .starved = how.starved };
-    if (i == STUCK_MAX || !take_over(&the.stuck[i], &why, how.hold)) return;
+    bool hold = how.hold && !atomic_load(&the.stopping);
+    if (i == STUCK_MAX || !take_over(&the.stuck[i], &why, hold)) return;
     while (sem_wait(&the.stuck[i].let_go) != 0) {
     }
 }
@@ -248,8 +250,11 @@ skink_scheduler *loop_open(void)
     return the.scheduler;
 }
 
+/* A stop of a loop that is held takes the time it has to the end, and this clock stands still. */
 void loop_stop(void)
 {
+    atomic_store(&the.stopping, true);
+    loop_release();
     int err = the.running ? skink_scheduler_stop(the.scheduler, skink_now()) : 0;
     CHECK(err == 0 || err == -ECANCELED);
     the.running = false;

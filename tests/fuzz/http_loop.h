@@ -54,7 +54,7 @@ void loop_fail(unsigned n);
 /* How many have failed since loop_open()? */
 unsigned loop_failures(void);
 
-/* Stop it, with what it has. Strays may be left. */
+/* Stop it, with what it has, and not held. Strays may be left. */
 void loop_stop(void);
 
 /* Destroy it. Nothing may be stuck any more; fails when anything of skink's memory is left. */
