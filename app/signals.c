@@ -9,7 +9,7 @@
 
 /* The process tells itself by a signal of its own: one that it shares with the outside could be taken for the second
  * SIGTERM. It is never unblocked, only waited for. */
-#define SIGNAL_ASKED (SIGRTMAX)
+#define SIGNAL_ASKED (SIGRTMIN) /* not the highest: recovery takes that, and loop threads do not block it */
 
 static _Atomic int asked_status;  /* 0: nobody has asked */
 static _Atomic int second_status; /* of end_at_once() */
