@@ -260,3 +260,21 @@ void client_reset(int fd)
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
     close(fd);
 }
+
+void client_expect_bytes(int fd, const char *bytes)
+{
+    char got[64];
+    size_t length = strlen(bytes);
+    assert_true(length <= sizeof got);
+    assert_int_equal(recv(fd, got, length, MSG_WAITALL), length);
+    assert_memory_equal(got, bytes, length);
+}
+
+void client_skip_head(int fd)
+{
+    char last[4] = { 0 };
+    while (memcmp(last, "\r\n\r\n", 4) != 0) {
+        memmove(last, last + 1, 3);
+        assert_int_equal(recv(fd, last + 3, 1, MSG_WAITALL), 1);
+    }
+}

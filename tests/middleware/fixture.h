@@ -64,6 +64,10 @@ bool client_sees_end(int fd, unsigned timeout_ms);
 /* Send, read one answer, compare its status; body may be NULL. The connection stays open. */
 void client_expect(int fd, const char *request, int status, const char *body);
 
+/* Exactly these bytes come next, at most 64; and go past the end of a head. */
+void client_expect_bytes(int fd, const char *bytes);
+void client_skip_head(int fd);
+
 /* Close with a reset. */
 void client_reset(int fd);
 #endif

@@ -95,24 +95,6 @@ static void start(struct shop *shop, skink_execution execution, uint64_t timeout
     shop_start(shop);
 }
 
-static void expect_bytes(int fd, const char *bytes)
-{
-    char got[64];
-    size_t length = strlen(bytes);
-    assert_true(length <= sizeof got);
-    assert_int_equal(recv(fd, got, length, MSG_WAITALL), length);
-    assert_memory_equal(got, bytes, length);
-}
-
-static void skip_head(int fd)
-{
-    char last[4] = { 0 };
-    while (memcmp(last, "\r\n\r\n", 4) != 0) {
-        memmove(last, last + 1, 3);
-        assert_int_equal(recv(fd, last + 3, 1, MSG_WAITALL), 1);
-    }
-}
-
 /* Read and throw away; how much came until the end. */
 static size_t drain(int fd)
 {
@@ -132,11 +114,11 @@ static void a_piece_goes_out_as_it_is_written(void **state, skink_execution exec
     struct shop shop;
     start(&shop, execution, 0, 0);
     int fd = shop_ask(&shop, "/two", 0);
-    skip_head(fd);
-    expect_bytes(fd, "3\r\none\r\n"); /* its thread is blocked */
+    client_skip_head(fd);
+    client_expect_bytes(fd, "3\r\none\r\n"); /* its thread is blocked */
     assert_int_equal(atomic_load(&done), 0);
     atomic_store(&shop.release, 1);
-    expect_bytes(fd, "3\r\ntwo\r\n0\r\n\r\n");
+    client_expect_bytes(fd, "3\r\ntwo\r\n0\r\n\r\n");
     client_expect(fd, "GET /step HTTP/1.1\r\n" H "\r\n", 200, "stepped"); /* the connection goes on */
     test_wait_until(atomic_load(&done) == 1, WAIT_MS);
     assert_int_equal(atomic_load(&result), 0);
@@ -227,8 +209,8 @@ static void in_serial_a_slow_reader_suspends_the_writer(void **state)
 static void expect_cut(struct shop *shop, int fd, skink_outcome expected)
 {
     char rest[64];
-    skip_head(fd);
-    expect_bytes(fd, "3\r\none\r\n");
+    client_skip_head(fd);
+    client_expect_bytes(fd, "3\r\none\r\n");
     assert_true(recv(fd, rest, sizeof rest, 0) <= 0); /* no last chunk, and no second head */
     close(fd);
     test_wait_until(atomic_load(&told) == 1, WAIT_MS);

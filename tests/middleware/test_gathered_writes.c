@@ -150,26 +150,6 @@ static void expect_body(int fd, const char *body)
     reply_free(&reply);
 }
 
-/* Exactly these bytes come next. */
-static void expect_bytes(int fd, const char *bytes)
-{
-    char got[64];
-    size_t length = strlen(bytes);
-    assert_true(length <= sizeof got);
-    assert_int_equal(recv(fd, got, length, MSG_WAITALL), length);
-    assert_memory_equal(got, bytes, length);
-}
-
-/* Past the end of a head. */
-static void skip_head(int fd)
-{
-    char last[4] = { 0 };
-    while (memcmp(last, "\r\n\r\n", 4) != 0) {
-        memmove(last, last + 1, 3);
-        assert_int_equal(recv(fd, last + 3, 1, MSG_WAITALL), 1);
-    }
-}
-
 /* --- cases --- */
 
 static void sixteen_pipelined_answers_go_out_in_one_write(void **state)
@@ -296,7 +276,7 @@ static void all_kinds_of_answers_keep_their_order(void **state)
     assert_int_equal(reply.status, 404);
     reply_free(&reply);
     expect_body(fd, "3");
-    expect_bytes(fd, "HTTP/1.1 100 Continue\r\n\r\n");
+    client_expect_bytes(fd, "HTTP/1.1 100 Continue\r\n\r\n");
     client_send_text(fd, "body"
                          "GET /number/4 HTTP/1.1\r\n" H "\r\n"
                          "GET /number/5 HTTP/1.1\r\n" H "Connection: close\r\n\r\n"
@@ -319,10 +299,10 @@ static void small_pieces_of_one_slice_go_out_in_one_write(void **state)
     serve(&fixture, NULL);
     int fd = client_connect(fixture.port);
     client_send_text(fd, "GET /pieces HTTP/1.1\r\n" H "\r\n");
-    skip_head(fd);
+    client_skip_head(fd);
     for (int i = 0; i < 20; i++)
-        expect_bytes(fd, "2\r\nab\r\n");
-    expect_bytes(fd, "0\r\n\r\n");
+        client_expect_bytes(fd, "2\r\nab\r\n");
+    client_expect_bytes(fd, "0\r\n\r\n");
     assert_int_equal(atomic_load(&writes), 1);
     close(fd);
     fixture_destroy(&fixture);
@@ -335,11 +315,11 @@ static void a_piece_goes_out_when_its_task_suspends(void **state)
     serve(&fixture, NULL);
     int fd = client_connect(fixture.port);
     client_send_text(fd, "GET /piece-and-wait HTTP/1.1\r\n" H "\r\n");
-    skip_head(fd);
-    expect_bytes(fd, "one"); /* the next task of the same turn waits for it */
+    client_skip_head(fd);
+    client_expect_bytes(fd, "one"); /* the next task of the same turn waits for it */
     assert_int_equal(atomic_load(&writes), 1);
     atomic_store(&released, 1);
-    expect_bytes(fd, "two");
+    client_expect_bytes(fd, "two");
     close(fd);
     fixture_destroy(&fixture);
 }
@@ -351,8 +331,8 @@ static void a_piece_that_another_task_writes_goes_out_at_once(void **state)
     serve(&fixture, NULL);
     int fd = client_connect(fixture.port);
     client_send_text(fd, "GET /piece-by-another HTTP/1.1\r\n" H "\r\n");
-    skip_head(fd);
-    expect_bytes(fd, "by another");
+    client_skip_head(fd);
+    client_expect_bytes(fd, "by another");
     atomic_store(&released, 1);
     client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     close(fd);
@@ -368,10 +348,10 @@ static void a_small_limit_of_unsent_bytes_holds(void **state)
     serve(&fixture, &options);
     int fd = client_connect(fixture.port);
     client_send_text(fd, "GET /pieces HTTP/1.1\r\n" H "\r\nGET /number/1 HTTP/1.1\r\n" H "\r\n");
-    skip_head(fd);
+    client_skip_head(fd);
     for (int i = 0; i < 20; i++)
-        expect_bytes(fd, "2\r\nab\r\n");
-    expect_bytes(fd, "0\r\n\r\n");
+        client_expect_bytes(fd, "2\r\nab\r\n");
+    client_expect_bytes(fd, "0\r\n\r\n");
     expect_body(fd, "1");
     close(fd);
     fixture_destroy(&fixture);
