@@ -103,6 +103,16 @@ static void wait_for_answers(struct load *load, uint64_t more)
     test_wait_until(atomic_load(&load->answered) >= before + more || atomic_load(&load->failed), 15000);
 }
 
+static bool metric_is(const struct skinkd *instance, const char *name, int value)
+{
+    char line[128];
+    snprintf(line, sizeof line, "\n%s %d\n", name, value);
+    char *metrics = http_get(instance->stats_port, "/metrics");
+    bool is = strstr(metrics, line) != NULL;
+    free(metrics);
+    return is;
+}
+
 static void run_under_load(void (*spoil)(struct balanced *b))
 {
     struct balanced b;
@@ -159,9 +169,32 @@ static void an_instance_that_ends_costs_no_client_anything(void **state)
     run_under_load(end_gracefully);
 }
 
+/* There, and not run once more at another one. */
+static void what_is_in_flight_on_an_instance_that_ends_is_answered(void **state)
+{
+    (void)state;
+    struct balanced b;
+    start(&b);
+    int fds[2 * INSTANCES];
+    for (int i = 0; i < 2 * INSTANCES; i++)
+        fds[i] = http_begin(b.port, "GET", "/sleep?ms=2000");
+    test_wait_until(metric_is(b.instances[1], "skink_requests_in_flight", 2), 10000);
+    end_gracefully(&b);
+    assert_true(skinkd_says(b.haproxy, "skinkd/two is DOWN", 10000));
+    for (int i = 0; i < 2 * INSTANCES; i++) {
+        char *answer = http_finish(fds[i], 10000);
+        assert_int_equal(http_status(answer), 200);
+        free(answer);
+    }
+    for (int i = 0; i < INSTANCES; i += 2)
+        assert_true(metric_is(b.instances[i], "skink_requests_total{code=\"200\",method=\"GET\",route=\"/sleep\"}", 2));
+    stop(&b);
+}
+
 static const struct test_case cases[] = {
     CASE_PLAIN(an_instance_that_runs_no_task_any_more_costs_no_client_anything, 40),
     CASE_PLAIN(an_instance_that_stands_still_costs_no_client_anything_but_time, 40),
     CASE_PLAIN(an_instance_that_ends_costs_no_client_anything, 40),
+    CASE_PLAIN(what_is_in_flight_on_an_instance_that_ends_is_answered, 40),
 };
 TEST_MAIN(cases, NULL, NULL)
