@@ -35,7 +35,7 @@ static void check_round_trip(const struct config *config)
     struct problems problems = { 0 };
     struct config_sources sources = { .file = file };
     skink__config_load(&again, &sources, &problems);
-    check(problems.count == 0);
+    check(problems.errors == 0);
     for (size_t i = 0; i < CONFIG_ID_COUNT; i++)
         check(again.values[i].number == config->values[i].number);
     check(again.route_count == config->route_count);
