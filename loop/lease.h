@@ -36,6 +36,8 @@ enum skink__lease_state {
 /* In a timeout: what is done when it has passed, a skink_action; 0: the watchdog's own. */
 #define SKINK__SLICE_ACTION_SHIFT 60
 #define SKINK__SLICE_ACTION_MASK (UINT64_C(7) << SKINK__SLICE_ACTION_SHIFT)
+/* The longest time below those bits, of 36 years; a longer one is this one. */
+#define SKINK__SLICE_TIMEOUT_MAX ((UINT64_C(1) << SKINK__SLICE_ACTION_SHIFT) - 1)
 
 struct skink__lease {
     /* n << 2 | state. Loop thread writes; watchdog reads and does transition 3. */

@@ -30,13 +30,21 @@ static void init_what_differs(skink_task *task, const struct skink__task_spec *s
     SKINK_ASSERT(!task->scopes);
 }
 
+/* A host that wants no timeout at all may ask for SKINK_FOREVER: that must not be read as what the upper bits say. */
+static uint64_t slice_timeout(const struct skink__task_spec *spec)
+{
+    uint64_t timeout_ns = spec->deadlock_timeout_ns;
+    if (timeout_ns > SKINK__SLICE_TIMEOUT_MAX) timeout_ns = SKINK__SLICE_TIMEOUT_MAX;
+    return timeout_ns | (uint64_t)spec->action << SKINK__SLICE_ACTION_SHIFT;
+}
+
 static void task_init(skink_task *task, const struct skink__task_spec *spec)
 {
     skink__assume_runtime(); /* the task is its spawner's alone, wherever that is */
     task->co = NULL;
     task->fn = spec->fn;
     task->arg = spec->arg;
-    task->timeout_ns = spec->deadlock_timeout_ns | (uint64_t)spec->action << SKINK__SLICE_ACTION_SHIFT;
+    task->timeout_ns = slice_timeout(spec);
     task->token = spec->token ? skink_token_ref(spec->token) : NULL;
     skink__task_set_ending(task, spec->token || task->foreign ? SKINK__ENDING_KNOWN : SKINK__ENDING_PLAIN);
     task->has_done = false;

@@ -131,6 +131,26 @@ static void it_takes_a_few_milliseconds(void **state)
     finish(s);
 }
 
+/* A timeout without end is no stretch: the loop is not handed on, and nobody runs beside the task. */
+static void a_timeout_without_end_is_no_stretch(void **state)
+{
+    (void)state;
+    struct stretch *s = start(600 * SKINK_S, 0, 0);
+    struct stuck stuck;
+    stuck_init(&stuck);
+    skink_task_options options = SKINK_TASK_OPTIONS_INIT;
+    options.deadlock_timeout_ns = SKINK_FOREVER;
+    assert_int_equal(skink_spawn(s->f.scheduler, &options, NULL, stuck_task, &stuck), 0);
+    test_wait_until(atomic_load(&stuck.started_tid) != 0, 5000);
+    assert_true(loop_stands_still(&s->f, 100));
+    assert_int_equal(fixture_stats(&s->f).blocking_handed_on, 0);
+    stuck_release(&stuck);
+    test_wait_until(atomic_load(&stuck.ended), 5000);
+    assert_int_equal(atomic_load(&stuck.started_tid), atomic_load(&stuck.ended_tid));
+    assert_int_equal(fixture_stop(&s->f), 0);
+    finish(s);
+}
+
 static void many_short_ones(void *arg)
 {
     struct stretch *s = arg;
@@ -466,6 +486,7 @@ static void an_extended_slice_is_declared_in_the_end(void **state)
 static const struct test_case cases[] = {
     CASE(the_loop_goes_on_after_the_grace_and_the_task_comes_back),
     CASE_TIMED(it_takes_a_few_milliseconds, 20),
+    CASE(a_timeout_without_end_is_no_stretch),
     CASE(stretches_shorter_than_the_grace_stay_where_they_are),
     CASE(outside_of_stretches_a_task_is_alone),
     CASE(stretches_nest),
