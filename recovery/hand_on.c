@@ -71,7 +71,7 @@ bool skink__blocking_look(skink_recovery *recovery, struct skink__watch *watch, 
     if (!blocks) {
         subject->blocking_since_ns = 0;
         if (watch->blocking_looks > 0) watch->blocking_looks--;
-        *ret_next_ns = watch->blocking_looks ? now_ns + recovery->blocking_grace_ns : SKINK__NEVER;
+        *ret_next_ns = watch->blocking_looks ? skink__later(now_ns, recovery->blocking_grace_ns) : SKINK__NEVER;
         return false;
     }
     watch->blocking_looks = CALM_LOOKS;
@@ -79,9 +79,9 @@ bool skink__blocking_look(skink_recovery *recovery, struct skink__watch *watch, 
         subject->blocking_slice = slice;
         subject->blocking_since_ns = now_ns;
     }
-    *ret_next_ns = subject->blocking_since_ns + recovery->blocking_grace_ns;
+    *ret_next_ns = skink__later(subject->blocking_since_ns, recovery->blocking_grace_ns);
     if (now_ns < *ret_next_ns) return true;
-    *ret_next_ns = now_ns + recovery->blocking_grace_ns;
+    *ret_next_ns = skink__later(now_ns, recovery->blocking_grace_ns);
     if (recovery->blocking_count >= recovery->max_blocking) return false;
     return hand_on(recovery, watch, slice);
 }

@@ -58,7 +58,8 @@ static bool strays_are_over(const skink_recovery *recovery) SKINK__WITH_MUTEX
 static uint64_t burst_ends_ns(const struct skink__limits *limits) SKINK__WITH_MUTEX
 {
     if (limits->burst == 0 || limits->declared < limits->burst + 1) return 0;
-    return limits->declared_ns[limits->next] + limits->burst_window_ns; /* the ring is full: the next is the oldest */
+    return skink__later(limits->declared_ns[limits->next],
+                        limits->burst_window_ns); /* of a full ring the next is the oldest */
 }
 
 static bool burst_is_on(const struct skink__limits *limits, uint64_t now_ns) SKINK__WITH_MUTEX

@@ -436,6 +436,12 @@ uint64_t skink__incident_next_number(void);
 /* Its text, without the C library's formatting: a loop stands still meanwhile. */
 void skink__incident_id(const skink_recovery *recovery, uint64_t number, char ret_id[SKINK_INCIDENT_ID_BYTES]);
 
+/* A moment so much later. A host that wants something never to happen asks for it after SKINK_FOREVER. */
+static inline uint64_t skink__later(uint64_t time_ns, uint64_t delay_ns)
+{
+    return delay_ns < SKINK__NEVER - time_ns ? time_ns + delay_ns : SKINK__NEVER;
+}
+
 /* The timeout of a slice whose task sets none, or its own. */
 static inline uint64_t skink__timeout_or(uint64_t own_ns, uint64_t default_ns)
 {

@@ -219,8 +219,7 @@ static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, cons
     struct skink__subject *subject = watch->subject;
     const struct skink__slice_clock *clock = &subject->clock;
     uint64_t timeout_ns = skink__timeout_or(subject->slice_timeout_ns, recovery->timeout_ns);
-    timeout_ns =
-        timeout_ns < UINT64_MAX - subject->slice_extension_ns ? timeout_ns + subject->slice_extension_ns : UINT64_MAX;
+    timeout_ns = skink__later(timeout_ns, subject->slice_extension_ns);
 
     /* Relaxed: see the field. */
     if (skink__slice_clock_is_due(clock, timeout_ns / 2))
@@ -252,7 +251,7 @@ static uint64_t judge(skink_recovery *recovery, struct skink__watch *watch, cons
     /* Be there when it falls due, unless so little counts that it will not. */
     if (interval->counted_ns < interval->starved_ns + interval->suspended_ns) return SKINK__NEVER;
     uint64_t remaining_ns = skink__slice_clock_remaining(clock, timeout_ns);
-    return clock->last.now_ns + (remaining_ns > SHORTEST_SLEEP_NS ? remaining_ns : SHORTEST_SLEEP_NS);
+    return skink__later(clock->last.now_ns, remaining_ns > SHORTEST_SLEEP_NS ? remaining_ns : SHORTEST_SLEEP_NS);
 }
 
 /* ---- the thread ---- */

@@ -113,6 +113,61 @@ static void a_task_may_want_more_than_its_recovery(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+static void block_in_a_stretch(void *arg)
+{
+    (void)!skink_blocking_begin();
+    stuck_task(arg);
+    (void)skink_blocking_end();
+}
+
+/* A timeout and a grace that never pass: nothing is taken away, and the watchdog looks no more often than it does. */
+static void what_has_no_end_never_comes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s;
+    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
+    options.deadlock_timeout_ns = options.blocking_grace_ns = SKINK_FOREVER;
+    fixture_start(&f, &options);
+    spawn(&f, &s, "forever", SKINK_ACTION_DEFAULT);
+    uint64_t ticks_before = fixture_stats(&f).ticks;
+    assert_true(loop_stands_still(&f, 300)); /* three looks, and a few more around a change */
+    assert_in_range(fixture_stats(&f).ticks - ticks_before, 0, 50);
+    stuck_release(&s);
+    assert_true(loop_is_alive(&f, 4000));
+
+    stuck_init(&s);
+    assert_int_equal(skink_post(f.scheduler, block_in_a_stretch, &s), 0);
+    test_wait_until(atomic_load(&s.started_ns) != 0, 4000);
+    assert_true(loop_stands_still(&f, 300));
+    assert_int_equal(fixture_stats(&f).blocking_handed_on, 0);
+    stuck_release(&s);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+/* Nor does a window that has no end: the limit stays in force. */
+static void a_burst_in_a_window_without_end_is_one(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s[2];
+    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
+    options.burst = 1;
+    options.burst_window_ns = SKINK_FOREVER;
+    options.on_limit = SKINK_ON_LIMIT_UNHEALTHY;
+    fixture_start(&f, &options);
+    for (int i = 0; i < 2; i++) {
+        spawn(&f, &s[i], "again", SKINK_ACTION_DEFAULT);
+        assert_true(loop_is_alive(&f, 4000));
+        stuck_release(&s[i]);
+        test_wait_until(atomic_load(&s[i].ended), 4000);
+    }
+    test_wait_until(fixture_stats(&f).deadlocks == 2, 4000);
+    assert_int_equal(fixture_stats(&f).limit_in_force[SKINK_LIMIT_BURST], 1);
+    assert_int_equal(skink_recovery_health(f.recovery), SKINK_HEALTH_BURST);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
 static void compute(void *arg)
 {
     uint64_t until_ns = test_now_ns() + *(uint64_t *)arg;
@@ -200,6 +255,8 @@ static const struct test_case cases[] = {
     CASE(a_slice_that_is_only_reported_stays_where_it_is),
     CASE(a_slice_that_is_not_watched_may_take_as_long_as_it_wants),
     CASE(a_task_may_want_more_than_its_recovery),
+    CASE(what_has_no_end_never_comes),
+    CASE(a_burst_in_a_window_without_end_is_one),
     CASE(half_of_the_time_is_noted_once),
     CASE(a_late_slice_that_makes_calls_is_peeked_at_and_goes_on),
     CASE(actions_that_are_none_are_refused),
