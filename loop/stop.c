@@ -30,26 +30,22 @@ static void for_each_task(skink_scheduler *scheduler, void (*fn)(skink_task *tas
             fn(&chunk->tasks[i]);
 }
 
-/* One that this scheduler has (not still in the inbox, nor in a poster's hands), and that may still move. */
-static bool is_ours(const skink_task *task)
+static void cancel_one(skink_task *task) SKINK__IN_RUNTIME
 {
     switch (skink__task_state(task)) {
     case SKINK__TASK_READY:
     case SKINK__TASK_WAITING:
-        return true;
-    default:
-        return false;
+    case SKINK__TASK_BLOCKING:
+        skink__task_cancel_here(task, -ECANCELED);
+        break;
+    default: /* not there, or still in the inbox or in a poster's hands, or not to move any more */
+        break;
     }
 }
 
-static void cancel_one(skink_task *task) SKINK__IN_RUNTIME
+static void drop_waiting(skink_task *task) SKINK__IN_RUNTIME
 {
-    if (is_ours(task) || skink__task_state(task) == SKINK__TASK_BLOCKING) skink__task_cancel_here(task, -ECANCELED);
-}
-
-static void drop_one(skink_task *task) SKINK__IN_RUNTIME
-{
-    if (is_ours(task)) skink__task_drop(task);
+    if (skink__task_state(task) == SKINK__TASK_WAITING) skink__task_drop(task);
 }
 
 /* With a stray: who awaits its end must not wait for ever. While the inbox is open, for a stray that finds it closed
@@ -83,8 +79,9 @@ void skink__stop_drop_all(skink_scheduler *scheduler)
     scheduler->stop_phase = SKINK__STOP_DONE;
     drop_queue(scheduler, &scheduler->ready);
     drop_queue(scheduler, &scheduler->stackless);
+    for_each_task(scheduler, drop_waiting);
+    drop_queue(scheduler, &scheduler->ready); /* those that awaited the end of one that waited */
     skink__count(&scheduler->tasks_queued, (int64_t)(skink__slices(scheduler) - skink__tasks_queued(scheduler)));
-    for_each_task(scheduler, drop_one);
 }
 
 /* Fresh tasks in the queues are cancelled as well: they start, and find themselves cancelled. */

@@ -316,6 +316,66 @@ static void stop_does_not_hang_on_a_stuck_loop_that_nobody_watches(void **state)
     test_wait_until(test_thread_count(0) == threads, 5000); /* the stray finds the inbox closed, and ends */
 }
 
+static void nap_until_told(void *arg)
+{
+    _Atomic int *told = arg;
+    while (!atomic_load(told))
+        test_nap();
+}
+
+static void sleep_long(void *arg)
+{
+    (void)arg;
+    (void)!skink_sleep(3600 * SKINK_S);
+}
+
+static void await_the_end(void *arg)
+{
+    (void)!skink_task_await(arg, SKINK_FOREVER);
+}
+
+enum { STUCK = 60 }; /* more than there can be takeovers in a stop */
+
+/* All of them are ready at once, so that no turn of the loop comes between. */
+static void post_many_that_get_stuck(void *arg)
+{
+    for (int i = 0; i < STUCK; i++)
+        (void)!skink_post(skink_scheduler_current(), nap_until_told, arg);
+}
+
+/* Goal: what is dropped wakes who awaits its end, and that one is dropped as well, and is in no queue afterwards.
+ * | task 1            | task 2     | many others        | the test                             |
+ * | sleeps            | awaits 1   | get stuck, one by one, until the stop's last moment: nobody comes to cancel 1 and 2 |
+ * | dropped, wakes 2  | dropped    |                    | starts the scheduler again           | */
+static void what_a_dropped_task_wakes_is_dropped_as_well(void **state)
+{
+    struct fixture *f = *state;
+    static _Atomic int told;
+    atomic_store(&told, 0);
+    skink_task *sleeper, *awaiter;
+    start(f);
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &sleeper, sleep_long, NULL), 0);
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &awaiter, await_the_end, sleeper), 0);
+    skink_task_unref(awaiter);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_suspended == 2, 5000);
+    int threads = test_thread_count(0) - 1; /* without the loop thread */
+    assert_int_equal(skink_post(f->scheduler, post_many_that_get_stuck, &told), 0);
+    test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_ready == STUCK - 1, 5000);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_now()), -ECANCELED);
+    assert_int_equal(skink_task_await(sleeper, 0), -ECANCELED);
+    skink_task_unref(sleeper);
+    assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
+    assert_int_equal(stats.tasks_ready, 0);
+    assert_int_equal(stats.tasks_suspended, 0);
+    atomic_store(&told, 1);
+    test_wait_until(test_thread_count(0) == threads, 10000);
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, count_one, f), 0);
+    test_wait_until(atomic_load(&f->finished) == 1, 5000);
+    stop_clean(f);
+}
+
 static void spawn_past_the_limit_is_refused(void **state)
 {
     (void)state;
@@ -390,6 +450,7 @@ static const struct test_case cases[] = {
     CASE(a_stopped_scheduler_starts_again),
     CASE(a_task_that_ignores_its_cancellation_is_dropped),
     CASE(stop_does_not_hang_on_a_stuck_loop_that_nobody_watches),
+    CASE(what_a_dropped_task_wakes_is_dropped_as_well),
     CASE(spawn_past_the_limit_is_refused),
     CASE(misuse_is_refused),
     CASE(a_task_cannot_wait_for_itself_or_stop_its_scheduler),
