@@ -32,6 +32,7 @@ struct continuation {
     void *arg;
     int error;
     void *value;
+    bool begun; /* SKINK_ON_LOOP: fn has been called; the task's */
 };
 
 void skink__future_init(skink_future *future)
@@ -173,6 +174,31 @@ static void continuation_cancel(struct continuation *continuation)
     continuation_call(continuation);
 }
 
+/* As a task. Should that still be abandoned or dropped on its last steps, there is nothing left to let go of. */
+static void continuation_run(void *arg)
+{
+    struct continuation *continuation = arg;
+    continuation->begun = true;
+    continuation->fn(continuation->arg, continuation->error, continuation->value);
+    skink_scheduler *here = skink__runtime_enter();
+    skink__assume_runtime(); /* a task runs on a loop thread */
+    skink__runtime_disown();
+    skink__runtime_leave(here);
+    continuation_free(continuation);
+}
+
+/* Its task will never run, or never again. */
+static void continuation_drop(void *arg)
+{
+    struct continuation *continuation = arg;
+    if (continuation->begun)
+        continuation_free(continuation);
+    else
+        continuation_cancel(continuation);
+}
+
+static const struct skink__task_kind continuation_kind = { .dropped = continuation_drop, .lost = continuation_drop };
+
 /* On the pool; what is left to do afterwards is in runtime. */
 static void pool_call(uv_work_t *work)
 {
@@ -238,7 +264,9 @@ int skink_future_then(skink_future *future, enum skink_where where, skink_schedu
     continuation->arg = arg;
     if (where != SKINK_IN_PLACE) continuation->scheduler = skink__scheduler_ref(scheduler);
     if (where == SKINK_ON_LOOP) {
-        struct skink__task_spec spec = { .name = "continuation", .fn = continuation_call, .arg = continuation };
+        struct skink__task_spec spec = {
+            .name = "continuation", .kind = &continuation_kind, .fn = continuation_run, .arg = continuation
+        };
         int err = 0;
         skink_scheduler *here = skink__runtime_enter();
         continuation->task = skink__task_reserve(scheduler, here == scheduler, &spec, &err);

@@ -95,7 +95,8 @@ typedef enum skink_where {
 /*
  * Call fn(arg, error, value) once when the future is complete (at once if it is): error is 0 or the negative
  * errno. scheduler is needed for SKINK_ON_LOOP and SKINK_ON_POOL, and ignored for SKINK_IN_PLACE. If that
- * scheduler is stopped by then, fn runs in place with -ECANCELED.
+ * scheduler is stopped by then, or stops before fn has begun, fn runs in place with -ECANCELED.
+ *   -EAGAIN  SKINK_ON_LOOP: task_max tasks live already; one is set aside for fn from here on
  *   -EINVAL, -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_future_then(skink_future *future, skink_where where, skink_scheduler *scheduler,

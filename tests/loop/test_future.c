@@ -246,6 +246,34 @@ static void continuations_of_a_stopped_scheduler_run_in_place_and_cancelled(void
     assert_null(atomic_load(&f->value));
 }
 
+static void continuation_without_end(void *arg, int error, void *value)
+{
+    continuation(arg, error, value);
+    for (;;)
+        (void)!skink_yield();
+}
+
+/* It has become a task, and that never begins; or it has begun, and is dropped: then it is not called again. */
+static void a_continuation_is_called_once_if_its_task_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    skink_scheduler *never_started;
+    assert_int_equal(skink_scheduler_create(NULL, &never_started), 0);
+    assert_int_equal(skink_future_then(f->future, SKINK_ON_LOOP, never_started, continuation, f), 0);
+    assert_int_equal(skink_future_complete(f->future, &value_of_seven), 0);
+    assert_int_equal(atomic_load(&f->finished), 0);
+    skink_scheduler_destroy(never_started);
+    assert_int_equal(atomic_load(&f->finished), 1);
+    assert_int_equal(atomic_load(&f->result), -ECANCELED);
+    assert_null(atomic_load(&f->value));
+
+    assert_int_equal(skink_future_then(f->future, SKINK_ON_LOOP, f->scheduler, continuation_without_end, f), 0);
+    test_wait_until(atomic_load(&f->finished) == 102, 5000);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_now()), -ECANCELED);
+    assert_int_equal(atomic_load(&f->finished), 102);
+    assert_int_equal(atomic_load(&f->result), 0);
+}
+
 static void continuations_of_a_future_that_never_completes_go_with_it(void **state)
 {
     struct fixture *f = *state;
@@ -299,6 +327,7 @@ static const struct test_case cases[] = {
     CASE(block_really_blocks_the_loop),
     CASE(a_continuation_runs_where_it_was_told_to),
     CASE(continuations_of_a_stopped_scheduler_run_in_place_and_cancelled),
+    CASE(a_continuation_is_called_once_if_its_task_is_dropped),
     CASE(continuations_of_a_future_that_never_completes_go_with_it),
     CASE(nothing_may_wait_inside_the_runtime_section),
     CASE(cancelled_before_it_starts),
