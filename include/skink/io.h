@@ -57,7 +57,8 @@ SKINK_NODISCARD SKINK_API int skink_offload_block(void *(*fn)(void *arg), void *
 
 /*
  * The same without waiting, as skink_offload(): on 0 *ret_future completes with what fn returns, or fails with -ECANCELED if the
- * scheduler is stopped or destroyed before it has handed fn to the pool; what is queued there runs all the same.
+ * scheduler is stopped or destroyed before it has handed fn to the pool; what is queued there runs all the same, and so it
+ * does when somebody else completes the future before: then what fn returns is lost.
  * The caller owns one reference. arg is fn's until it returns.
  *   -ECANCELED  the scheduler is stopping
  *   -ENOMEM

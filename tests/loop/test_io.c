@@ -269,6 +269,27 @@ static void offload_start_completes_a_future_for_any_thread(void **state)
     skink_future_unref(future);
 }
 
+/* A host that cannot wait any longer may complete the future itself. */
+static void the_host_may_be_ahead_of_offloaded_work(void **state)
+{
+    struct fixture *f = *state;
+    skink_future *futures[5]; /* one more than the pool has threads: it has not begun */
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(skink_offload_start(f->scheduler, work, f, &futures[i]), 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(skink_future_fail(futures[i], -EIO), 0);
+    atomic_store(&f->gate, true);
+    skink_future *last;
+    assert_int_equal(skink_offload_start(f->scheduler, work, f, &last), 0);
+    assert_int_equal(skink_await(last, test_deadline_ns(5000), NULL), 0); /* all before it have been run, or are */
+    assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(5000)), 0);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(skink_await(futures[i], 0, NULL), -EIO);
+        skink_future_unref(futures[i]);
+    }
+    skink_future_unref(last);
+}
+
 /* Goal: work still on the pool when its task is dropped neither holds up the stop nor touches freed memory. */
 static void *count_run(void *arg)
 {
@@ -393,6 +414,7 @@ static const struct test_case cases[] = {
     CASE(offloaded_work_suspends_its_task_alone),
     CASE(cancellation_ends_work_that_has_not_started_only),
     CASE(offload_start_completes_a_future_for_any_thread),
+    CASE(the_host_may_be_ahead_of_offloaded_work),
     CASE(work_for_a_scheduler_that_never_runs_is_cancelled),
     CASE(stop_does_not_wait_for_work_on_the_pool),
     CASE(a_task_made_ready_by_a_uv_timer_runs_at_once),
