@@ -10,6 +10,7 @@
 #include "loop/state.h"
 #include "skink/io.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 
 struct fd_watch {
@@ -111,6 +112,7 @@ static bool abort_fd(skink_task *task) SKINK__IN_RUNTIME
 static int table_reach(struct skink__fd_watches *all, int fd)
 {
     if (fd < all->capacity) return 0;
+    if (fcntl(fd, F_GETFD) < 0) return -EBADF; /* any number at all: no table is made for that */
     int capacity = all->capacity ? all->capacity : 64;
     while (capacity <= fd)
         capacity *= 2;

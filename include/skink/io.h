@@ -26,7 +26,7 @@ extern "C" {
  * be non-blocking for the read or write that follows, and must stay open during the call.
  *   0           *ret_events (may be NULL) has what is ready
  *   -ETIMEDOUT, -ECANCELED, -EINVAL (no such event), -EBADF, -EPERM (a regular file, or inside the runtime
- *   section), -ENOMEM
+ *   section), -EEXIST (a libuv handle of the host's on this loop watches it), -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_await_fd(int fd, uint32_t events, uint64_t deadline_ns,
                                              uint32_t *ret_events) SKINK_ANY_THREAD SKINK_SUSPENDS;

@@ -6,6 +6,7 @@
 #include "tests/support/wait.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -143,11 +144,9 @@ static void check_refusals(void *arg)
 {
     struct fixture *f = arg;
     int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    const struct refusal refusals[] = { { file, SKINK_READABLE, -EPERM },
-                                        { 987654, SKINK_READABLE, -EBADF },
-                                        { -1, SKINK_READABLE, -EBADF },
-                                        { f->pair[0], 0, -EINVAL },
-                                        { f->pair[0], 64, -EINVAL } };
+    const struct refusal refusals[] = { { file, SKINK_READABLE, -EPERM },    { 987654, SKINK_READABLE, -EBADF },
+                                        { INT_MAX, SKINK_READABLE, -EBADF }, { -1, SKINK_READABLE, -EBADF },
+                                        { f->pair[0], 0, -EINVAL },          { f->pair[0], 64, -EINVAL } };
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         int err = skink_await_fd(refusals[i].fd, refusals[i].events, SKINK_FOREVER, NULL);
         if (err != refusals[i].expected) atomic_store(&f->result, (int)i + 100);
@@ -156,9 +155,25 @@ static void check_refusals(void *arg)
     atomic_fetch_add(&f->finished, 1);
 }
 
+static void on_poll(uv_poll_t *handle, int status, int events)
+{
+    (void)handle;
+    (void)status;
+    (void)events;
+}
+
+static void poll_other_end(struct uv_loop_s *loop, void *arg)
+{
+    static uv_poll_t handle; /* closed with the scheduler */
+    struct fixture *f = arg;
+    assert_int_equal(uv_poll_init(loop, &handle, f->pair[1]), 0);
+    assert_int_equal(uv_poll_start(&handle, UV_READABLE, on_poll), 0);
+}
+
 static void what_cannot_be_polled_is_refused(void **state)
 {
     struct fixture *f = *state;
+    assert_int_equal(skink_scheduler_uv(f->scheduler, poll_other_end, f), 0);
     assert_int_equal(skink_post(f->scheduler, check_refusals, f), 0);
     test_wait_until(atomic_load(&f->finished) == 1, 5000);
     assert_int_equal(atomic_load(&f->result), 1);
