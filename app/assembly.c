@@ -339,10 +339,20 @@ void skink__assembly_check(const struct assembly *assembly, const struct config 
     }
 }
 
-void skink__assembly_forget_routes(struct assembly *assembly)
+static bool names_route(const struct config *config, const char *path)
 {
-    for (size_t i = 0; i < assembly->config->route_count; i++)
-        (void)!set_route(assembly, assembly->config->routes[i].values[CONFIG_ROUTE_PATH].text, NULL);
+    for (size_t i = 0; i < config->route_count; i++)
+        if (strcmp(config->routes[i].values[CONFIG_ROUTE_PATH].text, path) == 0) return true;
+    return false;
+}
+
+/* What both name goes from its old values straight to the new ones: a moment without its limits would let in who waits. */
+void skink__assembly_forget_routes(struct assembly *assembly, const struct config *next)
+{
+    for (size_t i = 0; i < assembly->config->route_count; i++) {
+        const char *path = assembly->config->routes[i].values[CONFIG_ROUTE_PATH].text;
+        if (!names_route(next, path)) (void)!set_route(assembly, path, NULL);
+    }
 }
 
 /* What was checked when it was read cannot be refused. */

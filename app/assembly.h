@@ -34,9 +34,9 @@ enum exit_status skink__assembly_start(const struct config *config, const char *
 /* Could this configuration be applied? The paths of its routes are checked, for only the modules know them. */
 void skink__assembly_check(const struct assembly *assembly, const struct config *next, struct problems *problems);
 
-/* The configuration that it was started with has changed: its routes are about to (forget what they are now), and it has (take
- * over what can be changed while it runs). Main thread. */
-void skink__assembly_forget_routes(struct assembly *assembly);
+/* The configuration that it was started with has changed: its routes are about to (forget those that the next one does not
+ * name), and it has (take over what can be changed while it runs). Main thread. */
+void skink__assembly_forget_routes(struct assembly *assembly, const struct config *next);
 void skink__assembly_apply(struct assembly *assembly);
 
 /* Stop it as shutdown.delay (left out unless with_delay) and shutdown.grace say. Was nothing cut? Never blocks for longer

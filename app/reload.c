@@ -133,7 +133,7 @@ void skink__reload(struct config *running, const struct config_sources *sources,
         skink__log_line(SKINK_LOG_ERROR, "event=reload_failed mistakes=%zu advice=\"the old configuration holds\"",
                         problems.errors);
     } else {
-        skink__assembly_forget_routes(assembly);
+        skink__assembly_forget_routes(assembly, &next);
         unsigned changed = take_over(running, &next);
         skink__assembly_apply(assembly);
         skink__reload_note_success();

@@ -171,6 +171,30 @@ static void where_requests_run_cannot_change_and_is_named(void **state)
     end(server, file);
 }
 
+/* Requests wait for the one permit of their route while the same file is read again and again: none gets past it. */
+static void a_limit_of_a_route_holds_while_it_is_read_again(void **state)
+{
+    (void)state;
+    enum { WAITING = 8, RELOADS = 5 };
+    static const char text[] = "routes: [{path: /sleep, max_requests: 1, max_queue: 20}]\n";
+    char *file;
+    struct skinkd *server = start_with(text, &file);
+    int clients[1 + WAITING];
+    for (unsigned i = 0; i < 1 + WAITING; i++)
+        clients[i] = http_begin(server->http_port, "GET", "/sleep?ms=60000");
+    test_wait_until(metric(server, "skink_queue_length{route=\"/sleep\"}") == WAITING, 5000);
+    for (unsigned i = 1; i <= RELOADS; i++)
+        reload(server, file, text, i);
+    assert_int_equal(metric(server, "skink_queue_length{route=\"/sleep\"}"), WAITING);
+    assert_int_equal(metric(server, "skink_permits_in_use{route=\"/sleep\"}"), 1);
+    reload(server, file, "", RELOADS + 1); /* without the path it has no limit of its own any more */
+    test_wait_until(metric(server, "skink_requests_in_flight") == 1 + WAITING, 5000);
+    for (unsigned i = 0; i < 1 + WAITING; i++)
+        close(clients[i]);
+    test_wait_until(metric(server, "skink_requests_in_flight") == 0, 5000);
+    end(server, file);
+}
+
 static void settings_still_win_over_the_file(void **state)
 {
     (void)state;
@@ -185,8 +209,11 @@ static void settings_still_win_over_the_file(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(a_changed_file_is_taken_over),          CASE(a_bad_file_is_refused_whole),
-    CASE(what_cannot_change_is_named_and_stays), CASE(where_requests_run_cannot_change_and_is_named),
+    CASE(a_changed_file_is_taken_over),
+    CASE(a_bad_file_is_refused_whole),
+    CASE(what_cannot_change_is_named_and_stays),
+    CASE(where_requests_run_cannot_change_and_is_named),
+    CASE(a_limit_of_a_route_holds_while_it_is_read_again),
     CASE(settings_still_win_over_the_file),
 };
 TEST_MAIN(cases, NULL, NULL)
