@@ -25,9 +25,11 @@ static enum skink__activity activity_of(const struct skink__connection *connecti
 {
     if (connection->closing) return SKINK__ACTIVITY_IDLE;
     if (connection->current || connection->output) return SKINK__ACTIVITY_BUSY;
-    if (connection->lingering || connection->fresh || skink__connection_reads_refused(connection))
+    /* An empty line, as some clients put behind a body, is not the begin of a request. */
+    bool reads = connection->reading && skink__http_parser_begun(&connection->parser);
+    if (connection->lingering || connection->fresh || (reads && skink__connection_reads_refused(connection)))
         return SKINK__ACTIVITY_LOOSE;
-    return connection->reading ? SKINK__ACTIVITY_BUSY : SKINK__ACTIVITY_IDLE;
+    return reads ? SKINK__ACTIVITY_BUSY : SKINK__ACTIVITY_IDLE;
 }
 
 void skink__connection_count(struct skink__connection *connection)

@@ -29,6 +29,8 @@ static size_t feed_reading(struct skink__connection *connection, const char *byt
     skink_request *request = connection->reading;
     size_t used;
     int error;
+    /* Empty lines may have come long before it. */
+    if (!skink__http_parser_begun(&connection->parser)) request->started_ns = connection->server->now_ns;
     enum skink__http_verdict verdict =
         skink__http_parser_feed(&connection->parser, &request->message, bytes, length, &used, &error);
     if (verdict == SKINK__HTTP_MESSAGE)

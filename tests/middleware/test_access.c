@@ -119,6 +119,24 @@ static void the_time_that_a_task_runs_is_that_of_its_slices_and_not_of_its_waits
     fixture_destroy(&f);
 }
 
+/* An empty line in front of a request may have come long before it. */
+static void a_request_begins_with_its_first_byte(void **state)
+{
+    (void)state;
+    struct fixture f;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    start(&f, &options);
+    int fd = client_connect(f.port), other = client_connect(f.port);
+    client_expect(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n", 200, "hi");
+    client_expect(other, "GET /sleep?ms=200 HTTP/1.1\r\nHost: a\r\n\r\n", 200, "slept");
+    uint64_t sent_ns = test_now_ns();
+    client_expect(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", 200, "hello\n");
+    assert_true(wait_for(3)->access.wall_ns <= test_now_ns() - sent_ns);
+    close(fd);
+    close(other);
+    fixture_destroy(&f);
+}
+
 /* The same on workers, where it also blocks its thread: that is running, as its own loop would see it. */
 static void on_workers_it_is_the_same(void **state, skink_execution execution)
 {
@@ -190,6 +208,7 @@ static void outcomes_have_names(void **state)
 static const struct test_case cases[] = {
     CASE(each_request_is_told_once_and_as_it_was),
     CASE(the_time_that_a_task_runs_is_that_of_its_slices_and_not_of_its_waits),
+    CASE(a_request_begins_with_its_first_byte),
     CASE(on_threads_the_time_that_a_task_runs_is_that_of_its_slices),
     CASE(in_serial_the_time_that_a_task_runs_is_that_of_its_slices),
     CASE(who_left_and_who_was_turned_away_is_told),

@@ -314,6 +314,22 @@ static void a_server_with_nothing_to_do_ends_at_once(void **state)
     close(idle);
 }
 
+/* Some clients put one behind a body. Nothing has begun with it that would have to be waited for. */
+static void an_empty_line_behind_a_request_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    struct way_down way;
+    create(&way);
+    int idle = client_connect(way.fixture.port);
+    client_send_text(idle, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n");
+    expect_reply(idle, 200, "hi", false);
+    uint64_t start = test_now_ns();
+    begin(&way, 0, 60 * SKINK_S);
+    join(&way, 0);
+    assert_true(test_now_ns() - start < test_ms(test_patience(5000)));
+    close(idle);
+}
+
 static void what_outlives_the_grace_is_cancelled(void **state)
 {
     (void)state;
@@ -450,6 +466,7 @@ static const struct test_case cases[] = {
     CASE(who_came_during_the_drain_gets_its_first_answer),
     CASE(a_shared_port_is_left_to_the_other_listener),
     CASE(a_server_with_nothing_to_do_ends_at_once),
+    CASE(an_empty_line_behind_a_request_keeps_nobody_waiting),
     CASE(what_outlives_the_grace_is_cancelled),
     CASE(an_answer_still_being_read_is_waited_for),
     CASE(an_answer_that_nobody_reads_is_cut),
