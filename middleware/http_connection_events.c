@@ -66,6 +66,14 @@ static bool expects_output(const struct skink__connection *connection)
     return connection->current && connection->current->task && !connection->close_after;
 }
 
+/* The rest of the body will never come, so there is no request to answer, as with one whose body is read whole. An answer
+ * that has begun is its task's to end. */
+static bool lacks_its_body(const struct skink__connection *connection)
+{
+    return connection->body_coming && connection->eof && !connection->backlog &&
+           connection->current->state == SKINK__REQUEST_OPEN;
+}
+
 void skink__connection_settle(struct skink__connection *connection)
 {
     if (connection->closing || connection->advancing) return;
@@ -86,6 +94,10 @@ void skink__connection_settle(struct skink__connection *connection)
         end(connection);
         return;
     } else if (connection->current) {
+        if (lacks_its_body(connection)) {
+            skink__connection_close(connection);
+            return;
+        }
         bool wants_body = connection->body_coming && connection->current->reader.task;
         skink__connection_wait_for(connection, wants_body ? WAITING_BODY : WAITING_FOR_NOTHING);
     } else if (connection->eof || (connection->server->stopping && !skink__http_parser_begun(&connection->parser))) {
