@@ -77,9 +77,14 @@ static int by_place(const void *left, const void *right)
     return a->number < b->number ? -1 : 1;
 }
 
-void skink__problems_print(struct problems *problems, FILE *stream)
+void skink__problems_sort(struct problems *problems)
 {
     if (problems->count) qsort(problems->items, problems->count, sizeof *problems->items, by_place);
+}
+
+void skink__problems_print(struct problems *problems, FILE *stream)
+{
+    skink__problems_sort(problems);
     for (size_t i = 0; i < problems->count; i++)
         fprintf(stream, "%s\n", problems->items[i].text);
     if (problems->dropped) fprintf(stream, "... and %zu more\n", problems->dropped);

@@ -49,7 +49,10 @@ void skink__problem_add(struct problems *problems, const struct origin *origin, 
 void skink__problem_warn(struct problems *problems, const struct origin *origin, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Write all, in the order of the file, then of the environment and of the command line, a line each. */
+/* Put the items in the order of the file, then of the environment and of the command line. */
+void skink__problems_sort(struct problems *problems);
+
+/* Write all in that order, a line each. May block: not while the server runs. */
 void skink__problems_print(struct problems *problems, FILE *stream);
 
 void skink__problems_fini(struct problems *problems);

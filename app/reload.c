@@ -121,13 +121,24 @@ static unsigned take_over(struct config *running, struct config *next)
     return changed;
 }
 
+/* To the log, which never makes anybody wait: who waits here hears no SIGTERM any more. */
+static void log_problems(struct problems *problems)
+{
+    skink__problems_sort(problems);
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct problem *problem = &problems->items[i];
+        skink__log_line(problem->warning ? SKINK_LOG_WARNING : SKINK_LOG_ERROR, "| %s", problem->text);
+    }
+    if (problems->dropped) skink__log_line(SKINK_LOG_ERROR, "| ... and %zu more", problems->dropped);
+}
+
 void skink__reload(struct config *running, const struct config_sources *sources, struct assembly *assembly)
 {
     struct config next;
     struct problems problems = { 0 };
     skink__config_load(&next, sources, &problems);
     if (problems.errors == 0) skink__assembly_check(assembly, &next, &problems);
-    skink__problems_print(&problems, stderr);
+    log_problems(&problems);
     if (problems.errors) {
         count(&failures);
         skink__log_line(SKINK_LOG_ERROR, "event=reload_failed mistakes=%zu advice=\"the old configuration holds\"",

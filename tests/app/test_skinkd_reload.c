@@ -100,6 +100,58 @@ static void a_bad_file_is_refused_whole(void **state)
     end(server, file);
 }
 
+/* Nobody reads what it says on stderr, and there is much to be said: it goes on, and can be told to end. */
+static void mistakes_that_nobody_reads_stop_nothing(void **state)
+{
+    (void)state;
+    enum { MISTAKES = 200, RELOADS = 8 }; /* more than a pipe holds */
+    char text[MISTAKES * 80] = "", *file;
+    char *at = text;
+    for (int i = 0; i < MISTAKES; i++)
+        at += sprintf(at, "there_is_certainly_no_key_with_a_name_as_long_as_this_%d: 1\n", i);
+    struct skinkd *server = start_with("", &file);
+    rewrite(file, text);
+    for (int i = 1; i <= RELOADS; i++) {
+        kill(server->pid, SIGHUP);
+        test_wait_until(metric(server, "skinkd_reload_failures_total") == i, 5000);
+    }
+    end(server, file);
+}
+
+static bool file_has(const char *file, const char *text)
+{
+    static char bytes[16384];
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(fd, bytes, sizeof bytes - 1);
+    close(fd);
+    bytes[length > 0 ? length : 0] = '\0';
+    return strstr(bytes, text);
+}
+
+static void mistakes_are_where_the_log_is(void **state)
+{
+    (void)state;
+    char *file = temporary_file("", 0), *log = temporary_file("", 0), setting[64];
+    snprintf(setting, sizeof setting, "log.file=%s", log);
+    const char *const arguments[] = { "--config", file,
+                                      "--set",    "http.listen=127.0.0.1:0",
+                                      "--set",    "stats.listen=127.0.0.1:0",
+                                      "--set",    "shutdown.delay=0s",
+                                      "--set",    "log.format=json",
+                                      "--set",    setting,
+                                      NULL };
+    struct skinkd *server = program_start(TEST_SKINKD, arguments);
+    test_wait_until(file_has(log, "\"event\":\"started\""), 10000);
+    rewrite(file, "http.max_body: lots\n");
+    kill(server->pid, SIGHUP);
+    test_wait_until(file_has(log, "\"event\":\"reload_failed\""), 5000);
+    assert_true(file_has(log, "\"level\":\"error\",\"message\":\"| /tmp/"));
+    assert_true(file_has(log, ":1:16: http.max_body: \\\"lots\\\" is not a number"));
+    unlink(log);
+    free(log);
+    end(server, file);
+}
+
 static void what_cannot_change_is_named_and_stays(void **state)
 {
     (void)state;
@@ -211,6 +263,8 @@ static void settings_still_win_over_the_file(void **state)
 static const struct test_case cases[] = {
     CASE(a_changed_file_is_taken_over),
     CASE(a_bad_file_is_refused_whole),
+    CASE(mistakes_that_nobody_reads_stop_nothing),
+    CASE(mistakes_are_where_the_log_is),
     CASE(what_cannot_change_is_named_and_stays),
     CASE(where_requests_run_cannot_change_and_is_named),
     CASE(a_limit_of_a_route_holds_while_it_is_read_again),
