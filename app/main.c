@@ -11,6 +11,7 @@
 #include "skink/error.h"
 #include "skink/hooks.h"
 #include "skink/version.h"
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -200,6 +201,14 @@ static int run(const struct options *options)
     return status;
 }
 
+/* What was asked for is not there: who redirects it into a file must not take that for a whole one. */
+static int finish_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, "skinkd: cannot write to standard output: %s\n", strerror(errno));
+    return status == EXIT_STATUS_OK ? EXIT_STATUS_CANNOT_START : status;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = { .action = ACTION_SERVE };
@@ -216,6 +225,7 @@ int main(int argc, char **argv)
     } else {
         status = run(&options);
     }
+    if (options.action != ACTION_SERVE) status = finish_output(status);
     free(options.modules);
     free(options.settings);
     return status;

@@ -41,6 +41,20 @@ static void version_and_help_end_with_0(void **state)
     free(ended);
 }
 
+/* A file that is not whole must not look like one. */
+static void output_that_cannot_be_written_ends_with_1(void **state)
+{
+    (void)state;
+    static const char *const options[] = { "--print-config", "--check", "--help", "--version" };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const char *const arguments[] = { "-c", "exec \"$0\" \"$1\" > /dev/full", TEST_SKINKD, options[i], NULL };
+        struct ended *ended = program_run("/bin/sh", arguments, NULL);
+        assert_int_equal(ended->status, 1);
+        assert_string_equal(ended->err, "skinkd: cannot write to standard output: No space left on device\n");
+        free(ended);
+    }
+}
+
 static void wrong_usage_ends_with_2(void **state)
 {
     (void)state;
@@ -487,6 +501,7 @@ static void a_client_that_hangs_up_harms_nobody(void **state)
 
 static const struct test_case cases[] = {
     CASE(version_and_help_end_with_0),
+    CASE(output_that_cannot_be_written_ends_with_1),
     CASE(wrong_usage_ends_with_2),
     CASE(check_tells_all_mistakes_and_ends_with_2),
     CASE(texts_with_a_grammar_are_checked_too),
