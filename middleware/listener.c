@@ -252,7 +252,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 /* Out of descriptors or memory: leave the queue to the kernel for a while. */
 static void pause_accepting(struct skink__listener *listener, int error)
 {
-    skink__log(SKINK_LOG_WARNING, "event=accept_paused error=%s", skink_strerror(-error));
+    skink__log(SKINK_LOG_WARNING, "event=accept_paused error=\"%s\"", skink_strerror(-error));
     uv_poll_stop(&listener->poll);
     skink__deadline_set(&listener->server->accept, &listener->retry, skink_now());
 }
@@ -333,7 +333,7 @@ void skink__listener_shun(struct skink__listener *listener)
     if (listener->shunning || listener->inherited || !has_option(listener->fd, SO_REUSEPORT, 1)) return;
     listener->shunning = true;
     if (setsockopt(listener->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
-        skink__log(SKINK_LOG_WARNING, "event=shun_failed error=%s", skink_strerror(-errno));
+        skink__log(SKINK_LOG_WARNING, "event=shun_failed error=\"%s\"", skink_strerror(-errno));
 }
 
 int skink__listener_start(struct skink__listener *listener)

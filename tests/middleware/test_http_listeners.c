@@ -5,6 +5,7 @@
 #include "tests/support/wait.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,20 @@
 
 #define H "Host: a\r\n"
 
+static _Atomic bool has_paused; /* and the log says so, in pairs that can be told apart */
+
+static void note_pause(skink_log_level level, const char *pairs, void *arg)
+{
+    (void)level, (void)arg;
+    if (strcmp(pairs, "event=accept_paused error=\"too many open files\"") == 0) atomic_store(&has_paused, true);
+}
+
 static void a_listener_without_descriptors_pauses_and_goes_on(void **state)
 {
     (void)state;
+    skink_hooks hooks = SKINK_HOOKS_INIT;
+    hooks.log = note_pause;
+    assert_int_equal(skink_hooks_set(&hooks), 0);
     struct fixture fixture;
     fixture_serve(&fixture);
     int warm = client_connect(fixture.port);
@@ -42,6 +54,7 @@ static void a_listener_without_descriptors_pauses_and_goes_on(void **state)
         (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
         after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
     assert_true(used_us < 25000); /* and nobody spins */
+    assert_true(atomic_load(&has_paused));
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
     client_expect(fd, "", 200, "hello\n");
     close(fd), close(warm);
