@@ -32,13 +32,14 @@ static skink_outcome outcome_of(const skink_request *request)
 void skink__access_tell(const skink_request *request, uint64_t wall_ns)
 {
     bool known = request->path > 0; /* its target has been taken apart */
+    const char *unknown = skink__request_is_about_server(request) ? "*" : "";
     skink_access access = {
         .size = sizeof access,
         .index = request->index,
-        .id = known && request->id ? request->id : "",
+        .id = request->id,
         .client = request->client,
         .method = request->message.head_complete ? skink_request_method(request) : "",
-        .path = known ? skink_request_path(request) : "",
+        .path = known ? skink_request_path(request) : unknown,
         .route = skink_request_route(request),
         .status = skink_request_status(request),
         .outcome = outcome_of(request),

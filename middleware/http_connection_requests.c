@@ -10,6 +10,7 @@
 static void refuse(struct skink__connection *connection, skink_request *request, int number) SKINK__IN_RUNTIME
 {
     skink__counter_add(&connection->server->counters.requests_malformed, 1);
+    if (!connection->prepared) skink__request_identify(request, &connection->peer);
     connection->current = request;
     request->connection = connection;
     connection->linger_after = true;
@@ -77,6 +78,7 @@ void skink__connection_dispatch(struct skink__connection *connection)
     skink_request *request = connection->reading;
     skink__connection_wait_for(connection, WAITING_FOR_NOTHING);
     if (skink__request_is_about_server(request)) {
+        skink__request_identify(request, &connection->peer);
         skink__connection_parse_anew(connection);
         connection->reading = NULL;
         connection->fresh = false;

@@ -110,7 +110,8 @@ static bool encoding_is_valid(const char *text)
 bool skink__request_is_about_server(const skink_request *request)
 {
     const struct skink__http_message *message = &request->message;
-    return message->method == HTTP_OPTIONS && strcmp(message->bytes + message->target, "*") == 0;
+    return message->head_complete && message->method == HTTP_OPTIONS &&
+           strcmp(message->bytes + message->target, "*") == 0;
 }
 
 /* Where the path begins in a target; an empty string for "http://host". NULL: not a target this server takes. */
@@ -126,8 +127,6 @@ static const char *path_of(const char *target)
 /* The last X-Forwarded-For line was written last: go back through them while they lead to trusted proxies. */
 static void find_client(skink_request *request, const struct skink__peer *peer)
 {
-    memcpy(request->client, peer->text, sizeof request->client);
-    if (!peer->trusted) return;
     const struct skink__http_message *message = &request->message;
     struct skink__ip ip = peer->ip;
     bool behind = true;
@@ -139,14 +138,21 @@ static void find_client(skink_request *request, const struct skink__peer *peer)
     skink__ip_format(&ip, request->client);
 }
 
+void skink__request_identify(skink_request *request, const struct skink__peer *peer)
+{
+    memcpy(request->client, peer->text, sizeof request->client);
+    if (!request->message.head_complete) return;
+    const char *id = skink__http_message_header(&request->message, "X-Request-Id");
+    if (id && skink__request_id_is_valid(id)) request->id = id;
+    if (peer->trusted) find_client(request, peer);
+}
+
 int skink__request_prepare(skink_request *request, const struct skink__peer *peer)
 {
     struct skink__http_message *message = &request->message;
     /* Path and segments go behind the head; neither is longer than the target. */
     if (skink__http_message_reserve(message, 2 * ((size_t)message->target_length + 2))) return SKINK__HTTP_NO_MEMORY;
-    const char *id = skink__http_message_header(message, "X-Request-Id");
-    if (id && skink__request_id_is_valid(id)) request->id = id;
-    find_client(request, peer);
+    skink__request_identify(request, peer);
     const char *target = message->bytes + message->target;
     const char *raw = path_of(target);
     if (!raw || strchr(raw, '#')) return SKINK__HTTP_BAD_TARGET;

@@ -104,11 +104,14 @@ void skink__request_ref(skink_request *request);
 void skink__request_unref_lost(skink_request *request); /* on a stray whose scheduler has stopped */
 void skink__request_unref(skink_request *request);
 
-/* The head is complete: take its target apart and find its route, its id and its client. The peer is who the connection
- * belongs to. 0 or an error's number. */
+/* The head is complete, or (then its client is the peer itself) never will be: find its id and its client. The peer is who
+ * the connection belongs to. */
+void skink__request_identify(skink_request *request, const struct skink__peer *peer);
+
+/* The head is complete: the same, and take its target apart and find its route. 0 or an error's number. */
 int skink__request_prepare(skink_request *request, const struct skink__peer *peer);
 
-/* "OPTIONS *": about the server, not about a path. Before skink__request_prepare(). */
+/* "OPTIONS *": about the server, not about a path. Any time before its target has been taken apart. */
 bool skink__request_is_about_server(const skink_request *request);
 
 /* The client has gone for good (gone), or will send no more: tell the task. */

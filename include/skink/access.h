@@ -27,14 +27,15 @@ typedef enum skink_outcome {
 /* "ok", "client_gone", "deadlock", "late_answer", "rejected", "expired". Static. */
 SKINK_API const char *skink_outcome_text(skink_outcome outcome) SKINK_ANY_THREAD;
 
-/* All strings are valid during the call only. What is not known of a request that could not be read is "" or 0. */
+/* All strings are valid during the call only. What is not known of a request that could not be read is "" or 0; its id is
+ * that of its answer, and its client the other end of the connection. */
 typedef struct skink_access {
     size_t size;        /* of this struct as the library knows it; fields past it are not there */
     uint64_t index;     /* skink_request_index() */
     const char *id;     /* skink_request_id() */
     const char *client; /* skink_request_client() */
     const char *method;
-    const char *path;  /* decoded, and so with any byte but NUL in it; without the query */
+    const char *path;  /* decoded, and so with any byte but NUL in it; without the query; "*" of "OPTIONS *" */
     const char *route; /* the pattern; "" without one */
     int status;        /* as answered; 499 when the client had gone */
     skink_outcome outcome;

@@ -103,6 +103,51 @@ static void each_request_is_told_once_and_as_it_was(void **state)
     fixture_destroy(&f);
 }
 
+/* Who sent it is known all the same, and the id by which its answer can be found. */
+static void what_cannot_be_read_is_told_with_its_client_and_its_id(void **state)
+{
+    (void)state;
+    static const char *const requests[] = { "nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" };
+    struct fixture f;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    start(&f, &options);
+    for (int i = 0; i < 2; i++) {
+        int fd = client_connect(f.port);
+        struct reply reply;
+        client_send_text(fd, requests[i]);
+        client_read(fd, &reply, false);
+        assert_int_equal(reply.status, 400);
+        const struct record *record = wait_for(i + 1);
+        assert_string_equal(record->client, "127.0.0.1");
+        assert_string_equal(record->id, reply_header(&reply, "X-Request-Id"));
+        assert_string_equal(record->path, "");
+        reply_free(&reply);
+        close(fd);
+    }
+    fixture_destroy(&f);
+}
+
+static void a_question_about_the_server_is_told_as_any_other(void **state)
+{
+    (void)state;
+    struct fixture f;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    start(&f, &options);
+    int fd = client_connect(f.port);
+    struct reply reply;
+    client_send_text(fd, "OPTIONS * HTTP/1.1\r\nHost: a\r\nX-Request-Id: me\r\n\r\n");
+    client_read(fd, &reply, false);
+    assert_int_equal(reply.status, 204);
+    assert_string_equal(reply_header(&reply, "X-Request-Id"), "me");
+    const struct record *record = wait_for(1);
+    assert_string_equal(record->client, "127.0.0.1");
+    assert_string_equal(record->id, "me");
+    assert_string_equal(record->path, "*");
+    reply_free(&reply);
+    close(fd);
+    fixture_destroy(&f);
+}
+
 static void the_time_that_a_task_runs_is_that_of_its_slices_and_not_of_its_waits(void **state)
 {
     (void)state;
@@ -207,6 +252,8 @@ static void outcomes_have_names(void **state)
 
 static const struct test_case cases[] = {
     CASE(each_request_is_told_once_and_as_it_was),
+    CASE(what_cannot_be_read_is_told_with_its_client_and_its_id),
+    CASE(a_question_about_the_server_is_told_as_any_other),
     CASE(the_time_that_a_task_runs_is_that_of_its_slices_and_not_of_its_waits),
     CASE(a_request_begins_with_its_first_byte),
     CASE(on_threads_the_time_that_a_task_runs_is_that_of_its_slices),
