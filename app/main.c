@@ -12,6 +12,7 @@
 #include "skink/hooks.h"
 #include "skink/version.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -201,6 +202,17 @@ static int run(const struct options *options)
     return status;
 }
 
+/* Whoever started us may have closed some of 0, 1 and 2. A descriptor of our own in their place would be written to as if it
+ * were stderr: into a client's answer, or over the loop's wake-up. */
+static void occupy_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) close(fd);
+}
+
 /* What was asked for is not there: who redirects it into a file must not take that for a whole one. */
 static int finish_output(int status)
 {
@@ -212,6 +224,7 @@ static int finish_output(int status)
 int main(int argc, char **argv)
 {
     struct options options = { .action = ACTION_SERVE };
+    occupy_standard_descriptors();
     options.settings = skink__app_alloc((size_t)argc * sizeof *options.settings);
     options.modules = skink__app_alloc((size_t)argc * sizeof *options.modules);
     int status = EXIT_STATUS_OK;

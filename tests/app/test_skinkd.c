@@ -25,6 +25,16 @@ static void assert_contains(const char *text, const char *part)
     fail();
 }
 
+static bool file_says(const char *file, const char *text)
+{
+    char bytes[4096];
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(fd, bytes, sizeof bytes - 1);
+    close(fd);
+    bytes[length > 0 ? length : 0] = '\0';
+    return strstr(bytes, text);
+}
+
 /* --- options and exit statuses --- */
 
 static void version_and_help_end_with_0(void **state)
@@ -457,6 +467,29 @@ static void a_second_signal_ends_at_once(void **state)
 }
 
 /* Goal: whoever reads the log may stop reading, and requests are answered all the same. */
+/* Else a socket or the loop's wake-up has the number of stderr, and what is said there goes into it. */
+static void closed_standard_descriptors_are_not_taken(void **state)
+{
+    (void)state;
+    char *log = temporary_file("", 0), file_setting[64], path[64], target[64];
+    snprintf(file_setting, sizeof file_setting, "log.file=%s", log);
+    const char *const arguments[] = {
+        "-c", "exec \"$0\" \"$@\" <&- >&- 2>&-", TEST_SKINKD, FREE_PORTS, "--set", file_setting, NULL
+    };
+    struct skinkd *server = program_start("/bin/sh", arguments);
+    test_wait_until(file_says(log, "event=started"), 10000);
+    for (int fd = 0; fd <= 2; fd++) {
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)server->pid, fd);
+        ssize_t length = readlink(path, target, sizeof target - 1);
+        target[length > 0 ? length : 0] = '\0';
+        assert_string_equal(target, "/dev/null");
+    }
+    assert_int_equal(skinkd_end(server, SIGINT, 10000), 0);
+    skinkd_free(server);
+    unlink(log);
+    free(log);
+}
+
 static void a_log_that_nobody_reads_stops_nothing(void **state)
 {
     (void)state;
@@ -520,6 +553,7 @@ static const struct test_case cases[] = {
     CASE(requests_in_flight_finish_after_sigterm),
     CASE(sigterm_while_the_loop_thread_is_stuck_ends_all_the_same),
     CASE(a_second_signal_ends_at_once),
+    CASE(closed_standard_descriptors_are_not_taken),
     CASE(a_log_that_nobody_reads_stops_nothing),
     CASE(a_log_whose_reader_is_gone_stops_nothing),
     CASE(a_client_that_hangs_up_harms_nobody),
