@@ -149,8 +149,7 @@ static int on_header_value_complete(llhttp_t *llhttp)
     return 0;
 }
 
-/* A host and perhaps a port, or nothing. Whatever could make another server see another host is refused. */
-static bool host_is_valid(const char *host, size_t length)
+bool skink__http_host_is_valid(const char *host, size_t length)
 {
     bool bracket = length > 0 && host[0] == '[';
     for (size_t i = 0; i < length; i++) {
@@ -165,7 +164,7 @@ static int check_host(struct skink__http_parser *parser)
     const struct skink__http_message *message = parser->message;
     if (!parser->hosts) return message->version_1_1 ? refuse(parser, SKINK__HTTP_BAD_HOST) : 0;
     const struct skink__http_header *header = &message->headers[parser->host];
-    bool valid = host_is_valid(message->bytes + header->value, header->value_length);
+    bool valid = skink__http_host_is_valid(message->bytes + header->value, header->value_length);
     return valid ? 0 : refuse(parser, SKINK__HTTP_BAD_HOST);
 }
 

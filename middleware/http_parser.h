@@ -54,6 +54,9 @@ void skink__http_message_fini(struct skink__http_message *message);
 /* Room for `more` bytes behind `length`, which the parser leaves alone once the message is complete. -ENOMEM. */
 int skink__http_message_reserve(struct skink__http_message *message, size_t more);
 
+/* A host and perhaps a port, or nothing. Whatever could make another server see another host is refused. */
+bool skink__http_host_is_valid(const char *host, size_t length);
+
 /* First header of that name, in any case; NULL without one. After the head is complete. */
 const char *skink__http_message_header(const struct skink__http_message *message, const char *name);
 

@@ -114,14 +114,31 @@ bool skink__request_is_about_server(const skink_request *request)
            strcmp(message->bytes + message->target, "*") == 0;
 }
 
-/* Where the path begins in a target; an empty string for "http://host". NULL: not a target this server takes. */
-static const char *path_of(const char *target)
+/* Where the path begins in a target; an empty string for "http://host", whose length is *ret_authority (0 for a mere path).
+ * NULL: not a target this server takes. */
+static const char *path_of(const char *target, size_t *ret_authority)
 {
+    *ret_authority = 0;
     if (*target == '/') return target;
     size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
     if (scheme == 0) return NULL;
-    size_t authority = strcspn(target + scheme, "/?#");
-    return authority > 0 ? target + scheme + authority : NULL;
+    const char *host = target + scheme;
+    size_t length = *ret_authority = strcspn(host, "/?#");
+    if (length == 0 || *host == ':' || !skink__http_host_is_valid(host, length)) return NULL;
+    return host + length;
+}
+
+/* RFC 9112, 3.2.2: the host of the target is the one that counts, whatever the header says. */
+static void take_host(struct skink__http_message *message, const char *authority, size_t length, char *into)
+{
+    memcpy(into, authority, length);
+    into[length] = '\0';
+    for (uint32_t i = 0; i < message->header_count; i++) {
+        struct skink__http_header *header = &message->headers[i];
+        if (strcasecmp(message->bytes + header->name, "Host") != 0) continue;
+        header->value = (uint32_t)(into - message->bytes);
+        header->value_length = (uint32_t)length;
+    }
 }
 
 /* The last X-Forwarded-For line was written last: go back through them while they lead to trusted proxies. */
@@ -150,11 +167,14 @@ void skink__request_identify(skink_request *request, const struct skink__peer *p
 int skink__request_prepare(skink_request *request, const struct skink__peer *peer)
 {
     struct skink__http_message *message = &request->message;
-    /* Path and segments go behind the head; neither is longer than the target. */
-    if (skink__http_message_reserve(message, 2 * ((size_t)message->target_length + 2))) return SKINK__HTTP_NO_MEMORY;
+    /* Path, segments and a host in the target go behind the head; none is longer than the target. */
+    size_t copies = message->bytes[message->target] == '/' ? 2 : 3;
+    if (skink__http_message_reserve(message, copies * ((size_t)message->target_length + 2)))
+        return SKINK__HTTP_NO_MEMORY;
     skink__request_identify(request, peer);
     const char *target = message->bytes + message->target;
-    const char *raw = path_of(target);
+    size_t authority_length;
+    const char *raw = path_of(target, &authority_length);
     if (!raw || strchr(raw, '#')) return SKINK__HTTP_BAD_TARGET;
     const char *query = strchrnul(raw, '?');
     size_t raw_length = (size_t)(query - raw);
@@ -162,6 +182,8 @@ int skink__request_prepare(skink_request *request, const struct skink__peer *pee
 
     char *path = message->bytes + message->length;
     char *segments = path + message->target_length + 2;
+    if (authority_length)
+        take_host(message, raw - authority_length, authority_length, segments + message->target_length + 2);
     size_t length = skink__path_decode(raw, raw_length, path, segments);
     if (length == 0) return SKINK__HTTP_BAD_ENCODING;
     request->path = (uint32_t)(path - message->bytes);

@@ -48,7 +48,8 @@ SKINK_API const char *skink_request_client(const skink_request *request);
 /* When no route has this method but the path has others: "GET, HEAD", as Allow says it; else NULL. */
 SKINK_API const char *skink_request_allowed(skink_request *request);
 
-/* First header of that name, in any case; NULL without one. The value has no blanks around it. */
+/* First header of that name, in any case; NULL without one. The value has no blanks around it. Host is the one of the
+ * request's target, if that is a whole URL. */
 SKINK_API const char *skink_request_header(const skink_request *request, const char *name);
 
 /* The i-th header, from 0, names as they came; false past the last. */

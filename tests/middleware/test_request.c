@@ -20,6 +20,12 @@ static void show_id(skink_request *request, void *arg)
     skink_respond_text(request, 200, skink_request_id(request));
 }
 
+static void show_host(skink_request *request, void *arg)
+{
+    (void)arg;
+    skink_respond_text(request, 200, skink_request_header(request, "host"));
+}
+
 static void show_cookie(skink_request *request, void *arg)
 {
     (void)arg;
@@ -44,6 +50,7 @@ static void fixture_with_getters(struct fixture *fixture, const skink_http_optio
     fixture_create(fixture, NULL, options);
     fixture_route(fixture, "GET", "/client", show_client, NULL);
     fixture_route(fixture, "GET", "/id", show_id, NULL);
+    fixture_route(fixture, "GET", "/host", show_host, NULL);
     fixture_route(fixture, "GET", "/cookie", show_cookie, NULL);
     fixture_route(fixture, "POST", "/form", show_form, NULL);
     fixture_start(fixture);
@@ -71,6 +78,33 @@ static void forwarded_addresses_are_believed_from_trusted_proxies_only(void **st
         close(fd);
         fixture_destroy(&fixture);
     }
+}
+
+/* Who routed the request here went by its target; two servers that see two hosts are what attacks are made of. */
+static void the_host_of_the_target_counts(void **state)
+{
+    (void)state;
+    static const char *const requests[][2] = {
+        { "GET /host?http://b HTTP/1.1\r\nHost: a\r\n\r\n", "a" },
+        { "GET http://b:80/host?q HTTP/1.1\r\nHost: a\r\n\r\n", "b:80" },
+        { "GET HTTPS://[::1]/host HTTP/1.1\r\nX: y\r\nHost:\r\n\r\n", "[::1]" },
+    };
+    static const char *const bad[] = { "http://",           "http:///host",    "http://:80/host",
+                                       "http://u:p@b/host", "http://b[/host?", "http://b\\c/host" };
+    struct fixture fixture;
+    fixture_with_getters(&fixture, NULL);
+    int fd = client_connect(fixture.port);
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
+        client_expect(fd, requests[i][0], 200, requests[i][1]);
+    close(fd);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char request[128];
+        snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n" H "\r\n", bad[i]);
+        fd = client_connect(fixture.port);
+        client_expect(fd, request, 400, NULL);
+        close(fd);
+    }
+    fixture_destroy(&fixture);
 }
 
 static void bad_trusted_proxies_are_refused(void **state)
@@ -177,6 +211,7 @@ static void forms_are_read_and_bad_ones_refused(void **state)
 static const struct test_case cases[] = {
     CASE(forwarded_addresses_are_believed_from_trusted_proxies_only),
     CASE(bad_trusted_proxies_are_refused),
+    CASE(the_host_of_the_target_counts),
     CASE(a_request_id_is_taken_over_or_made),
     CASE(cookies_are_found_by_name),
     CASE(forms_are_read_and_bad_ones_refused),
