@@ -90,6 +90,8 @@ void skink__admission_leave(skink_request *request)
 void skink__admission_forget(skink_request *request)
 {
     if (!skink__admission_waits(request)) return;
+    uint64_t since_ns = request->waiting.since_ns, now_ns = request->server->now_ns;
+    if (now_ns > since_ns) request->queue_ns += now_ns - since_ns; /* in vain */
     skink__limit_forget(&request->waiting);
     give_back(request); /* it may have passed the first limit */
 }

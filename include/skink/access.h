@@ -40,7 +40,7 @@ typedef struct skink_access {
     int status;        /* as answered; 499 when the client had gone */
     skink_outcome outcome;
     uint64_t bytes;    /* of the answer, with its head, as handed over */
-    uint64_t queue_ns; /* in the queue of concurrency */
+    uint64_t queue_ns; /* in the queues of concurrency, and until a worker took it */
     uint64_t run_ns;   /* in its handler, without waits, up to the answer */
     uint64_t wall_ns;  /* from its first byte to its answer */
 } skink_access;

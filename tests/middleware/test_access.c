@@ -241,6 +241,43 @@ static void who_left_and_who_was_turned_away_is_told(void **state)
     fixture_destroy(&f);
 }
 
+static void take_queued(const struct skink__http_limit_stats *limit, void *arg)
+{
+    *(uint64_t *)arg += limit->queued;
+}
+
+static uint64_t queued(const struct fixture *fixture)
+{
+    uint64_t count = 0;
+    skink__http_stats_limits(fixture->server, take_queued, &count);
+    return count;
+}
+
+static void who_waited_in_vain_is_told_with_its_wait(void **state)
+{
+    (void)state;
+    enum { WAIT_MS = 60 };
+    struct fixture f;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.max_requests = options.max_queue = 1;
+    start(&f, &options);
+    int working = client_connect(f.port), waiting = client_connect(f.port);
+    client_send_text(working, "GET /sleep?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    test_wait_until(fixture_stats(&f).in_flight == 1, 5000);
+    client_send_text(waiting, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    test_wait_until(queued(&f) == 1, 5000);
+    uint64_t queued_ns = test_now_ns();
+    test_wait_until(test_now_ns() - queued_ns >= WAIT_MS * SKINK_MS, 5000);
+    client_reset(waiting);
+    const struct record *record = wait_for(1);
+    assert_int_equal(record->access.outcome, SKINK_OUTCOME_CLIENT_GONE);
+    assert_true(record->access.queue_ns >= WAIT_MS * SKINK_MS);
+    assert_true(record->access.queue_ns <= record->access.wall_ns);
+    client_reset(working);
+    (void)wait_for(2);
+    fixture_destroy(&f);
+}
+
 static void outcomes_have_names(void **state)
 {
     (void)state;
@@ -259,6 +296,7 @@ static const struct test_case cases[] = {
     CASE(on_threads_the_time_that_a_task_runs_is_that_of_its_slices),
     CASE(in_serial_the_time_that_a_task_runs_is_that_of_its_slices),
     CASE(who_left_and_who_was_turned_away_is_told),
+    CASE(who_waited_in_vain_is_told_with_its_wait),
     CASE(outcomes_have_names),
 };
 TEST_MAIN(cases, NULL, NULL)
