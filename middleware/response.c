@@ -187,6 +187,12 @@ bool skink__status_has_body(int status)
     return status != 204 && status != 304;
 }
 
+/* RFC 9110, 15.3.6: 205 has none either, but its length, 0, is told. */
+bool skink__status_may_have_body(int status)
+{
+    return skink__status_has_body(status) && status != 205;
+}
+
 /* Everything that an answer's head is made of. */
 struct head {
     const struct skink__answer *answer;
@@ -534,7 +540,7 @@ static int respond(skink_request *request, const struct skink__answer *answer)
 int skink_respond(skink_request *request, int status, const char *content_type, const void *body, size_t length_bytes)
 {
     if (!request || status < 200 || status > 599 || (!body && length_bytes)) return -EINVAL;
-    if (length_bytes && !skink__status_has_body(status)) return -EINVAL;
+    if (length_bytes && !skink__status_may_have_body(status)) return -EINVAL;
     if (content_type && !skink__header_value_is_valid(content_type)) return -EINVAL;
     struct skink__answer answer = {
         .status = status, .content_type = content_type, .body = body, .length = length_bytes, .handlers_lines = true
@@ -544,7 +550,8 @@ int skink_respond(skink_request *request, int status, const char *content_type, 
 
 int skink_respond_text(skink_request *request, int status, const char *text)
 {
-    if (!request || !text || status < 200 || status > 599 || (*text && !skink__status_has_body(status))) return -EINVAL;
+    if (!request || !text || status < 200 || status > 599 || (*text && !skink__status_may_have_body(status)))
+        return -EINVAL;
     struct skink__answer answer = { .status = status,
                                     .content_type = "text/plain; charset=utf-8",
                                     .body = text,
@@ -555,7 +562,7 @@ int skink_respond_text(skink_request *request, int status, const char *text)
 
 int skink_respond_error(skink_request *request, int status, int number, const char *message)
 {
-    if (!request || !message || status < 200 || status > 599 || !skink__status_has_body(status)) return -EINVAL;
+    if (!request || !message || status < 200 || status > 599 || !skink__status_may_have_body(status)) return -EINVAL;
     char body[SKINK__ERROR_BODY_BYTES];
     struct skink__answer answer = {
         .status = status, .content_type = "application/json", .body = body, .handlers_lines = true

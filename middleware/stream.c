@@ -34,7 +34,7 @@ static int begin(void *arg) SKINK__IN_RUNTIME
 
 int skink_response_begin(skink_request *request, int status, const char *content_type, uint64_t length_bytes)
 {
-    if (!request || status < 200 || status > 599 || !skink__status_has_body(status)) return -EINVAL;
+    if (!request || status < 200 || status > 599 || !skink__status_may_have_body(status)) return -EINVAL;
     if (content_type && !skink__header_value_is_valid(content_type)) return -EINVAL;
     struct skink__answer answer = { .status = status, .content_type = content_type, .handlers_lines = true };
     if (length_bytes != SKINK_LENGTH_UNKNOWN) {

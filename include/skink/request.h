@@ -113,7 +113,7 @@ SKINK_NODISCARD SKINK_API int skink_response_header(skink_request *request, cons
  * ignored: what is dropped is counted.
  *   -EALREADY   answered before
  *   -ECANCELED  the client is gone, or was already told that this request was stuck or late: dropped, and counted
- *   -EINVAL     status outside of 200..599, or a body with 204 or 304
+ *   -EINVAL     status outside of 200..599, or a body with 204, 205 or 304
  *   -ENOMEM
  */
 SKINK_API int skink_respond(skink_request *request, int status, const char *content_type, const void *body,
@@ -140,7 +140,7 @@ SKINK_API int skink_respond_number(skink_request *request, int number) SKINK_IN_
  * half an answer for a whole one.
  *   -EALREADY   answered or begun before
  *   -ECANCELED  the client is gone, or was already told that this request was stuck: dropped, and counted
- *   -EINVAL     status outside of 200..599, or 204 or 304, which have no body
+ *   -EINVAL     status outside of 200..599, or 204, 205 or 304, which have no body
  *   -EPERM      not a task of the server's scheduler
  *   -ENOMEM
  */

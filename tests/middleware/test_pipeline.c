@@ -175,6 +175,9 @@ static void answer_twice(skink_request *request, void *arg)
     results->values[n++] = skink_respond_text(request, 199, "x");
     results->values[n++] = skink_respond_text(request, 600, "x");
     results->values[n++] = skink_respond_text(request, 204, "a body");
+    results->values[n++] = skink_respond_text(request, 205, "a body");
+    results->values[n++] = skink_respond_error(request, 205, 1, "a body");
+    results->values[n++] = skink_response_begin(request, 205, NULL, SKINK_LENGTH_UNKNOWN);
     results->values[n++] = skink_respond(request, 200, "bad\r\ntype", "", 0);
     results->values[n++] = skink_respond_text(request, 200, "first");
     results->values[n++] = skink_respond_text(request, 200, "second");
@@ -197,7 +200,8 @@ static void the_second_answer_is_refused(void **state)
     client_expect(fd, "GET /twice HTTP/1.1\r\n" H "\r\n", 200, "first");
     client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     test_wait_until(atomic_load(&results.done), 4000);
-    static const int expected[] = { 0, -EINVAL, -EINVAL, -EINVAL, -EINVAL, 0, -EALREADY, -EALREADY, -EALREADY, 200 };
+    static const int expected[] = { 0,       -EINVAL, -EINVAL,   -EINVAL,   -EINVAL,   -EINVAL, -EINVAL,
+                                    -EINVAL, 0,       -EALREADY, -EALREADY, -EALREADY, 200 };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
         assert_int_equal(results.values[i], expected[i]);
     close(fd);
