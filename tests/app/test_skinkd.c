@@ -466,7 +466,6 @@ static void a_second_signal_ends_at_once(void **state)
     skinkd_free(server);
 }
 
-/* Goal: whoever reads the log may stop reading, and requests are answered all the same. */
 /* Else a socket or the loop's wake-up has the number of stderr, and what is said there goes into it. */
 static void closed_standard_descriptors_are_not_taken(void **state)
 {
@@ -490,6 +489,7 @@ static void closed_standard_descriptors_are_not_taken(void **state)
     free(log);
 }
 
+/* Goal: whoever reads the log may stop reading, and requests are answered all the same. */
 static void a_log_that_nobody_reads_stops_nothing(void **state)
 {
     (void)state;
