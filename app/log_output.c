@@ -40,7 +40,20 @@ int skink__output_open(struct log_output *output, const char *path)
     return 0;
 }
 
-bool skink__output_write(const struct log_output *output, const char *line, size_t length)
+/* How much of it was taken. What a full disk left over is tried again, which says why. */
+static size_t write_bytes(int fd, const char *bytes, size_t length)
+{
+    size_t written = 0;
+    while (written < length) {
+        ssize_t n = write(fd, bytes + written, length - written);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        written += (size_t)n;
+    }
+    return written;
+}
+
+bool skink__output_write(struct log_output *output, const char *line, size_t length)
 {
     if (output->sink == SINK_SOCKET)
         return send(output->fd, line, length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length;
@@ -48,9 +61,11 @@ bool skink__output_write(const struct log_output *output, const char *line, size
         struct pollfd room = { .fd = output->fd, .events = POLLOUT };
         if (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT)) return false;
     }
-    ssize_t written;
-    do
-        written = write(output->fd, line, length);
-    while (written < 0 && errno == EINTR);
-    return written == (ssize_t)length;
+    if (output->torn) {
+        if (write_bytes(output->fd, "\n", 1) != 1) return false;
+        output->torn = false;
+    }
+    size_t written = write_bytes(output->fd, line, length);
+    if (written < length && written > 0) output->torn = line[written - 1] != '\n';
+    return written == length;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -168,6 +169,39 @@ static void a_file_gets_the_lines_in_order(void **state)
     assert_true(strstr(text, "level=debug event=two\n") > strstr(text, "event=one"));
 }
 
+/* A disk that is full in the middle of a line, and then has room again. */
+static void a_line_that_was_torn_does_not_take_the_next_with_it(void **state)
+{
+    (void)state;
+    enum { FULL_AT_BYTES = 80 }; /* behind the first line, and within the second */
+    char text[4096], *name = temporary_file("", 0);
+    int fd = open(name, O_RDWR | O_CLOEXEC | O_APPEND);
+    unlink(name);
+    free(name);
+    assert_true(fd >= 0);
+    skink__log_open(fd);
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit old, low;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    low = old;
+    low.rlim_cur = FULL_AT_BYTES;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    uint64_t dropped = skink__log_dropped();
+    skink__log_line(SKINK_LOG_ERROR, "event=one");
+    skink__log_line(SKINK_LOG_ERROR, "event=two");
+    assert_int_equal(skink__log_dropped() - dropped, 1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    skink__log_line(SKINK_LOG_ERROR, "event=three");
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    drain(fd, text, sizeof text);
+    assert_non_null(strstr(text, "event=one\ntime="));
+    assert_null(strstr(text, "event=two"));
+    assert_int_equal(text[FULL_AT_BYTES], '\n');
+    assert_non_null(strstr(text, "level=warning event=log_dropped lines=1\n"));
+    assert_non_null(strstr(text, "level=error event=three\n"));
+    close(fd);
+}
+
 static const struct test_case cases[] = {
     CASE(a_line_has_time_level_and_text),
     CASE(long_lines_are_cut_and_stay_one_line),
@@ -176,5 +210,6 @@ static const struct test_case cases[] = {
     CASE(a_closed_reader_harms_nobody),
     CASE(lines_of_several_threads_do_not_mix),
     CASE(a_file_gets_the_lines_in_order),
+    CASE(a_line_that_was_torn_does_not_take_the_next_with_it),
 };
 TEST_MAIN(cases, NULL, NULL)
