@@ -102,6 +102,8 @@ void skink__request_finish(skink_request *request)
     if (request->state == SKINK__REQUEST_OPEN) {
         skink__request_note_missing(request);
         (void)skink__answer_error(request, SKINK__HTTP_NO_ANSWER, NULL, false);
+    } else if (request->state == SKINK__REQUEST_STREAMED && request->stream_no_body) {
+        skink__answer_end(request); /* its client lacks nothing */
     } else if (request->state == SKINK__REQUEST_STREAMED) {
         skink__answer_cut(request, SKINK__REQUEST_ANSWERED, "returned");
     }

@@ -8,6 +8,7 @@
 #include "loop/runtime.h"
 #include "middleware/http_connection.h"
 #include "middleware/response.h"
+#include "skink/clock.h"
 #include "skink/task.h"
 #include <errno.h>
 #include <stdio.h>
@@ -98,6 +99,7 @@ static int write_some(void *arg) SKINK__IN_RUNTIME
     if (length > request->stream_left) return -EMSGSIZE;
     if (request->stream_no_body) {
         writing->taken += length;
+        request->stream_turn += length;
         return 0;
     }
     if (length > skink__connection_room(request->connection)) {
@@ -116,6 +118,14 @@ static int write_some(void *arg) SKINK__IN_RUNTIME
     return err;
 }
 
+/* What is not sent never waits for its client. So now and then it waits all the same: the loop looks at its sockets
+ * meanwhile, and a task that is not wanted any more learns so. */
+static int wait_instead_of_client(void)
+{
+    int err = skink_sleep(SKINK_MS);
+    return err == -ENOMEM ? 0 : err ? -ECANCELED : 0;
+}
+
 int skink_response_write(skink_request *request, const void *bytes, size_t length_bytes)
 {
     if (!request || (!bytes && length_bytes)) return -EINVAL;
@@ -125,9 +135,12 @@ int skink_response_write(skink_request *request, const void *bytes, size_t lengt
         err = skink__runtime_step(request->server->scheduler, &request->writer, write_some, &writing);
     while (!err && writing.taken < length_bytes);
     /* On a worker it is nobody's turn but its own. */
-    if (!err && !request->on_worker && request->stream_turn >= TURN_BYTES) {
+    if (!err && request->stream_turn >= TURN_BYTES && (!request->on_worker || request->stream_no_body)) {
         request->stream_turn = 0;
-        (void)!skink_yield();
+        if (!request->stream_no_body)
+            (void)!skink_yield();
+        else
+            err = wait_instead_of_client();
     }
     return err;
 }

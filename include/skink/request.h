@@ -151,8 +151,9 @@ SKINK_NODISCARD SKINK_API int skink_response_begin(skink_request *request, int s
  * Write the next bytes of the body; they are sent or copied before the call returns. Small pieces that the request's own
  * task writes in one slice on the loop are sent together, at the latest when it suspends, as skink_yield() does. While the
  * server's max_unsent_bytes of this answer wait for the client to take them, the task is suspended; a client that takes
- * nothing at all for idle_timeout_ns is gone. Nothing is sent in answer to a HEAD. Without bytes it only tells whether the
- * client is there.
+ * nothing at all for idle_timeout_ns is gone. Nothing is sent in answer to a HEAD; others have their turn now and then all the
+ * same, and who returns without skink_response_end() leaves nothing out. Without bytes it only tells whether the client is
+ * there.
  *   -ECANCELED  the client is gone, the answer was cut, or the task was cancelled while it had to wait
  *   -EMSGSIZE   more than was announced: nothing was written
  *   -ENOTCONN   no answer has been begun

@@ -330,6 +330,32 @@ static void a_client_that_leaves_ends_the_writer(void **state)
     fixture_destroy(&stream.fixture);
 }
 
+/* Nothing of it is sent, so there is no reader to wait for, and none whose leaving breaks a write. */
+static void a_head_has_its_answer_at_once_and_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    struct stream stream;
+    create(&stream, NULL);
+    fixture_start(&stream.fixture);
+    int fd = client_connect(stream.fixture.port), other = client_connect(stream.fixture.port);
+    struct reply reply;
+    client_send_text(fd, "HEAD /give?bytes=1000000000000000&announce=1 HTTP/1.1\r\n" H "\r\n");
+    client_read(fd, &reply, true);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply_header(&reply, "Content-Length"), "1000000000000000");
+    reply_free(&reply);
+    client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    assert_int_equal(atomic_load(&stream.done), 0);
+    close(fd);
+    test_wait_until(atomic_load(&stream.done) == 1, 4000);
+    assert_int_equal(atomic_load(&stream.last_result), -ECANCELED);
+    test_wait_until(fixture_stats(&stream.fixture).in_flight == 0, 4000);
+    assert_int_equal(fixture_code_count(&stream.fixture, 200), 2);
+    assert_int_equal(fixture_stats(&stream.fixture).answers_cut, 0);
+    close(other);
+    fixture_destroy(&stream.fixture);
+}
+
 static void a_reader_that_takes_nothing_is_left(void **state)
 {
     (void)state;
@@ -492,6 +518,7 @@ static const struct test_case cases[] = {
     CASE(misuse_is_refused_and_harms_nothing),
     CASE(a_slow_reader_suspends_the_writer),
     CASE(a_client_that_leaves_ends_the_writer),
+    CASE(a_head_has_its_answer_at_once_and_keeps_nobody_waiting),
     CASE(a_reader_that_takes_nothing_is_left),
     CASE(a_handler_that_returns_in_the_middle_has_its_connection_cut),
     CASE(stuck_in_the_middle_and_not_free_in_time_is_cut_once),
