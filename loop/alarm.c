@@ -48,5 +48,11 @@ void skink__alarm_put_off_now(struct skink__alarm *alarm, uint64_t now_ms, uint6
     uint64_t period_ns = atomic_load_explicit(&alarm->period_ns, memory_order_acquire);
     alarm->next_ms = now_ms + (period_ns ? period_ns / SKINK_MS / 2 : ASK_AGAIN_MS);
     if (!period_ns || shortest_timeout_ns < atomic_load_explicit(&alarm->timeout_ns, memory_order_relaxed)) return;
-    skink__alarm_set(alarm, period_ns);
+    uint64_t set_ns;
+    do {
+        skink__alarm_set(alarm, set_ns = period_ns);
+        /* The watchdog stores a period, and only later sets the alarm by it. If we were kept from our processor until then,
+         * we have just undone that; and its store, before a lock of the kernel's that we had after it, is there. */
+        period_ns = atomic_load_explicit(&alarm->period_ns, memory_order_relaxed);
+    } while (period_ns && period_ns != set_ns);
 }

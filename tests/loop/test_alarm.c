@@ -7,7 +7,9 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <unistd.h>
 
 #define PERIOD_NS (100 * SKINK_MS)
 #define TIMEOUT_NS (24 * PERIOD_NS)
@@ -134,6 +136,45 @@ static void shorter_timeout_than_it_is_for_is_not_put_off(void **state)
     stop(f);
 }
 
+/* ---- a watchdog that comes in between ---- */
+
+static struct skink__alarm *changed_alarm; /* its next setting comes too late */
+
+/* The library's calls come here as well. */
+int timerfd_settime(int fd, int flags, const struct itimerspec *time, struct itimerspec *ret_before)
+{
+    struct skink__alarm *alarm = changed_alarm;
+    changed_alarm = NULL;
+    if (alarm) {
+        skink__alarm_want(alarm, PERIOD_NS / 10, TIMEOUT_NS / 10);
+        skink__alarm_set(alarm, PERIOD_NS / 10);
+    }
+    return (int)syscall(SYS_timerfd_settime, fd, flags, time, ret_before);
+}
+
+/* Goal: a loop thread that was kept from its processor while it put the alarm off does not set it by a period that is over.
+ * | loop                       | watchdog                             |
+ * | reads the period: 100 ms   |                                      |
+ * |                            | the period is 10 ms                  |
+ * |                            | has looked, sets the alarm: 10 ms    |
+ * | sets the alarm: 100 ms     |                                      |
+ * | and sets it anew: 10 ms    |                                      | */
+static void period_that_changes_meanwhile_is_the_one_that_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct skink__alarm alarm = { 0 };
+    (void)f; /* no loop: this is its thread */
+    assert_int_equal(skink__alarm_open(&alarm), 0);
+    skink__alarm_want(&alarm, PERIOD_NS, TIMEOUT_NS);
+    changed_alarm = &alarm;
+    skink__alarm_put_off_now(&alarm, 0, UINT64_MAX);
+    assert_null(changed_alarm);
+    struct itimerspec time;
+    assert_int_equal(timerfd_gettime(atomic_load(&alarm.fd), &time), 0);
+    assert_in_range((uint64_t)time.it_value.tv_nsec, 0, PERIOD_NS / 10); /* 0: gone off by now */
+    skink__alarm_fini(&alarm);
+}
+
 static void nobody_who_wants_it_no_alarm(void **state)
 {
     struct fixture *f = *state;
@@ -151,6 +192,7 @@ static const struct test_case cases[] = {
     CASE(loop_that_turns_puts_it_off_by_a_period_at_most),
     CASE(loop_that_is_stuck_does_not_put_it_off),
     CASE(shorter_timeout_than_it_is_for_is_not_put_off),
+    CASE(period_that_changes_meanwhile_is_the_one_that_counts),
     CASE(nobody_who_wants_it_no_alarm),
 };
 TEST_MAIN(cases, setup, teardown)
