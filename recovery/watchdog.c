@@ -172,7 +172,7 @@ static uint64_t look_at_slice(skink_recovery *recovery, struct skink__watch *wat
     struct skink__reading reading;
     skink__thread_probe_read(&subject->probe, &reading);
     struct skink__interval interval =
-        skink__slice_clock_advance(&subject->clock, recovery->period_ns, &reading, !in_host_code);
+        skink__slice_clock_advance(&subject->clock, recovery->past_period_ns, &reading, !in_host_code);
     recovery->stats.starved_ns += interval.starved_ns;
     recovery->stats.suspended_ns += interval.suspended_ns;
     return judge(recovery, watch, &interval, in_host_code);
@@ -318,7 +318,9 @@ static uint64_t tick(skink_recovery *recovery) SKINK__WITH_MUTEX
 {
     recovery->stats.ticks++;
     drop_destroyed(recovery);
+    uint64_t past_ns = recovery->period_ns;
     choose_period(recovery);
+    recovery->past_period_ns = past_ns > recovery->period_ns ? past_ns : recovery->period_ns;
     uint64_t next_ns = SKINK__NEVER, period_end_ns = skink_after(recovery->period_ns);
     bool all_under_alarm = recovery->watches && recovery->standby_count >= recovery->threads_wanted;
     for (struct skink__watch *watch = recovery->watches; watch; watch = watch->next) {
