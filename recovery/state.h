@@ -318,7 +318,7 @@ struct skink_recovery {
     uint64_t timeout_ns SKINK__UNDER_MUTEX;
     uint64_t period_ns SKINK__UNDER_MUTEX;           /* of the last tick */
     uint64_t shortest_timeout_ns SKINK__UNDER_MUTEX; /* which it was chosen for */
-    uint64_t past_period_ns SKINK__UNDER_MUTEX;      /* by which was slept before this tick, if that is longer; else period_ns */
+    uint64_t past_period_ns SKINK__UNDER_MUTEX;      /* the one before, if that was longer; else the same */
     char id_prefix[20];  /* constant: when this process first made a recovery, and a random number, in hexadecimal */
     int barrier_command; /* constant: of membarrier(); 0: it does not work here */
     void (*incident)(const skink_incident *incident, void *arg); /* constant */
