@@ -199,6 +199,74 @@ static void run_in_runtime(struct uv_loop_s *loop, void *arg)
     need_it(arg);
 }
 
+struct comeback {
+    skink_once once;
+    _Atomic bool begun, go, over;
+    _Atomic int lost; /* runs that the once did not know of any more */
+};
+
+static int fail_when_told(void *arg)
+{
+    struct comeback *c = arg;
+    atomic_store(&c->begun, true);
+    while (!atomic_load(&c->go)) {
+    }
+    return -EIO;
+}
+
+static void start_comeback(void *arg)
+{
+    struct comeback *c = arg;
+    (void)!skink_once_run(&c->once, fail_when_told, c, SKINK_FOREVER);
+}
+
+/* As long as this runs nobody else may begin. */
+static int succeed(void *arg)
+{
+    struct comeback *c = arg;
+    for (int i = 0; i < 3; i++) {
+        test_nap();
+        if (skink_once_reset(&c->once) != -EBUSY) atomic_fetch_add(&c->lost, 1);
+    }
+    return 0;
+}
+
+static void *try_without_waiting(void *arg)
+{
+    struct comeback *c = arg;
+    while (skink_once_run(&c->once, succeed, c, 0) && !atomic_load(&c->over)) {
+    }
+    return NULL;
+}
+
+/* Goal: a run that comes back on a stray, after its scheduler has stopped, ends once, and no other one's run with it.
+ * | stray                        | thread                          |
+ * | gets stuck; the stop leaves it behind                          |
+ * |                              | is there already a run? yes     |
+ * | fails, and ends its run      | is there? no: begins another    |
+ * | is lost: must not end that   |                                 | */
+static void a_run_that_is_lost_does_not_end_the_next_one(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct comeback c = { .go = false };
+        skink_scheduler *scheduler;
+        pthread_t thread;
+        assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+        assert_int_equal(skink_scheduler_start(scheduler), 0);
+        assert_int_equal(skink_post(scheduler, start_comeback, &c), 0);
+        test_wait_until(atomic_load(&c.begun), 5000);
+        assert_int_equal(skink_scheduler_stop(scheduler, skink_now()), -ECANCELED);
+        assert_int_equal(pthread_create(&thread, NULL, try_without_waiting, &c), 0);
+        atomic_store(&c.go, true);
+        test_wait_until(skink_once_is_done(&c.once), 5000);
+        atomic_store(&c.over, true);
+        pthread_join(thread, NULL);
+        skink_scheduler_destroy(scheduler);
+        assert_int_equal(atomic_load(&c.lost), 0);
+    }
+}
+
 static void bad_calls_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -217,6 +285,7 @@ static const struct test_case cases[] = {
     CASE(each_caller_waits_until_its_own_deadline),
     CASE(waiting_for_itself_is_refused),
     CASE(when_its_scheduler_stops_others_try_again),
+    CASE(a_run_that_is_lost_does_not_end_the_next_one),
     CASE(bad_calls_are_refused),
 };
 TEST_MAIN(cases, setup, teardown)
