@@ -306,7 +306,9 @@ static void put_alarm_off(skink_scheduler *scheduler)
 static void gather(struct skink__thread *thread, skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     skink__deadlines_arm(scheduler);
-    scheduler->may_sleep = (!scheduler->ready.first || atomic_load_explicit(&scheduler->held, memory_order_relaxed)) &&
+    bool settled = skink__task_pool_settle(&scheduler->tasks);
+    scheduler->may_sleep = settled &&
+                           (!scheduler->ready.first || atomic_load_explicit(&scheduler->held, memory_order_relaxed)) &&
                            !skink__boxes_want_a_turn(scheduler) && !skink__stop_is_due(scheduler);
     uv_run(&scheduler->loop, scheduler->may_sleep ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     show_life(thread, scheduler);

@@ -282,6 +282,10 @@ static inline bool skink__task_pool_is_small(const struct skink__task_pool *pool
 void skink__task_pool_init(struct skink__task_pool *pool, uint32_t task_max);
 void skink__task_pool_fini(struct skink__task_pool *pool);
 
+/* Runtime, once a turn: at the limit of objects let posters have what the loop has free. False: there is more of it, and the
+ * loop should not sleep. */
+bool skink__task_pool_settle(struct skink__task_pool *pool) SKINK__IN_RUNTIME;
+
 /* A task object; NULL with *ret_err -EAGAIN or -ENOMEM. In the runtime section, or on any thread. */
 skink_task *skink__task_acquire_here(skink_scheduler *scheduler, int *ret_err) SKINK__IN_RUNTIME;
 skink_task *skink__task_acquire_foreign(skink_scheduler *scheduler, int *ret_err);

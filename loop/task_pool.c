@@ -4,14 +4,17 @@
  *
  * On the loop they come from a plain list. A thread that posts from outside keeps a small stock of its own and refills
  * it from a list that the loop returns objects to, a batch at a time; that list is taken whole, by exchange, so
- * there is no ABA problem. The limit on living tasks is a limit on objects made; a stock holds a few of them back.
+ * there is no ABA problem, and all but a few of it are put back.
+ *
+ * The limit on living tasks is a limit on objects made; a stock holds a few of them back. Once all of them have been made,
+ * what one has free is what another lacks. Then the loop's own list, too, goes to the shared one every turn.
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
 #include <errno.h>
 
-enum { RETURN_BATCH = 32 };
+enum { RETURN_BATCH = 32, SETTLE_BATCH = 1024 };
 
 static skink_task *next_of(skink_task *task)
 {
@@ -39,6 +42,11 @@ void skink__task_pool_fini(struct skink__task_pool *pool)
         skink__free_aligned(chunk);
         chunk = next;
     }
+}
+
+static bool all_are_made(const struct skink__task_pool *pool)
+{
+    return atomic_load_explicit(&pool->task_count, memory_order_relaxed) >= pool->task_max;
 }
 
 /* How many objects may be made now, and no more than a chunk; they count from here on. */
@@ -82,6 +90,7 @@ static skink_task *make_chunk(skink_scheduler *scheduler, int *ret_err)
     while (!atomic_compare_exchange_weak_explicit(&pool->chunks, &chunk->next, chunk, memory_order_release,
                                                   memory_order_relaxed)) {
     }
+    if (all_are_made(pool)) skink__inbox_wake(&scheduler->inbox); /* it has a turn, and so shares what it has */
     return &chunk->tasks[0];
 }
 
@@ -95,10 +104,51 @@ static void share(struct skink__task_pool *pool, skink_task *first, skink_task *
                                                     memory_order_relaxed));
 }
 
+/* What was taken too much, to a list that is empty unless somebody has shared something at this moment. */
+static void put_back(struct skink__task_pool *pool, skink_task *rest)
+{
+    for (skink_task *none = NULL; rest; none = NULL) {
+        if (atomic_compare_exchange_strong_explicit(&pool->shared, &none, rest, memory_order_release,
+                                                    memory_order_relaxed))
+            return;
+        skink_task *first = atomic_exchange_explicit(&pool->shared, NULL, memory_order_acquire), *last = first;
+        if (!first) continue;
+        while (next_of(last))
+            last = next_of(last);
+        set_next(last, rest);
+        rest = first;
+    }
+}
+
+/* As many as a stock may have. */
 static skink_task *take_shared(struct skink__task_pool *pool)
 {
     if (!atomic_load_explicit(&pool->shared, memory_order_relaxed)) return NULL;
-    return atomic_exchange_explicit(&pool->shared, NULL, memory_order_acquire);
+    skink_task *first = atomic_exchange_explicit(&pool->shared, NULL, memory_order_acquire), *last = first;
+    if (!first) return NULL;
+    for (uint32_t count = 1; count < pool->chunk_tasks && next_of(last); count++) {
+        last = next_of(last);
+        if (last->arg) __builtin_prefetch(last->arg, 1); /* see skink__task_release() */
+    }
+    skink_task *rest = next_of(last);
+    set_next(last, NULL);
+    put_back(pool, rest);
+    return first;
+}
+
+bool skink__task_pool_settle(struct skink__task_pool *pool)
+{
+    if (!all_are_made(pool)) return true;
+    if (pool->returning) share(pool, pool->returning, pool->returning_last);
+    pool->returning = pool->returning_last = NULL;
+    pool->returning_count = 0;
+    skink_task *first = pool->free, *last = first;
+    if (!first) return true;
+    for (int count = 1; count < SETTLE_BATCH && next_of(last); count++)
+        last = next_of(last);
+    pool->free = next_of(last);
+    share(pool, first, last);
+    return !pool->free;
 }
 
 skink_task *skink__task_acquire_here(skink_scheduler *scheduler, int *ret_err)
@@ -113,6 +163,7 @@ skink_task *skink__task_acquire_here(skink_scheduler *scheduler, int *ret_err)
             pool->returning_count = 0;
         }
         if (!task) task = make_chunk(scheduler, ret_err);
+        if (!task) task = take_shared(pool); /* somebody may have been about to put the rest back */
         if (!task) return NULL;
     }
     pool->free = next_of(task);
@@ -174,6 +225,7 @@ __attribute__((noinline)) skink_task *skink__task_acquire_foreign(skink_schedule
     if (stock.scheduler != scheduler) stock_open(scheduler);
     if (!stock.tasks) stock.tasks = take_shared(&scheduler->tasks);
     if (!stock.tasks) stock.tasks = make_chunk(scheduler, ret_err);
+    if (!stock.tasks) stock.tasks = take_shared(&scheduler->tasks); /* as above */
     skink_task *task = stock.tasks;
     if (!task) return NULL;
     stock.tasks = next_of(task);
