@@ -370,7 +370,9 @@ static void dismantle(skink_scheduler *scheduler)
 void skink_scheduler_destroy(skink_scheduler *scheduler)
 {
     if (!scheduler) return;
-    int err = atomic_load(&scheduler->running) ? skink_scheduler_stop(scheduler, skink_now()) : 0;
+    bool inside = skink_scheduler_current() == scheduler;
+    skink__runtime_leave(skink__runtime_enter()); /* a stray's task goes back to its loop first */
+    int err = inside ? -EDEADLK : atomic_load(&scheduler->running) ? skink__stop(scheduler, skink_now()) : 0;
     if (err == -ETIMEDOUT || err == -EDEADLK)
         atomic_store(&scheduler->leaked, true);
     else if (scheduler->inbox.wakeup_fd >= 0)

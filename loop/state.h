@@ -764,6 +764,9 @@ void skink__loop_run(struct skink__thread *thread, skink_scheduler *scheduler) S
 /* Runtime, in dispatch.c: what a coroutine runs. */
 void skink__task_main(void *arg);
 
+/* skink_scheduler_stop() by who has the right to, whatever the mode of detection. (stop.c) */
+int skink__stop(skink_scheduler *scheduler, uint64_t deadline_ns);
+
 /* Runtime: start the two uv handles whose callbacks are the loop's own. */
 int skink__loop_callbacks_start(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 

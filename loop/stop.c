@@ -289,17 +289,8 @@ static int stop_wait(skink_scheduler *scheduler, uint64_t deadline_ns) SKINK__RE
     return err;
 }
 
-int skink_scheduler_stop(skink_scheduler *scheduler, uint64_t deadline_ns)
+int skink__stop(skink_scheduler *scheduler, uint64_t deadline_ns)
 {
-    if (!scheduler) return -EINVAL;
-    if (skink_scheduler_current() == scheduler) return -EDEADLK;
-    struct skink__thread *thread = skink__thread_enter();
-    int refused = 0;
-    if (thread) {
-        if (skink__in_task()) refused = skink__detection_judge(thread);
-        skink__thread_leave(thread);
-    }
-    if (refused) return refused;
     skink__control_lock(scheduler);
     int err = -EALREADY;
     if (atomic_load(&scheduler->running)) {
@@ -312,4 +303,17 @@ int skink_scheduler_stop(skink_scheduler *scheduler, uint64_t deadline_ns)
     }
     skink__control_unlock(scheduler);
     return err;
+}
+
+int skink_scheduler_stop(skink_scheduler *scheduler, uint64_t deadline_ns)
+{
+    if (!scheduler) return -EINVAL;
+    if (skink_scheduler_current() == scheduler) return -EDEADLK;
+    struct skink__thread *thread = skink__thread_enter();
+    int refused = 0;
+    if (thread) {
+        if (skink__in_task()) refused = skink__detection_judge(thread);
+        skink__thread_leave(thread);
+    }
+    return refused ? refused : skink__stop(scheduler, deadline_ns);
 }

@@ -412,6 +412,42 @@ static void bad_arguments_are_refused(void **state)
     skink_future_unref(work);
 }
 
+struct ending {
+    skink_scheduler *scheduler;
+    _Atomic bool begun, destroyed;
+    _Atomic int result;
+};
+
+static void sleep_until_cancelled(void *arg)
+{
+    struct ending *e = arg;
+    atomic_store(&e->begun, true);
+    atomic_store(&e->result, skink_sleep(3600 * SKINK_S));
+}
+
+static void destroy_in_a_scope(void *arg)
+{
+    struct ending *e = arg;
+    (void)!skink_detection_begin(SKINK_DETECTION_POTENTIAL);
+    skink_scheduler_destroy(e->scheduler);
+    (void)skink_detection_end();
+    atomic_store(&e->destroyed, true);
+}
+
+/* It cannot say so: what it does not stop would run on for ever. */
+static void destroying_a_scheduler_is_not_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct ending e = { .result = UNSET };
+    assert_int_equal(skink_scheduler_create(NULL, &e.scheduler), 0);
+    assert_int_equal(skink_scheduler_start(e.scheduler), 0);
+    assert_int_equal(skink_post(e.scheduler, sleep_until_cancelled, &e), 0);
+    test_wait_until(atomic_load(&e.begun), 5000);
+    assert_int_equal(skink_post(f->scheduler, destroy_in_a_scope, &e), 0);
+    test_wait_until(atomic_load(&e.destroyed), 10000);
+    assert_int_equal(atomic_load(&e.result), -ECANCELED);
+}
+
 static const struct test_case cases[] = {
     CASE(blocking_for_a_task_of_the_same_loop_is_refused_at_once),
     CASE(a_declared_completer_counts_with_and_without_a_deadline),
@@ -428,6 +464,7 @@ static const struct test_case cases[] = {
     CASE(a_link_that_ends_by_itself_closes_no_circle),
     CASE(work_that_waits_for_the_loop_that_blocks_for_it_is_refused),
     CASE(blocking_for_work_that_waits_for_the_loop_is_refused),
+    CASE(destroying_a_scheduler_is_not_refused),
     CASE(bad_arguments_are_refused),
 };
 TEST_MAIN(cases, setup, teardown)
