@@ -418,7 +418,7 @@ static void init_timer(uv_loop_t *loop, void *arg)
 
 static int create_worker(struct skink__worker *worker, unsigned number, const skink_workers_options *given)
 {
-    char name[16];
+    char name[24];
     snprintf(name, sizeof name, "worker-%u", number);
     skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
     options.name = name;
