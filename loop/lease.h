@@ -111,6 +111,17 @@ static inline void skink__lease_unpeek(struct skink__lease *lease, uint64_t slic
     atomic_store_explicit(&lease->word, skink__lease_word(SKINK__RUNNING, slice), memory_order_release);
 }
 
+/* Has the thread been in this slice up to now, and was all that the caller has read of tasks before at rest? The word stays as it is. A
+ * load would not do: a processor with a weak order may show what the runtime section writes before it shows the word of
+ * transition 2. A compare-exchange comes either after that, and fails, or before it: then the acquire of transition 2 pairs with this
+ * release, and the section's writes come after the caller's looks. */
+static inline bool skink__lease_stood(struct skink__lease *lease, uint64_t word)
+{
+    uint64_t expected = word;
+    return atomic_compare_exchange_strong_explicit(&lease->word, &expected, word, memory_order_release,
+                                                   memory_order_relaxed);
+}
+
 /* Transition 3. Acquire: the winner sees all that the runtime section wrote before transition 1. Release: a
  * stray that loses 2 sees what the winner wrote into the thread object before (who to tell when it ends). */
 static inline bool skink__lease_abandon(struct skink__lease *lease, uint64_t slice)

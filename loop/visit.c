@@ -240,7 +240,7 @@ static bool read_running(skink_scheduler *scheduler, struct skink__thread **ret_
     /* Acquire: what is looked at is not older than the slice. */
     *ret_word = atomic_load_explicit(&thread->lease.word, memory_order_acquire);
     *ret_thread = thread;
-    if (skink__lease_state(*ret_word) == SKINK__RUNNING) return true;
+    if (*ret_word == skink__lease_word(SKINK__RUNNING, skink__lease_slice(*ret_word))) return true; /* nor peeked at */
     skink__thread_unref(thread);
     return false;
 }
@@ -254,9 +254,7 @@ enum skink__visit_result skink__visit_standing(struct skink__visit *visit, uint3
     if (!read_running(visit->scheduler, &thread, &before)) return SKINK__VISIT_BUSY;
     const struct skink__visit cursor = *visit;
     enum skink__visit_result result = walk(visit, SKINK_FOREVER, max, word, word_arg);
-    /* Acquire: the second look at the word is not earlier than the looks at the tasks. */
-    atomic_thread_fence(memory_order_acquire);
-    bool stood = atomic_load_explicit(&thread->lease.word, memory_order_relaxed) == before;
+    bool stood = skink__lease_stood(&thread->lease, before);
     skink__thread_unref(thread);
     if (stood) return result;
     visit->begun = cursor.begun;
