@@ -9,7 +9,7 @@
  * Those who do mind are kept out. The C library's fortified _longjmp ends the process when a jump goes down the stack,
  * so this file is compiled without. AddressSanitizer takes a _longjmp for an unwinding and forgets what it knows of the
  * stack that is left, so that it finds less; it invents nothing. ThreadSanitizer books a _setjmp to the stack that we are
- * about to enter, and with shadow stacks (CET) a _longjmp cannot change stacks: swapcontext() takes their place in both.
+ * about to enter, and with shadow stacks (CET, GCS) a _longjmp cannot change stacks: swapcontext() takes their place in both.
  */
 #undef _FORTIFY_SOURCE
 #include "loop/sanitizer.h"
@@ -23,7 +23,7 @@
 #include <fenv.h>
 #endif
 
-#if SKINK__TSAN || (defined(__CET__) && (__CET__ & 2) != 0)
+#if SKINK__TSAN || (defined(__CET__) && (__CET__ & 2) != 0) || defined(__ARM_FEATURE_GCS_DEFAULT)
 #define BY_SWAPCONTEXT 1
 #else
 #define BY_SWAPCONTEXT 0

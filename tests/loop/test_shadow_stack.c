@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#if defined(__x86_64__) && !TEST_TSAN && !TEST_ASAN
+#if (defined(__x86_64__) || defined(__aarch64__)) && !TEST_TSAN && !TEST_ASAN
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -19,23 +19,35 @@
 
 static unsigned long pretended; /* what the kernel is made to say */
 
-/* In the kernel's place: arch_prctl(ARCH_SHSTK_STATUS, &features). */
+#if defined(__x86_64__)
+enum { QUESTION = SYS_arch_prctl, WHAT = 0x5005 /* ARCH_SHSTK_STATUS */ };
+#else
+enum { QUESTION = SYS_prctl, WHAT = 74 /* PR_GET_SHADOW_STACK_STATUS */ };
+#endif
+
+/* In the kernel's place: QUESTION(WHAT, &features). */
 static void answer(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)info;
+#if defined(__x86_64__)
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     *(unsigned long *)registers[REG_RSI] = pretended;
     registers[REG_RAX] = 0;
+#else
+    unsigned long long *registers = ((ucontext_t *)context)->uc_mcontext.regs;
+    *(unsigned long *)registers[1] = pretended;
+    registers[0] = 0;
+#endif
 }
 
 static void pretend(unsigned long features)
 {
     struct sock_filter trap[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_arch_prctl, 0, 3),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, QUESTION, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x5005, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, WHAT, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -83,7 +95,7 @@ static void other_features_are_no_obstacle(void **state)
 static void a_process_with_shadow_stacks_is_refused_with_the_reason(void **state)
 {
     (void)state;
-    test_skip("the kernel's answer can be forged on x86-64 without sanitizers only");
+    test_skip("the kernel's answer can be forged on x86-64 and aarch64 without sanitizers only");
 }
 
 static void other_features_are_no_obstacle(void **state)
