@@ -314,51 +314,82 @@ static void switch_keeps_the_rounding_mode_of_each_side(void **state)
     strand_close(&s);
 }
 
+/* The floating-point unit's control words beyond the rounding mode. */
+
 #if defined(__x86_64__)
 enum { MXCSR_CONTROL = 0xffc0, FLUSH_TO_ZERO = 0x8000, X87_DOUBLE = 0x027f, X87_EXTENDED = 0x037f };
 
-static unsigned control_words(void)
+static uint64_t control_words(void)
 {
     unsigned mxcsr;
     unsigned short x87;
     __asm__ volatile("stmxcsr %0; fnstcw %1" : "=m"(mxcsr), "=m"(x87));
-    return (mxcsr & MXCSR_CONTROL) << 16 | x87;
+    return (uint64_t)(mxcsr & MXCSR_CONTROL) << 16 | x87;
 }
 
-static void set_control_words(unsigned mxcsr, unsigned short x87)
+static void set_other_control_words(void)
 {
+    unsigned mxcsr = 0x1f80 | FLUSH_TO_ZERO;
+    unsigned short x87 = X87_DOUBLE;
     __asm__ volatile("ldmxcsr %0; fldcw %1" : : "m"(mxcsr), "m"(x87));
 }
 
-static void flush_to_zero(void *arg)
+static bool control_words_are_usual(void)
+{
+    return (control_words() & 0xffff) == X87_EXTENDED;
+}
+#elif defined(__aarch64__)
+enum { FLUSH_TO_ZERO = 1 << 24, DEFAULT_NAN = 1 << 25 };
+
+static uint64_t control_words(void)
+{
+    uint64_t fpcr;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    return fpcr;
+}
+
+static void set_other_control_words(void)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)(FLUSH_TO_ZERO | DEFAULT_NAN)));
+}
+
+static bool control_words_are_usual(void)
+{
+    return control_words() == 0;
+}
+#endif
+
+#if defined(__x86_64__) || defined(__aarch64__)
+static void change_control_words(void *arg)
 {
     struct strand *s = arg;
-    set_control_words(0x1f80 | FLUSH_TO_ZERO, X87_DOUBLE);
-    unsigned mine = control_words();
+    set_other_control_words();
+    uint64_t mine = control_words();
     strand_suspend(s);
     EXPECT(s, control_words() == mine);
     strand_finish(s);
 }
 
-static void switch_keeps_mxcsr_and_x87_control_word(void **state)
+static void switch_keeps_the_control_words_of_each_side(void **state)
 {
     (void)state;
     struct strand s;
-    unsigned mine = control_words();
-    assert_int_equal(mine & 0xffff, X87_EXTENDED);
-    strand_open(&s, flush_to_zero);
+    uint64_t mine = control_words();
+    assert_true(control_words_are_usual());
+    strand_open(&s, change_control_words);
     for (int i = 0; i < 2; i++) {
         strand_resume(&s);
         assert_int_equal(control_words(), mine);
     }
+    assert_null(s.broken);
     assert_true(s.finished);
     strand_close(&s);
 }
 #else
-static void switch_keeps_mxcsr_and_x87_control_word(void **state)
+static void switch_keeps_the_control_words_of_each_side(void **state)
 {
     (void)state;
-    test_skip("not an x86-64");
+    test_skip("no list of control words for this processor");
 }
 #endif
 
@@ -665,7 +696,7 @@ static const struct test_case cases[] = {
     CASE(entry_that_returns_traps),
     CASE(switch_keeps_callee_saved_registers),
     CASE(switch_keeps_the_rounding_mode_of_each_side),
-    CASE(switch_keeps_mxcsr_and_x87_control_word),
+    CASE(switch_keeps_the_control_words_of_each_side),
     CASE(entry_starts_on_an_aligned_stack),
     CASE(signal_mask_belongs_to_the_thread),
     CASE(coroutine_goes_on_on_another_thread),
