@@ -62,14 +62,6 @@ static int mapping_count(void)
     return lines;
 }
 
-static bool kernel_has_guard_markers(void)
-{
-    void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bool has = madvise(page, PAGE_BYTES, 102) == 0;
-    munmap(page, PAGE_BYTES);
-    return has;
-}
-
 /* A child that is a fresh start for limits and may crash. Its verdict is an exit status: 0 is good. */
 static int child_status(int (*body)(void *arg), void *arg)
 {
@@ -186,7 +178,7 @@ static void assert_overflow_is_caught(struct guarded wanted)
 static void overflow_hits_a_guard_marker(void **state)
 {
     (void)state;
-    if (!kernel_has_guard_markers()) test_skip("the kernel has no MADV_GUARD_INSTALL");
+    if (!test_has_guard_markers()) test_skip("the kernel has no MADV_GUARD_INSTALL");
     assert_overflow_is_caught((struct guarded){ .guard = SKINK__STACK_GUARD_MARKER });
     assert_overflow_is_caught((struct guarded){ .guard = SKINK__STACK_GUARD_MARKER, .trimmed = true });
 }
@@ -232,7 +224,7 @@ static void hundred_thousand_suspended_coroutines_have_a_page_each(void **state)
     (void)state;
     enum { STACKS = 100000, BYTES_EACH_MAX = 4300, MAPPINGS_MAX = 50 };
     if (TEST_ASAN || TEST_TSAN) test_skip("sanitizers have stacks of their own size and number");
-    if (!kernel_has_guard_markers()) test_skip("the kernel has no MADV_GUARD_INSTALL");
+    if (!test_has_guard_markers()) test_skip("the kernel has no MADV_GUARD_INSTALL");
     struct skink__stack_pool pool;
     skink__stack_pool_init(&pool, STACK_BYTES);
     run(skink__stack_acquire(&pool), suspend_for_ever); /* what is touched once only */

@@ -4,6 +4,7 @@
 #include "skink/blocking.h"
 #include "skink/dump.h"
 #include "tests/recovery/fixture.h"
+#include "tests/support/process.h"
 #include "tests/support/scarce.h"
 #include <errno.h>
 #include <jansson.h>
@@ -646,6 +647,7 @@ static void a_hundred_thousand_tasks_are_told_within_a_second_and_hold_the_loop_
 {
     (void)state;
     if (!TEST_TIMES) test_skip("times of a sanitizer's build say nothing");
+    if (!test_has_guard_markers()) test_skip("the kernel has no MADV_GUARD_INSTALL");
     enum { TASKS = 100000 };
     struct fixture f;
     start(&f, 30 * SKINK_S, TASKS + 100);

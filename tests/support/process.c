@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static int count_entries(pid_t pid, const char *directory)
@@ -57,4 +58,14 @@ bool test_thread_sleeps(pid_t tid)
     stat[length] = '\0';
     const char *name_end = strrchr(stat, ')'); /* the name may contain anything */
     return name_end && strncmp(name_end, ") S", 3) == 0;
+}
+
+bool test_has_guard_markers(void)
+{
+    enum { GUARD_INSTALL = 102 }; /* MADV_GUARD_INSTALL, which Debian 12's headers do not have */
+    size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool has = page != MAP_FAILED && madvise(page, bytes, GUARD_INSTALL) == 0;
+    munmap(page, bytes);
+    return has;
 }

@@ -12,4 +12,7 @@ long test_resident_kb(pid_t pid);
 
 /* Does a thread of the calling process sleep in the kernel? Not while it runs, nor while it waits for a processor. */
 bool test_thread_sleeps(pid_t tid);
+
+/* Does the kernel know guards that cost no mapping (MADV_GUARD_INSTALL, Linux 6.13)? Without, a process has some 32,000 stacks. */
+bool test_has_guard_markers(void);
 #endif
