@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* recovery/lock_owner.c - see lock_owner.h. */
 #include "recovery/lock_owner.h"
+#include "recovery/call_site.h"
 #include "recovery/own_memory.h"
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -80,58 +81,12 @@ static enum skink__wait_kind kind_of_function(const char *function)
     return SKINK__WAIT_NONE;
 }
 
-static bool is_c_library(const char *module)
-{
-    return module && (strncmp(module, "libc.so", 7) == 0 || strncmp(module, "libc-2", 6) == 0 ||
-                      strncmp(module, "libpthread", 10) == 0);
-}
-
-/* What does the code at `address` jump to by way of a table, as the stubs of a program that is linked dynamically do? */
-static uintptr_t follow_stub(uintptr_t address)
-{
-#if defined(__x86_64__)
-    unsigned char code[16];
-    if (!skink__own_memory_read(address, code, sizeof code)) return 0;
-    size_t at = memcmp(code, "\xf3\x0f\x1e\xfa", 4) == 0 ? 4 : 0; /* endbr64 */
-    if (code[at] == 0xf2) at++;                                   /* bnd */
-    if (code[at] != 0xff || code[at + 1] != 0x25) return 0;       /* jmp *distance(%rip) */
-    int32_t distance;
-    memcpy(&distance, &code[at + 2], sizeof distance);
-    uintptr_t target;
-    uintptr_t entry = address + at + 6 + (uintptr_t)(intptr_t)distance;
-    return skink__own_memory_read(entry, &target, sizeof target) ? target : 0;
-#else
-    (void)address;
-    return 0;
-#endif
-}
-
-/* The function that the call before a return address goes to; 0 when the call does not say. */
-static uintptr_t called_from(uintptr_t return_address)
-{
-#if defined(__x86_64__)
-    unsigned char code[6];
-    int32_t distance;
-    uintptr_t target = 0;
-    if (!skink__own_memory_read(return_address - sizeof code, code, sizeof code)) return 0;
-    memcpy(&distance, &code[2], sizeof distance);
-    uintptr_t end = return_address + (uintptr_t)(intptr_t)distance;
-    if (code[1] == 0xe8) return end; /* call end */
-    if (code[0] != 0xff || code[1] != 0x15) return 0;
-    return skink__own_memory_read(end, &target, sizeof target) ? target : 0; /* call *end */
-#else
-    (void)return_address;
-    return 0;
-#endif
-}
-
 /* Some functions of the C library leave the stack by a jump to one without an exported name. Then the call tells, which the
  * first frame outside of the library has made. */
 static enum skink__wait_kind kind_by_call(struct skink__symbols *symbols, uintptr_t pc_of_caller)
 {
-    uintptr_t target = called_from(pc_of_caller + 1);
-    if (target && !is_c_library(skink__symbols_module(symbols, target))) target = follow_stub(target);
-    if (!target || !is_c_library(skink__symbols_module(symbols, target))) return SKINK__WAIT_FUTEX;
+    uintptr_t target = skink__call_site_target(symbols, pc_of_caller + 1);
+    if (!target) return SKINK__WAIT_FUTEX;
     struct skink__frame frames[INLINE_MAX];
     size_t count = skink__symbols_find(symbols, target, frames, INLINE_MAX);
     enum skink__wait_kind kind = kind_of_function(frames[count - 1].function);
@@ -143,7 +98,7 @@ static enum skink__wait_kind kind_by_call(struct skink__symbols *symbols, uintpt
 static enum skink__wait_kind kind_by_stack(struct skink__symbols *symbols, const uintptr_t *pcs, size_t count)
 {
     for (size_t i = 0; i < count && i < LIBRARY_DEPTH_MAX; i++) {
-        if (!is_c_library(skink__symbols_module(symbols, pcs[i])))
+        if (!skink__call_site_is_c_library(symbols, pcs[i]))
             return i > 0 ? kind_by_call(symbols, pcs[i]) : SKINK__WAIT_FUTEX;
         struct skink__frame frames[INLINE_MAX];
         size_t frame_count = skink__symbols_find(symbols, pcs[i], frames, INLINE_MAX);

@@ -188,13 +188,15 @@ static void refresh_modules(struct skink__symbols *symbols) SKINK__REQUIRES(tabl
     fclose(maps);
 }
 
-/* libdwfl counts what lies right behind a module as part of it. */
+/* libdwfl counts what lies right behind a module as part of it, and what lies in the gaps that are left where a module's parts are
+ * aligned to more than a page (64 KiB on aarch64). A file that cannot be read says nothing of that. */
 static Dwfl_Module *module_at(struct skink__symbols *symbols, uintptr_t pc) SKINK__REQUIRES(table_lock)
 {
-    Dwarf_Addr start, end;
+    Dwarf_Addr start, end, bias, address = pc;
     Dwfl_Module *module = symbols->dwfl ? dwfl_addrmodule(symbols->dwfl, pc) : NULL;
     if (module) dwfl_module_info(module, NULL, &start, &end, NULL, NULL, NULL, NULL);
-    return module && pc >= start && pc < end ? module : NULL;
+    if (!module || pc < start || pc >= end) return NULL;
+    return !dwfl_module_getelf(module, &bias) || dwfl_module_address_section(module, &address, &bias) ? module : NULL;
 }
 
 static const char *module_name(Dwfl_Module *module, Dwarf_Addr *ret_start)

@@ -18,6 +18,19 @@ struct skink__registers {
     bool has_fp;
 };
 
+/* A return address without the signature that code with pointer authentication puts on it before it goes to the stack
+ * (aarch64, -mbranch-protection=pac-ret). The instruction is xpaclri, which older processors take for a nop. */
+static inline uintptr_t skink__unwind_plain(uintptr_t return_address)
+{
+#if defined(__aarch64__)
+    register uintptr_t address __asm__("x30") = return_address;
+    __asm__("hint 7" : "+r"(address));
+    return address;
+#else
+    return return_address;
+#endif
+}
+
 /*
  * One step to the caller; false at the first frame, or where it cannot be known. *ret_end says which: true at the first.
  * What the step needs is read through `word`.

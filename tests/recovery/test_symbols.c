@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Functions, files and lines of this very program; and rules that lead from a frame to its caller. */
 #include "recovery/symbols.h"
+#include "recovery/unwind.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
 #include <arpa/inet.h>
@@ -22,10 +23,11 @@ static int inner_line, call_line;
 
 static inline __attribute__((always_inline)) void inlined_one(void)
 {
-    inner_line = __LINE__ + 2;
 #if defined(__x86_64__)
+    inner_line = __LINE__ + 1;
     __asm__ volatile("0: lea 0b(%%rip), %0" : "=r"(inner_pc));
 #else
+    inner_line = __LINE__ + 1;
     __asm__ volatile("adr %0, ." : "=r"(inner_pc));
 #endif
 }
@@ -236,7 +238,7 @@ __attribute__((noinline)) static size_t walk(struct skink__symbols *symbols, uin
         struct skink__unwind_rule rule = skink__symbols_unwind_rule(symbols, pc);
         if (rule.kind != SKINK__UNWIND_STEP) break;
         uintptr_t cfa = (rule.cfa_from_fp ? fp : sp) + (uintptr_t)(intptr_t)rule.cfa_offset;
-        pcs[count++] = pc = *(uintptr_t *)(cfa + (uintptr_t)(intptr_t)rule.ra_offset) - 1;
+        pcs[count++] = pc = skink__unwind_plain(*(uintptr_t *)(cfa + (uintptr_t)(intptr_t)rule.ra_offset)) - 1;
         if (rule.fp == SKINK__UNWIND_FP_SAVED) fp = *(uintptr_t *)(cfa + (uintptr_t)(intptr_t)rule.fp_offset);
         sp = cfa;
     }
