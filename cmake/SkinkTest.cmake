@@ -18,12 +18,12 @@ if(SKINK_SANITIZE STREQUAL "address" OR SKINK_COVERAGE)
     set(skink_test_slower 4)
 elseif(SKINK_SANITIZE STREQUAL "thread")
     set(skink_test_slower 6)
-elseif(SKINK_VALGRIND)
+elseif(SKINK_VALGRIND OR CMAKE_CROSSCOMPILING_EMULATOR)
     set(skink_test_slower 10)
 endif()
 
 # What each test is started by. "Possibly lost" is what hangs on a thread that has not ended: strays are meant to live on.
-set(skink_test_launcher "")
+set(skink_test_launcher ${CMAKE_CROSSCOMPILING_EMULATOR})
 if(SKINK_VALGRIND)
     find_program(SKINK_VALGRIND_PROGRAM valgrind REQUIRED)
     set(skink_test_launcher "${SKINK_VALGRIND_PROGRAM}" --quiet --error-exitcode=99 --leak-check=full

@@ -72,6 +72,11 @@ _Noreturn void test_skip(const char *why);
 #define TEST_TSAN 0
 #endif
 
+/* Does another machine's processor run this, instruction by instruction? (A build with CMAKE_CROSSCOMPILING_EMULATOR.) */
+#ifndef TEST_EMULATED
+#define TEST_EMULATED 0
+#endif
+
 /* Are times that a case measures worth judging? */
-#define TEST_TIMES (!TEST_ASAN && !TEST_TSAN)
+#define TEST_TIMES (!TEST_ASAN && !TEST_TSAN && !TEST_EMULATED)
 #endif
