@@ -2,6 +2,7 @@
 /* tests/app/config_fixture.c - see config_fixture.h. */
 #include "config_fixture.h"
 #include "tests/support/case.h"
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,16 @@ char *temporary_file(const void *bytes, size_t length)
     assert_int_equal(write(fd, bytes, length), (ssize_t)length);
     close(fd);
     return name;
+}
+
+bool file_says(const char *file, const char *text)
+{
+    char bytes[16384];
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(fd, bytes, sizeof bytes - 1);
+    close(fd);
+    bytes[length > 0 ? length : 0] = '\0';
+    return strstr(bytes, text);
 }
 
 /* Every mention of the file becomes FILE: its name is another one each time. */

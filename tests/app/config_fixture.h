@@ -32,4 +32,7 @@ void assert_said(const char *text, const char *expected);
 
 /* A temporary file with these bytes; the caller unlinks and frees its name. */
 char *temporary_file(const void *bytes, size_t length);
+
+/* Does a file of at most 16 KB have this text in it? */
+bool file_says(const char *file, const char *text);
 #endif

@@ -25,16 +25,6 @@ static void assert_contains(const char *text, const char *part)
     fail();
 }
 
-static bool file_says(const char *file, const char *text)
-{
-    char bytes[4096];
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    ssize_t length = read(fd, bytes, sizeof bytes - 1);
-    close(fd);
-    bytes[length > 0 ? length : 0] = '\0';
-    return strstr(bytes, text);
-}
-
 /* --- options and exit statuses --- */
 
 static void version_and_help_end_with_0(void **state)

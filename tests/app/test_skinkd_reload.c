@@ -118,16 +118,6 @@ static void mistakes_that_nobody_reads_stop_nothing(void **state)
     end(server, file);
 }
 
-static bool file_has(const char *file, const char *text)
-{
-    static char bytes[16384];
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    ssize_t length = read(fd, bytes, sizeof bytes - 1);
-    close(fd);
-    bytes[length > 0 ? length : 0] = '\0';
-    return strstr(bytes, text);
-}
-
 static void mistakes_are_where_the_log_is(void **state)
 {
     (void)state;
@@ -141,12 +131,12 @@ static void mistakes_are_where_the_log_is(void **state)
                                       "--set",    setting,
                                       NULL };
     struct skinkd *server = program_start(TEST_SKINKD, arguments);
-    test_wait_until(file_has(log, "\"event\":\"started\""), 10000);
+    test_wait_until(file_says(log, "\"event\":\"started\""), 10000);
     rewrite(file, "http.max_body: lots\n");
     kill(server->pid, SIGHUP);
-    test_wait_until(file_has(log, "\"event\":\"reload_failed\""), 5000);
-    assert_true(file_has(log, "\"level\":\"error\",\"message\":\"| /tmp/"));
-    assert_true(file_has(log, ":1:16: http.max_body: \\\"lots\\\" is not a number"));
+    test_wait_until(file_says(log, "\"event\":\"reload_failed\""), 5000);
+    assert_true(file_says(log, "\"level\":\"error\",\"message\":\"| /tmp/"));
+    assert_true(file_says(log, ":1:16: http.max_body: \\\"lots\\\" is not a number"));
     unlink(log);
     free(log);
     end(server, file);
