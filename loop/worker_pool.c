@@ -39,13 +39,15 @@ struct queue {
 
 struct skink_workers {
     _Atomic uint32_t refs; /* on the memory; any */
+    skink__mutex control;  /* one start or stop at a time */
     pthread_mutex_t lock;
     pthread_cond_t settled; /* nothing is queued and nobody busy */
     uint32_t count;
     uint64_t deadlock_timeout_ns SKINK__GUARDED_BY(pool_mutex); /* 0: the watchdog's */
     uint64_t time_limit_ns SKINK__GUARDED_BY(pool_mutex);       /* 0: none */
-    uint64_t stop_deadline_ns;
-    bool running, stopping;
+    uint64_t stop_deadline_ns;                                  /* who stops them writes, before its threads read */
+    bool running;                                               /* under control */
+    bool stopping SKINK__GUARDED_BY(pool_mutex);
     struct queue queues[SKINK__LANES] SKINK__GUARDED_BY(pool_mutex);
     bool serial_busy SKINK__GUARDED_BY(pool_mutex);
     struct skink__worker *idle
@@ -396,6 +398,7 @@ void skink__workers_unref(skink_workers *workers)
     if (!workers || atomic_fetch_sub_explicit(&workers->refs, 1, memory_order_acq_rel) != 1) return;
     pthread_cond_destroy(&workers->settled);
     pthread_mutex_destroy(&workers->lock);
+    pthread_mutex_destroy(&workers->control);
     skink__free(workers);
 }
 
@@ -443,6 +446,7 @@ int skink_workers_create(const skink_workers_options *options, skink_workers **r
     pthread_cond_init(&pool->settled, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&pool->lock, NULL);
+    pthread_mutex_init(&pool->control, NULL);
     atomic_init(&pool->refs, 1);
     SKINK__ASSUME(pool_mutex); /* nobody else knows it yet */
     pool->deadlock_timeout_ns = given.deadlock_timeout_ns;
@@ -475,10 +479,8 @@ void skink_workers_set_timeouts(skink_workers *workers, uint64_t deadlock_timeou
     pool_unlock(workers);
 }
 
-int skink_workers_start(skink_workers *workers)
+static int start_all(skink_workers *workers)
 {
-    if (!workers) return -EINVAL;
-    if (workers->running) return -EALREADY;
     int err = 0;
     uint32_t started = 0;
     while (!err && started < workers->count)
@@ -486,7 +488,19 @@ int skink_workers_start(skink_workers *workers)
     if (err)
         while (started-- > 0)
             (void)!skink_scheduler_stop(workers->workers[started].scheduler, skink_now());
-    workers->running = !err;
+    return err;
+}
+
+int skink_workers_start(skink_workers *workers)
+{
+    if (!workers) return -EINVAL;
+    int err = -EALREADY;
+    skink__mutex_lock(&workers->control);
+    if (!workers->running) {
+        err = start_all(workers);
+        workers->running = !err;
+    }
+    skink__mutex_unlock(&workers->control);
     return err;
 }
 
@@ -522,11 +536,8 @@ static int stop_all(skink_workers *pool)
     return worst;
 }
 
-int skink_workers_stop(skink_workers *workers, uint64_t deadline_ns)
+static int settle_and_stop(skink_workers *workers, uint64_t deadline_ns)
 {
-    if (!workers) return -EINVAL;
-    if (skink_scheduler_current()) return -EDEADLK; /* it may be what they wait for */
-    if (!workers->running) return -EALREADY;
     pool_lock(workers);
     workers->stopping = true;
     workers->stop_deadline_ns = deadline_ns;
@@ -535,14 +546,27 @@ int skink_workers_stop(skink_workers *workers, uint64_t deadline_ns)
     flush(workers, SKINK__JOB_STOPPED);
     pool_unlock(workers);
     int err = stop_all(workers);
-    workers->running = false;
     return err ? err : cut ? -ECANCELED : 0;
+}
+
+int skink_workers_stop(skink_workers *workers, uint64_t deadline_ns)
+{
+    if (!workers) return -EINVAL;
+    if (skink_scheduler_current()) return -EDEADLK; /* it may be what they wait for */
+    int err = -EALREADY;
+    skink__mutex_lock(&workers->control);
+    if (workers->running) {
+        err = settle_and_stop(workers, deadline_ns);
+        workers->running = false;
+    }
+    skink__mutex_unlock(&workers->control);
+    return err;
 }
 
 void skink_workers_destroy(skink_workers *workers)
 {
     if (!workers) return;
-    if (workers->running) (void)!skink_workers_stop(workers, skink_now());
+    (void)!skink_workers_stop(workers, skink_now());
     pool_lock(workers);
     workers->stopping = true;
     flush(workers, SKINK__JOB_STOPPED); /* of those who never ran */

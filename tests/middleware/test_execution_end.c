@@ -2,6 +2,7 @@
 /* tests/middleware/test_execution_end.c - workers and their clients: who leaves, who stops; and routes on several loops. */
 #include "tests/middleware/shop.h"
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,6 +100,66 @@ static void a_worker_whose_loop_has_stopped_is_refused(void **state)
     shop_destroy(&shop);
 }
 
+struct stopping {
+    struct shop *shop;
+    int result;
+};
+
+static void *stop_patiently(void *arg)
+{
+    struct stopping *stopping = arg;
+    stopping->result = skink_workers_stop(stopping->shop->workers, test_deadline_ns(5000));
+    return NULL;
+}
+
+/* Suspends for long enough that a stop in a hurry would cut it. */
+static void pause_a_while(skink_request *request, void *arg)
+{
+    struct shop *shop = arg;
+    atomic_fetch_add(&shop->entered, 1);
+    int err = skink_sleep(300 * SKINK_MS);
+    (void)!skink_respond_text(request, err ? 500 : 200, "paused");
+}
+
+static bool takes_no_more(const struct shop *shop)
+{
+    struct reply reply;
+    int fd = shop_ask(shop, "/step", 0);
+    client_read(fd, &reply, false);
+    int status = reply.status;
+    reply_free(&reply);
+    close(fd);
+    return status == 503;
+}
+
+/* Goal: of two threads that stop the workers one does it, and the other waits for that, whatever its own deadline.
+ * | first, patient          | second, in a hurry      |
+ * | waits for the request   |                         |
+ * |                         | waits for the first     |
+ * | it has ended: 0         |                         |
+ * |                         | -EALREADY               | */
+static void a_second_stop_waits_for_the_first(void **state)
+{
+    (void)state;
+    struct shop shop;
+    pthread_t thread;
+    shop_create(&shop, &(struct shop_setup){ .threads = 2, .execution = SKINK_EXECUTE_THREADS });
+    fixture_route(&shop.fixture, "GET", "/pause", pause_a_while, &shop);
+    shop_start(&shop);
+    int fd = shop_ask(&shop, "/pause", 0);
+    test_wait_until(atomic_load(&shop.entered) == 1, WAIT_MS);
+    struct stopping first = { .shop = &shop, .result = 1 };
+    assert_int_equal(pthread_create(&thread, NULL, stop_patiently, &first), 0);
+    test_wait_until(takes_no_more(&shop), WAIT_MS);
+    int second = skink_workers_stop(shop.workers, skink_now());
+    pthread_join(thread, NULL);
+    assert_int_equal(first.result, 0);
+    assert_int_equal(second, -EALREADY);
+    client_expect(fd, "", 200, "paused");
+    close(fd);
+    shop_destroy(&shop);
+}
+
 /* Of the limit whose route is asked for. */
 static void add_limit_of(const struct skink__http_limit_stats *limit, void *arg)
 {
@@ -177,9 +238,9 @@ static void workers_stop_and_are_destroyed_unused(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(a_client_that_leaves_cancels_its_request),        CASE(a_stop_lets_requests_finish),
-    CASE(a_stop_with_stuck_workers_does_not_hang),         CASE(a_worker_whose_loop_has_stopped_is_refused),
-    CASE(workers_stop_and_are_destroyed_unused),           CASE(routes_are_copied_to_another_loop),
-    CASE(routes_are_not_copied_to_a_server_that_has_some),
+    CASE(a_client_that_leaves_cancels_its_request), CASE(a_stop_lets_requests_finish),
+    CASE(a_stop_with_stuck_workers_does_not_hang),  CASE(a_worker_whose_loop_has_stopped_is_refused),
+    CASE(a_second_stop_waits_for_the_first),        CASE(workers_stop_and_are_destroyed_unused),
+    CASE(routes_are_copied_to_another_loop),        CASE(routes_are_not_copied_to_a_server_that_has_some),
 };
 TEST_MAIN(cases, NULL, NULL)
