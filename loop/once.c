@@ -138,6 +138,13 @@ static bool runs_here(const struct attempt *attempt)
     return atomic_load(&attempt->tid) == (int)gettid();
 }
 
+/* Of a task as well: where a function runs that it has handed to skink_scheduler_uv(). */
+static bool in_runtime(void)
+{
+    const struct skink__thread *thread = skink__thread_self();
+    return thread && (!skink__in_task() || skink__thread_in_runtime(thread));
+}
+
 /* One attempt. True: it will never end, and the caller tries another. */
 static bool try_once(skink_once *once, int (*fn)(void *arg), void *arg, uint64_t deadline_ns, int *ret_err)
 {
@@ -157,7 +164,7 @@ int skink_once_run(skink_once *once, int (*fn)(void *arg), void *arg, uint64_t d
 {
     if (!once || !fn) return -EINVAL;
     if (skink_once_is_done(once)) return 0;
-    if (skink__thread_self() && !skink__in_task()) return -EPERM;
+    if (in_runtime()) return -EPERM;
     int err;
     while (try_once(once, fn, arg, deadline_ns, &err)) {
     }

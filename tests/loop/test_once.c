@@ -267,6 +267,24 @@ static void a_run_that_is_lost_does_not_end_the_next_one(void **state)
     }
 }
 
+static void enter_runtime_from_task(void *arg)
+{
+    struct fixture *f = arg;
+    if (skink_scheduler_uv(f->scheduler, run_in_runtime, f) == 0) atomic_store(&f->go, true);
+}
+
+/* A function in the runtime section that a task has called is no part of the task: it cannot wait, so nothing is begun. */
+static void inside_the_runtime_section_of_a_task_nothing_is_begun(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(skink_post(f->scheduler, enter_runtime_from_task, f), 0);
+    test_wait_until(atomic_load(&f->go), 5000);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(5000)), 0); /* what was begun would have run */
+    assert_int_equal(atomic_load(&f->last), -EPERM);
+    assert_int_equal(atomic_load(&f->runs), 0);
+    assert_false(skink_once_is_done(&f->once));
+}
+
 static void bad_calls_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -286,6 +304,7 @@ static const struct test_case cases[] = {
     CASE(waiting_for_itself_is_refused),
     CASE(when_its_scheduler_stops_others_try_again),
     CASE(a_run_that_is_lost_does_not_end_the_next_one),
+    CASE(inside_the_runtime_section_of_a_task_nothing_is_begun),
     CASE(bad_calls_are_refused),
 };
 TEST_MAIN(cases, setup, teardown)
