@@ -110,6 +110,7 @@ void skink__scheduler_unref(skink_scheduler *scheduler)
 static void *first_thread(void *arg)
 {
     struct skink__thread *thread = arg;
+    (void)skink__thread_wait(&thread->installed, SKINK_FOREVER);
     skink_scheduler *scheduler = thread->scheduler;
     const char *role = scheduler->role; /* the scheduler may be gone at the end */
     skink__thread_started(role);
@@ -134,6 +135,18 @@ static void install_thread(skink_scheduler *scheduler, struct skink__thread *thr
     skink__thread_unref(former);
 }
 
+/* It waits until it is installed: others are not to take for running what may not come to run. */
+static int create_first_thread(struct skink__thread *thread)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t id;
+    int err = pthread_create(&id, &attributes, first_thread, thread);
+    pthread_attr_destroy(&attributes);
+    return -err;
+}
+
 static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__control_mutex)
 {
     skink__scheduler_lock(scheduler);
@@ -143,10 +156,13 @@ static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__contr
     struct skink__thread *thread;
     int err = skink__thread_create(&thread);
     if (err) return err;
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    skink__assume_runtime(); /* it has no loop thread */
+    err = create_first_thread(thread);
+    if (err) {
+        skink__thread_unref(thread);
+        return err;
+    }
+    skink__assume_runtime(); /* it has no loop thread: that one waits */
+    skink__thread_ref(thread);
     skink__scheduler_lock(scheduler);
     scheduler->stopped = false;
     skink__scheduler_unlock(scheduler);
@@ -156,21 +172,9 @@ static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__contr
     skink__inbox_open(&scheduler->inbox);
     install_thread(scheduler, thread);
     atomic_store(&scheduler->running, true);
-    pthread_t id;
-    err = pthread_create(&id, &attributes, first_thread, thread);
-    pthread_attr_destroy(&attributes);
-    if (!err) return 0;
-
-    atomic_store(&scheduler->running, false);
-    skink__scheduler_lock(scheduler);
-    scheduler->thread = NULL;
-    scheduler->stopped = true;
-    skink__scheduler_unlock(scheduler);
-    skink__count(&scheduler->generation, -1);
+    skink__thread_notify(&thread->installed);
     skink__thread_unref(thread);
-    skink__thread_unref(thread);
-    skink__scheduler_unref(scheduler);
-    return -err;
+    return 0;
 }
 
 int skink_scheduler_start(skink_scheduler *scheduler)

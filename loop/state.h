@@ -497,6 +497,7 @@ struct skink__thread {
     _Atomic int tid;             /* its own thread writes once */
     _Atomic uintptr_t blocks_on; /* its own thread writes, relaxed: a future, + 1 if the pool will complete it */
     _Atomic uint32_t refs;
+    _Atomic uint32_t installed; /* of a start: its thread waits for that (skink__thread_wait) */
     /* Watchdog, and the stray at its end, by exchange: takeover.h. */
     _Atomic(struct skink__ended *) ended;
 };
