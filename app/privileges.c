@@ -27,7 +27,6 @@ static bool complain(char *complaint, const char *what, const char *name, int er
 static bool find(const char *who, struct identity *identity, char *complaint)
 {
     size_t length = strcspn(who, ":");
-    /* cppcheck-suppress ctuuninitvar ; this is where it is written */
     snprintf(identity->name, sizeof identity->name, "%.*s", (int)length, who);
     errno = 0;
     const struct passwd *user = getpwnam(identity->name);
@@ -50,7 +49,7 @@ static bool become(const struct identity *identity)
 
 bool skink__privileges_drop(const char *who, char complaint[PRIVILEGES_COMPLAINT_BYTES])
 {
-    struct identity identity;
+    struct identity identity = { 0 };
     if (!who) return true;
     if (!find(who, &identity, complaint)) return false;
     if (identity.user == geteuid() && identity.group == getegid()) return true;

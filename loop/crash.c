@@ -42,7 +42,7 @@ static void put_byte(struct line *line, char c)
 
 static void put(struct line *line, const char *text)
 {
-    for (size_t i = 0; text[i] && i < NAME_BYTES; i++)
+    for (size_t i = 0; i < NAME_BYTES && text[i]; i++)
         put_byte(line, text[i]);
 }
 
@@ -63,7 +63,7 @@ static void put_number(struct line *line, uint64_t number, unsigned base)
 static void put_quoted(struct line *line, const char *text)
 {
     put_byte(line, '"');
-    for (size_t i = 0; text[i] && i < NAME_BYTES; i++)
+    for (size_t i = 0; i < NAME_BYTES && text[i]; i++)
         put_byte(line, text[i] == '"' || text[i] < ' ' ? '?' : text[i]);
     put_byte(line, '"');
 }

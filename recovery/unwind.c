@@ -50,7 +50,7 @@ static bool find_layout(struct skink__symbols *symbols, uintptr_t function, uint
         if (rule.kind != SKINK__UNWIND_STEP || rule.cfa_from_fp) return false;
         if (rule.fp == SKINK__UNWIND_FP_SAVED && !rule.ra_in_register) {
             *ret_bytes = (uintptr_t)rule.cfa_offset;
-            *ret_record_at = (uintptr_t)(rule.cfa_offset + rule.fp_offset);
+            *ret_record_at = *ret_bytes + (uintptr_t)(intptr_t)rule.fp_offset;
             return rule.ra_offset == rule.fp_offset + (int32_t)sizeof(uintptr_t);
         }
         uintptr_t goes_on = skink__call_site_jump(symbols, pc); /* without a frame: that function is then the caller */
