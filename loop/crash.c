@@ -42,7 +42,8 @@ static void put_byte(struct line *line, char c)
 
 static void put(struct line *line, const char *text)
 {
-    for (size_t i = 0; i < NAME_BYTES && text[i]; i++)
+    size_t length = strnlen(text, NAME_BYTES);
+    for (size_t i = 0; i < length; i++)
         put_byte(line, text[i]);
 }
 
@@ -62,8 +63,9 @@ static void put_number(struct line *line, uint64_t number, unsigned base)
 /* A task's name may be the host's: what would end the field does not come through. */
 static void put_quoted(struct line *line, const char *text)
 {
+    size_t length = strnlen(text, NAME_BYTES);
     put_byte(line, '"');
-    for (size_t i = 0; i < NAME_BYTES && text[i]; i++)
+    for (size_t i = 0; i < length; i++)
         put_byte(line, text[i] == '"' || text[i] < ' ' ? '?' : text[i]);
     put_byte(line, '"');
 }
