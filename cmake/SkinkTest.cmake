@@ -10,6 +10,7 @@
 #     CASE_TIMED(name, seconds)      the same for those that judge times, which a sanitizer's build does not: there others run beside
 #     CASE_PLAIN(name, seconds)      not in a sanitizer's build: for what it would not see more of
 # Those with a time limit of their own are begun first: what takes long shall not be alone in the end.
+# A source that defines __wrap_NAME() at the begin of a line, to make NAME() fail, gets all calls of NAME() in its program.
 # LAYER is the folder's name unless said; SERIAL makes every case of the unit serial. Each test has the static library and the
 # application's code (skink_app) linked, so internal functions can be called.
 # A hang is found by a time limit, so these have room: for a machine that is busy with other things, and for sanitizers.
@@ -97,6 +98,11 @@ function(skink_add_tests)
         get_filename_component(source "${source}" ABSOLUTE)
         # A case that is added to the file must become a CTest entry without anybody thinking of it.
         set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${source}")
+        file(STRINGS "${source}" wraps REGEX "^[a-z].*[ *]__wrap_[a-z0-9_]+\\(.*[^;]$")
+        foreach(wrap IN LISTS wraps)
+            string(REGEX REPLACE ".*__wrap_([a-z0-9_]+)\\(.*" "\\1" wrapped "${wrap}")
+            target_link_options(${target} PRIVATE LINKER:--wrap=${wrapped})
+        endforeach()
         file(STRINGS "${source}" lines REGEX "^[ \t]*CASE(_[A-Z]+)?\\(")
         # clang-format may put several into one line.
         string(REGEX MATCHALL "CASE(_[A-Z]+)?\\([^)]*\\)?" entries "${lines}")

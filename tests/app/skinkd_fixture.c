@@ -47,13 +47,35 @@ static void hand_down(void)
     if (legacy.names) setenv("LISTEN_FDNAMES", legacy.names, 1);
 }
 
-/* The child dies with its parent: a case that fails or is killed leaves nothing behind. */
+enum { CHILDREN_MAX = 64 };
+static pid_t children[CHILDREN_MAX];
+static size_t child_count;
+
+/* At the end of a case that failed. waitpid() knows those that live and have not been waited for; other processes may have the
+ * numbers of the rest by now. */
+static void kill_children(void)
+{
+    for (size_t i = 0; i < child_count; i++)
+        if (waitpid(children[i], NULL, WNOHANG) == 0) kill(children[i], SIGKILL);
+}
+
+static void note_child(pid_t pid)
+{
+    if (child_count == 0) assert_int_equal(atexit(kill_children), 0);
+    if (child_count < CHILDREN_MAX) children[child_count++] = pid;
+}
+
+/* The child dies with its parent: a case that fails or is killed leaves nothing behind. Who changes its user does not (the kernel
+ * forgets PR_SET_PDEATHSIG then), and is killed at the exit. */
 static pid_t start_child(const char *program, const char *const *arguments, const char *const *environment, int out_fd,
                          int err_fd)
 {
     pid_t parent = getpid(), pid = fork();
     assert_true(pid >= 0);
-    if (pid) return pid;
+    if (pid) {
+        note_child(pid);
+        return pid;
+    }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(126);
     for (; environment && *environment; environment++)

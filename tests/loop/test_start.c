@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The linker sends every call of pthread_create() here (CMakeLists.txt). */
+/* The linker sends every call of pthread_create() here (cmake/SkinkTest.cmake). */
 static _Atomic bool threads_fail;
 static _Atomic bool threads_hang; /* first */
 static _Atomic int hanging;

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The linker sends every call of pthread_create() here (CMakeLists.txt). */
+/* The linker sends every call of pthread_create() here (cmake/SkinkTest.cmake). */
 static _Atomic bool threads_fail;
 static _Atomic bool threads_hang; /* as when somebody holds the loader's locks */
 static _Atomic int hanging;
