@@ -135,18 +135,6 @@ static void install_thread(skink_scheduler *scheduler, struct skink__thread *thr
     skink__thread_unref(former);
 }
 
-/* It waits until it is installed: others are not to take for running what may not come to run. */
-static int create_first_thread(struct skink__thread *thread)
-{
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_t id;
-    int err = pthread_create(&id, &attributes, first_thread, thread);
-    pthread_attr_destroy(&attributes);
-    return -err;
-}
-
 static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__control_mutex)
 {
     skink__scheduler_lock(scheduler);
@@ -156,7 +144,8 @@ static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__contr
     struct skink__thread *thread;
     int err = skink__thread_create(&thread);
     if (err) return err;
-    err = create_first_thread(thread);
+    /* It waits until it is installed: others are not to take for running what may not come to run. */
+    err = skink__thread_start_detached(first_thread, thread);
     if (err) {
         skink__thread_unref(thread);
         return err;

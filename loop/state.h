@@ -505,6 +505,9 @@ struct skink__thread {
 /* The thread object of the calling OS thread; NULL if it is no loop thread. Never inlined: a task that was suspended
  * may have come back on another thread, and a compiler may keep a thread-local's address. */
 struct skink__thread *skink__thread_self(void);
+
+/* An OS thread that nobody joins; with the caller's signal mask. Any thread. A negative errno. */
+int skink__thread_start_detached(void *(*main)(void *arg), void *arg);
 void skink__thread_set_self(struct skink__thread *thread);
 
 /* A thread asks of itself: nobody else takes its lease from or to RUNTIME. */

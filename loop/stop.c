@@ -199,18 +199,6 @@ static void *successor_thread(void *arg)
     return NULL;
 }
 
-/* Give the scheduler, which is ours, to a thread made for it. */
-static int start_successor(struct skink__thread *fresh)
-{
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_t id;
-    int err = pthread_create(&id, &attributes, successor_thread, fresh);
-    pthread_attr_destroy(&attributes);
-    return -err;
-}
-
 /* The scheduler is ours, and nothing but its end is left: no host code but the hooks of what is dropped. */
 static void finish_here(skink_scheduler *scheduler, struct skink__thread *fresh) SKINK__RELEASES(skink__runtime_section)
 {
@@ -236,7 +224,7 @@ static void take_over(skink_scheduler *scheduler, struct watch *watch, struct sk
                (unsigned long long)watch->thread->generation, skink__takeover_task_name(scheduler));
     barrier();
     skink__takeover_begin(scheduler, fresh, &(struct skink__abandonment){ .incident_id = "stop" }, false);
-    if (!last && start_successor(fresh) == 0) {
+    if (!last && skink__thread_start_detached(successor_thread, fresh) == 0) {
         skink__pass_on_runtime();
         return;
     }

@@ -53,6 +53,17 @@ int skink__thread_create(struct skink__thread **ret_thread)
     return 0;
 }
 
+int skink__thread_start_detached(void *(*main)(void *arg), void *arg)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t id;
+    int err = pthread_create(&id, &attributes, main, arg);
+    pthread_attr_destroy(&attributes);
+    return -err;
+}
+
 struct skink__thread *skink__thread_ref(struct skink__thread *thread)
 {
     atomic_fetch_add_explicit(&thread->refs, 1, memory_order_relaxed);
