@@ -357,7 +357,7 @@ proctype Stopper()
        :: won -> /* take_over(), skink__takeover_begin() */
            d_step { TOUCH(STOPPER); won = false; thread = fresh; references++ }
            if
-           :: !last -> /* start_successor() */
+           :: !last -> /* skink__thread_start_detached() */
                d_step { TOUCH(STOPPER); owner = fresh; go[fresh] = true; fresh = NOBODY }
            :: true -> /* the last moment, or no thread can be created: finish_here() */
                d_step { fresh = NOBODY; last = false }
