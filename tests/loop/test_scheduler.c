@@ -329,9 +329,12 @@ static void sleep_long(void *arg)
     (void)!skink_sleep(3600 * SKINK_S);
 }
 
+static _Atomic int went_on;
+
 static void await_the_end(void *arg)
 {
     (void)!skink_task_await(arg, SKINK_FOREVER);
+    atomic_fetch_add(&went_on, 1);
 }
 
 enum { STUCK = 60 }; /* more than there can be takeovers in a stop */
@@ -373,6 +376,7 @@ static void what_a_dropped_task_wakes_is_dropped_as_well(void **state)
     start(f);
     assert_int_equal(skink_post(f->scheduler, count_one, f), 0);
     test_wait_until(atomic_load(&f->finished) == 1, 5000);
+    assert_int_equal(atomic_load(&went_on), 0);
     stop_clean(f);
 }
 
