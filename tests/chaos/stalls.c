@@ -363,12 +363,12 @@ struct footprint {
 static bool threads_are_back(void *arg)
 {
     const struct footprint *before = arg;
-    return test_thread_count(0) <= before->threads && test_fd_count(0) <= before->descriptors;
+    return test_thread_count(0) <= before->threads && test_fd_count_but_code(0) <= before->descriptors;
 }
 
 static struct footprint footprint(void)
 {
-    return (struct footprint){ test_thread_count(0), test_fd_count(0), test_resident_kb(0) };
+    return (struct footprint){ test_thread_count(0), test_fd_count_but_code(0), test_resident_kb(0) };
 }
 
 /* Declaration to the fresh thread's first act: below which bound were so many in a thousand? */

@@ -8,6 +8,10 @@
 /* pid 0 is the calling process. All return -1 when /proc cannot be read. */
 int test_thread_count(pid_t pid);
 int test_fd_count(pid_t pid); /* without the one used for counting */
+
+/* The same without files that are mapped: of the program's code and its debug information, each of which diagnosis opens, for
+ * good, when a stack first has an address of it. Which incident that is, nobody can tell. */
+int test_fd_count_but_code(pid_t pid);
 long test_resident_kb(pid_t pid);
 
 /* Does a thread of the calling process sleep in the kernel? Not while it runs, nor while it waits for a processor. */
