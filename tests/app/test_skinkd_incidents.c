@@ -66,6 +66,16 @@ static json_t *wait_for_incident(const struct skinkd *server, size_t count)
     }
 }
 
+static size_t deadlocks_of(const struct skinkd *server)
+{
+    char *answer = http_get(server->stats_port, "/metrics");
+    const char *line = strstr(answer, "\nskink_deadlocks_total");
+    assert_non_null(line);
+    size_t count = (size_t)strtoull(strpbrk(line, " "), NULL, 10);
+    free(answer);
+    return count;
+}
+
 static json_t *get_one(const struct skinkd *server, const char *id)
 {
     char target[96];
@@ -101,15 +111,21 @@ static void each_way_of_sticking_is_explained(void **state)
         START("--set", "loop.deadlock_timeout=100ms", "--set", "detection.mode=off", "--set", setting, "--set",
               "quarantine.strikes=0", "--set", "recovery.burst=0", "--set", "recovery.late_window=20s");
     size_t count = 0;
+    int requests = 0;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         json_t *incident = NULL;
-        /* On a busy machine it may be free again before anybody has looked at it: then once more, and longer. */
+        /* On a busy machine it may be free again before anybody has looked at it, or not have had the processor for as long as
+         * the timeout: then once more, and longer. */
         for (int ms = 600; !incident; ms *= 2) {
             char target[64];
             snprintf(target, sizeof target, "/stick?how=%s&ms=%d", ways[i].how, ms);
             free(http_get(server->http_port, target));
+            requests++;
+            if (deadlocks_of(server) == count && ms <= 4000) continue;
             incident = wait_for_incident(server, ++count);
-            if (strcmp(text_of(incident, "cause"), "unknown") != 0 || ms > 4000) continue;
+            bool was_seen = strcmp(text_of(incident, "cause"), "unknown") != 0 &&
+                            strcmp(text_of(incident, "capture"), "returned") != 0;
+            if (was_seen || ms > 4000) continue;
             check_file(server, folder, text_of(incident, "id"));
             json_decref(incident);
             incident = NULL;
@@ -120,7 +136,7 @@ static void each_way_of_sticking_is_explained(void **state)
         assert_string_equal(text_of(incident, "task"), "GET /stick");
         assert_string_equal(text_of(incident, "method"), "GET");
         assert_string_equal(text_of(incident, "route"), "/stick");
-        assert_int_equal(json_integer_value(json_object_get(incident, "request")), count);
+        assert_int_equal(json_integer_value(json_object_get(incident, "request")), requests);
         assert_int_equal(json_integer_value(json_object_get(incident, "generation")), count);
         assert_string_equal(text_of(json_object_get(incident, "waits_on"), "kind"), ways[i].kind);
         assert_string_equal(text_of(incident, "syscall"), ways[i].syscall);
