@@ -2,8 +2,8 @@
 /*
  * recovery/symbols.c - elfutils' libdwfl asked about our own process; see symbols.h.
  *
- * libdwfl takes its list of modules from /proc/self/maps and opens a module's file when an address in it is first asked
- * for. It is not asked through the dynamic loader (dladdr and the like), whose lock a stuck thread may hold. The list is
+ * libdwfl is given the modules that /proc/self/maps tells of, and opens a module's file when an address in it is first asked
+ * for. The dynamic loader is not asked (dladdr and the like), since a stuck thread may hold its lock. The list is
  * compared with the kernel's before an answer, at most every MAPS_FRESH_NS, so that what was loaded by dlopen() is found
  * and what took the place of an unloaded module is not mistaken for it.
  *
@@ -12,6 +12,7 @@
 #include "recovery/symbols.h"
 #include "loop/capability.h"
 #include "loop/memory.h"
+#include "recovery/modules.h"
 #include "skink/clock.h"
 #include <dwarf.h>
 #include <elfutils/libdw.h>
@@ -19,6 +20,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,16 +151,14 @@ static const Dwfl_Callbacks callbacks = {
     .find_debuginfo = find_debuginfo,
 };
 
-/* Of the lines about files: anonymous memory comes and goes all the time. */
-static uint64_t hash_maps(FILE *maps)
+static uint64_t hash_modules(FILE *maps)
 {
     uint64_t hash = HASH_SEED;
-    char *line = NULL;
-    size_t size = 0;
-    ssize_t length;
-    while ((length = getline(&line, &size, maps)) > 0)
-        if (strchr(line, '/')) hash = hash_bytes(hash, line, (size_t)length);
-    free(line);
+    struct skink__module module = { 0 }; /* nothing undefined between its members */
+    struct skink__module_reader reader = { .maps = maps };
+    while (skink__module_read(&reader, &module))
+        hash = hash_bytes(hash, (const char *)&module, offsetof(struct skink__module, path) + strlen(module.path));
+    skink__module_reader_end(&reader);
     return hash;
 }
 
@@ -166,10 +166,14 @@ static void report_modules(struct skink__symbols *symbols, FILE *maps) SKINK__RE
 {
     if (!symbols->dwfl) symbols->dwfl = dwfl_begin(&callbacks);
     if (!symbols->dwfl) return;
+    struct skink__module module;
+    struct skink__module_reader reader = { .maps = maps };
     dwfl_report_begin(symbols->dwfl);
     rewind(maps);
-    dwfl_linux_proc_maps_report(symbols->dwfl, maps);
+    while (skink__module_read(&reader, &module))
+        dwfl_report_module(symbols->dwfl, module.path, module.start, module.end);
     dwfl_report_end(symbols->dwfl, NULL, NULL);
+    skink__module_reader_end(&reader);
 }
 
 static void refresh_modules(struct skink__symbols *symbols) SKINK__REQUIRES(table_lock)
@@ -179,7 +183,7 @@ static void refresh_modules(struct skink__symbols *symbols) SKINK__REQUIRES(tabl
     symbols->checked_ns = now;
     FILE *maps = fopen("/proc/self/maps", "re");
     if (!maps) return;
-    uint64_t hash = hash_maps(maps);
+    uint64_t hash = hash_modules(maps);
     if (hash != symbols->maps_hash || !symbols->dwfl) {
         report_modules(symbols, maps);
         symbols->maps_hash = hash;

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FRAMES_MAX = 8 };
@@ -191,6 +193,46 @@ static void a_stripped_module_gives_names_or_offsets(void **state)
     remove(path);
 }
 
+/* All of a file for reading, right below where it is loaded, as libelf does when there is room. */
+static void *map_below(const char *path, uintptr_t loaded_at, size_t *ret_size)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &status), 0);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = ((size_t)status.st_size + page - 1) & ~(page - 1);
+    void *mapped = MAP_FAILED;
+    for (uintptr_t at = loaded_at - size; mapped == MAP_FAILED && at > size; at -= page)
+        mapped = mmap((void *)at, size, PROT_READ, MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0);
+    close(fd);
+    assert_ptr_not_equal(mapped, MAP_FAILED);
+    *ret_size = size;
+    return mapped;
+}
+
+static void a_file_that_is_read_is_no_part_of_the_module(void **state)
+{
+    (void)state;
+    const char *path = build_module("-g", "read");
+    if (!path) test_skip("no compiler `cc`");
+    void *module = dlopen(path, RTLD_NOW);
+    assert_non_null(module);
+    Dl_info info;
+    struct skink__frame frame;
+    uintptr_t pc = (uintptr_t)dlsym(module, "late_one");
+    assert_true(dladdr((void *)pc, &info) != 0);
+    size_t size;
+    void *mapped = map_below(path, (uintptr_t)info.dli_fbase, &size);
+    struct skink__symbols *symbols = open_symbols();
+    assert_int_equal(skink__symbols_find(symbols, pc, &frame, 1), 1);
+    assert_string_equal(frame.function, "late_one");
+    assert_true(frame.line > 0);
+    skink__symbols_destroy(symbols);
+    munmap(mapped, size);
+    dlclose(module);
+    remove(path);
+}
+
 /* elfutils would ask the servers that this variable names for what is not on this machine. */
 static void nothing_is_fetched_from_the_network(void **state)
 {
@@ -318,6 +360,7 @@ static const struct test_case cases[] = {
     CASE(the_c_library_is_named),
     CASE(a_module_that_is_loaded_later_is_found),
     CASE(a_stripped_module_gives_names_or_offsets),
+    CASE(a_file_that_is_read_is_no_part_of_the_module),
     CASE(nothing_is_fetched_from_the_network),
     CASE(rules_lead_to_the_caller_and_end_at_the_first_frame),
     CASE(several_threads_may_ask),
