@@ -138,11 +138,9 @@ static bool runs_here(const struct attempt *attempt)
     return atomic_load(&attempt->tid) == (int)gettid();
 }
 
-/* Of a task as well: where a function runs that it has handed to skink_scheduler_uv(). */
 static bool in_runtime(void)
 {
-    const struct skink__thread *thread = skink__thread_self();
-    return thread && (!skink__in_task() || skink__thread_in_runtime(thread));
+    return skink__thread_self() && !skink__in_task();
 }
 
 /* One attempt. True: it will never end, and the caller tries another. */

@@ -67,7 +67,7 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
     atomic_init(&scheduler->extend_ceiling_ns, UINT64_MAX);
     int err = options_read(scheduler, options);
     if (!err) err = locks_init(scheduler);
-    if (!err) err = skink__thread_create(&scheduler->dismantler);
+    if (!err) err = skink__thread_create(&scheduler->stand_in);
     if (!err) err = skink__inbox_init(&scheduler->inbox);
     if (!err) err = skink__uv_open(scheduler);
     if (err) {
@@ -91,7 +91,7 @@ void skink__scheduler_unref(skink_scheduler *scheduler)
     if (atomic_fetch_sub_explicit(&scheduler->refs, 1, memory_order_acq_rel) != 1) return;
     if (atomic_load(&scheduler->leaked)) return;
     skink__assume_runtime(); /* nobody else knows it any more */
-    skink__thread_unref(scheduler->dismantler);
+    skink__thread_unref(scheduler->stand_in);
     skink__stack_pool_fini(&scheduler->stacks);
     skink__task_pool_fini(&scheduler->tasks);
     skink__post_pool_fini(&scheduler->posts);
@@ -169,6 +169,7 @@ static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__contr
 int skink_scheduler_start(skink_scheduler *scheduler)
 {
     if (!scheduler) return -EINVAL;
+    if (skink_scheduler_current() == scheduler && !skink__in_task()) return -EPERM; /* it may have the lock */
     skink__control_lock(scheduler);
     int err = start_locked(scheduler);
     skink__control_unlock(scheduler);
@@ -342,14 +343,18 @@ static void drop_messages(skink_scheduler *scheduler) SKINK__IN_RUNTIME
     skink__boxes_close(scheduler);
 }
 
-/* The calling thread, as loop thread of a scheduler that does not run: what it calls expects a runtime section. */
+struct skink__thread *skink__scheduler_stand_in(skink_scheduler *scheduler)
+{
+    struct skink__thread *outer = skink__thread_self();
+    scheduler->stand_in->scheduler = scheduler;
+    skink__thread_set_self(scheduler->stand_in);
+    return outer;
+}
+
 static void dismantle(skink_scheduler *scheduler)
 {
     enum { CLOSE_TIMEOUT_S = 2 };
-    struct skink__thread *outer = skink__thread_self();
-    skink__assume_runtime();
-    scheduler->dismantler->scheduler = scheduler;
-    skink__thread_set_self(scheduler->dismantler);
+    struct skink__thread *outer = skink__scheduler_stand_in(scheduler);
     drop_messages(scheduler);
     skink__stop_drop_all(scheduler);
     bool closed = skink__uv_close(scheduler, skink_after(CLOSE_TIMEOUT_S * SKINK_S));

@@ -675,9 +675,11 @@ struct skink_scheduler {
     pthread_cond_t stopped_cond;
     /* The loop thread; NULL when none runs; with a reference. Who writes it is in the runtime section, too. */
     struct skink__thread *thread SKINK__GUARDED_BY(skink__scheduler_mutex);
-    struct skink__thread *dismantler; /* who destroys it is this one then; made in time, as destroying cannot fail */
+    /* Who is in the runtime section without being a loop thread is this one meanwhile, under control or as its only user;
+     * made in time, as destroying cannot fail. */
+    struct skink__thread *stand_in;
     bool stopped SKINK__GUARDED_BY(skink__scheduler_mutex);
-    pthread_mutex_t control; /* one start, stop or early skink_scheduler_uv at a time */
+    pthread_mutex_t control; /* one start, stop or skink_scheduler_uv without a loop thread at a time */
     struct skink__thread_environment environment;
     bool has_environment;
 
@@ -767,6 +769,10 @@ _Static_assert(offsetof(skink_task, has_done) < 64, "all that a task needs which
 void skink__loop_run(struct skink__thread *thread, skink_scheduler *scheduler) SKINK__RELEASES(skink__runtime_section);
 /* Runtime, in dispatch.c: what a coroutine runs. */
 void skink__task_main(void *arg);
+
+/* The calling thread, as loop thread of a scheduler that does not run: what it calls expects a runtime section. Until
+ * skink__thread_set_self() of what this returns. */
+struct skink__thread *skink__scheduler_stand_in(skink_scheduler *scheduler) SKINK__ASSERTS(skink__runtime_section);
 
 /* skink_scheduler_stop() by who has the right to, whatever the mode of detection. (stop.c) */
 int skink__stop(skink_scheduler *scheduler, uint64_t deadline_ns);

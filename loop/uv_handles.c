@@ -133,27 +133,48 @@ static void deliver_uv_call(skink_scheduler *scheduler, struct skink__message *m
     skink__thread_notify(&call->finished); /* the caller's stack: not ours any more */
 }
 
-/* Before the first start, nobody else is in the runtime section: the caller may be. */
-static bool run_before_start(skink_scheduler *scheduler, void (*fn)(uv_loop_t *loop, void *arg), void *arg)
+/* While it does not run nobody else is in the runtime section: the caller may be, as who destroys it is. */
+static bool run_at_rest(skink_scheduler *scheduler, void (*fn)(uv_loop_t *loop, void *arg), void *arg)
 {
     skink__control_lock(scheduler);
-    bool idle = !atomic_load(&scheduler->running);
-    if (idle) fn(&scheduler->loop, arg);
+    bool at_rest = !atomic_load(&scheduler->running);
+    if (at_rest) {
+        struct skink__thread *outer = skink__scheduler_stand_in(scheduler);
+        fn(&scheduler->loop, arg);
+        skink__thread_set_self(outer);
+    }
     skink__control_unlock(scheduler);
-    return idle;
+    return at_rest;
+}
+
+/* In the runtime section of a task it is as in a callback of libuv's: what fn calls is called by no task, and cannot suspend
+ * one. */
+static void run_nested(struct skink__thread *thread, void (*fn)(uv_loop_t *loop, void *arg),
+                       void *arg) SKINK__IN_RUNTIME
+{
+    thread->nesting++;
+    fn(&thread->scheduler->loop, arg);
+    thread->nesting--;
+}
+
+/* Enter and leave, and in between: 0, it is done; -EPERM; or -EAGAIN, it is to be handed over. */
+static int run_here(skink_scheduler *scheduler, void (*fn)(uv_loop_t *loop, void *arg), void *arg)
+{
+    struct skink__thread *thread = skink__thread_enter();
+    if (!thread) return -EAGAIN;
+    bool here = skink__thread_is_of(thread, scheduler);
+    int err = here ? 0 : skink__in_task() ? -EAGAIN : -EPERM;
+    if (here) run_nested(thread, fn, arg);
+    skink__thread_leave(thread);
+    return err;
 }
 
 int skink_scheduler_uv(skink_scheduler *scheduler, void (*fn)(uv_loop_t *loop, void *arg), void *arg)
 {
     if (!scheduler || !fn) return -EINVAL;
-    skink_scheduler *here = skink__runtime_enter();
-    if (SKINK__IS_HERE(here, scheduler)) {
-        fn(&scheduler->loop, arg);
-        skink__runtime_leave(here);
-        return 0;
-    }
-    skink__runtime_leave(here);
-    if (!atomic_load(&scheduler->running) && run_before_start(scheduler, fn, arg)) return 0;
+    int err = run_here(scheduler, fn, arg);
+    if (err != -EAGAIN) return err;
+    if (!atomic_load(&scheduler->running) && run_at_rest(scheduler, fn, arg)) return 0;
     struct uv_call call = { .message.deliver = deliver_uv_call, .fn = fn, .arg = arg };
     if (skink__scheduler_is_stopping(scheduler) || !skink__inbox_post(&scheduler->inbox, &call.message))
         return -ECANCELED;

@@ -63,6 +63,7 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_create(const skink_scheduler_optio
  * takes over later takes them from it. A stopped scheduler can be started again.
  *   -EALREADY  it runs
  *   -EAGAIN    no thread can be created
+ *   -EPERM     inside its runtime section
  *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_scheduler_start(skink_scheduler *scheduler) SKINK_ANY_THREAD;
@@ -110,9 +111,12 @@ SKINK_NODISCARD SKINK_API int skink_post(skink_scheduler *scheduler, void (*fn)(
  * Run fn(loop, arg) in the runtime section, where libuv handles of the host may be started or closed. On a
  * task or a runtime section of this scheduler it runs at once; from another thread it is handed over and the
  * caller blocks until it has run. fn must be short, must not block, and of skink may only hand over: spawn,
- * post, complete a future, cancel. The same holds for the uv callbacks of handles that it starts. What stalls
- * there cannot be recovered, only reported. Before skink_scheduler_start() fn runs on the caller's thread.
- *   -ECANCELED  the scheduler is stopping; fn was not run
+ * post, complete a future, cancel; it is called by no task, whoever calls this. The same holds for the uv callbacks of
+ * handles that it starts. What stalls there cannot be recovered, only reported. While the scheduler does not run, before
+ * skink_scheduler_start() and after skink_scheduler_stop(), fn runs on the caller's thread; callbacks of handles that it
+ * closes then come with the next start, or with skink_scheduler_destroy().
+ *   -ECANCELED  the scheduler is stopping, or a stop of it has given up (-ETIMEDOUT); fn was not run
+ *   -EPERM      inside the runtime section of another scheduler
  */
 SKINK_NODISCARD SKINK_API int skink_scheduler_uv(skink_scheduler *scheduler,
                                                  void (*fn)(struct uv_loop_s *loop, void *arg),
