@@ -65,6 +65,7 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
     atomic_init(&scheduler->refs, 1);
     atomic_init(&scheduler->shortest_timeout_ns, UINT64_MAX);
     atomic_init(&scheduler->extend_ceiling_ns, UINT64_MAX);
+    atomic_init(&scheduler->stop_deadline_ns, SKINK_FOREVER);
     int err = options_read(scheduler, options);
     if (!err) err = locks_init(scheduler);
     if (!err) err = skink__thread_create(&scheduler->stand_in);
@@ -157,6 +158,7 @@ static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__contr
     skink__scheduler_unlock(scheduler);
     scheduler->stop_phase = SKINK__STOP_NONE;
     scheduler->stop_cut = false;
+    atomic_store(&scheduler->stop_deadline_ns, SKINK_FOREVER);
     atomic_store(&scheduler->stopping, false);
     skink__inbox_open(&scheduler->inbox);
     install_thread(scheduler, thread);

@@ -618,6 +618,7 @@ struct skink_scheduler {
     bool may_sleep SKINK__OF_RUNTIME; /* this uv_run is allowed to block */
     bool uv_open SKINK__OF_RUNTIME;   /* the handles above exist */
     enum skink__stop_phase stop_phase SKINK__OF_RUNTIME;
+    uint64_t stop_armed_ns SKINK__OF_RUNTIME; /* the deadline that the stop timer was set to */
     uint64_t cancel_deadline_ns SKINK__OF_RUNTIME;
     bool stop_cut SKINK__OF_RUNTIME; /* a task was cancelled, dropped or left with a stray */
 
@@ -658,7 +659,7 @@ struct skink_scheduler {
     _Atomic bool stopping;  /* refuse new tasks */
     _Atomic bool running;
     _Atomic bool destroyed;
-    _Atomic uint64_t stop_deadline_ns;
+    _Atomic uint64_t stop_deadline_ns; /* SKINK_FOREVER from a start on; who stops it brings it forward */
     _Atomic uint64_t shortest_timeout_ns;
     _Atomic bool leaked; /* a runtime section is stuck: never free the memory */
     _Atomic uint64_t extend_ceiling_ns;

@@ -151,6 +151,10 @@ void skink__stop_step(skink_scheduler *scheduler)
     uint64_t deadline = atomic_load(&scheduler->stop_deadline_ns);
     if (scheduler->stop_phase == SKINK__STOP_NONE) {
         scheduler->stop_phase = SKINK__STOP_DRAINING;
+        scheduler->stop_armed_ns = SKINK_FOREVER;
+    }
+    if (scheduler->stop_phase == SKINK__STOP_DRAINING && deadline < scheduler->stop_armed_ns) {
+        scheduler->stop_armed_ns = deadline; /* and once more for each who brings it forward */
         skink__stop_wake_at(scheduler, deadline);
     }
     if (scheduler->stop_phase == SKINK__STOP_DRAINING && has_tasks(scheduler) && now >= deadline) {
@@ -249,25 +253,48 @@ static uint64_t saturating_add(uint64_t a, uint64_t b)
     return a < UINT64_MAX - b ? a + b : UINT64_MAX;
 }
 
+/* Of all who stop it now, the one with the earliest deadline decides; one that has passed is now. */
+static void bring_forward(skink_scheduler *scheduler, uint64_t deadline_ns)
+{
+    uint64_t now = skink_now();
+    if (deadline_ns < now) deadline_ns = now;
+    uint64_t before = atomic_load(&scheduler->stop_deadline_ns);
+    while (deadline_ns < before && !atomic_compare_exchange_weak(&scheduler->stop_deadline_ns, &before, deadline_ns)) {
+    }
+}
+
+/* When a slice that stands still is taken for stuck, and when what is left is dropped. */
+struct patience {
+    uint64_t stuck_ns;
+    uint64_t last_moment;
+};
+
+static struct patience patience_of(const skink_scheduler *scheduler, uint64_t begun)
+{
+    uint64_t deadline_ns = atomic_load(&scheduler->stop_deadline_ns);
+    if (deadline_ns < begun) deadline_ns = begun;
+    uint64_t half = (deadline_ns - begun) / 2;
+    return (struct patience){ .stuck_ns = half > STUCK_MIN_NS ? half : STUCK_MIN_NS,
+                              .last_moment = saturating_add(deadline_ns, CANCEL_GRACE_NS + LAST_GRACE_NS) };
+}
+
 /* Wait, and give a stuck loop a fresh thread: once early, so that the others can finish; and at the very end. */
-static int stop_wait(skink_scheduler *scheduler, uint64_t deadline_ns) SKINK__REQUIRES(skink__control_mutex)
+static int stop_wait(skink_scheduler *scheduler) SKINK__REQUIRES(skink__control_mutex)
 {
     uint64_t begun = skink_now();
-    uint64_t patience = deadline_ns > begun ? (deadline_ns - begun) / 2 : 0;
-    uint64_t last_moment = saturating_add(deadline_ns > begun ? deadline_ns : begun, CANCEL_GRACE_NS + LAST_GRACE_NS);
     struct watch watch = { 0 };
     struct skink__thread *fresh = NULL;
-    if (patience < STUCK_MIN_NS) patience = STUCK_MIN_NS;
     int err = 0;
     for (uint64_t now = begun; !wait_stopped(scheduler, now + POLL_NS); now = skink_now()) {
-        bool last = now >= last_moment;
+        struct patience patience = patience_of(scheduler, begun);
+        bool last = now >= patience.last_moment;
         watch_look(&watch, scheduler, now);
         if (!fresh) (void)skink__thread_create(&fresh); /* without memory: again at the next look */
-        bool stuck = last || now - watch.since_ns >= patience;
+        bool stuck = last || now - watch.since_ns >= patience.stuck_ns;
         if (fresh && stuck && watch_abandon(&watch)) {
             take_over(scheduler, &watch, fresh, last);
             fresh = NULL;
-        } else if (now >= saturating_add(last_moment, LAST_GRACE_NS)) {
+        } else if (now >= saturating_add(patience.last_moment, LAST_GRACE_NS)) {
             err = -ETIMEDOUT;
             break;
         }
@@ -279,13 +306,17 @@ static int stop_wait(skink_scheduler *scheduler, uint64_t deadline_ns) SKINK__RE
 
 int skink__stop(skink_scheduler *scheduler, uint64_t deadline_ns)
 {
+    bring_forward(scheduler, deadline_ns); /* for who has the lock, and stops it already */
+    if (skink__scheduler_is_stopping(scheduler)) skink__inbox_wake(&scheduler->inbox);
     skink__control_lock(scheduler);
     int err = -EALREADY;
     if (atomic_load(&scheduler->running)) {
-        atomic_store(&scheduler->stop_deadline_ns, deadline_ns);
+        /* One that gave up is over, and its deadline with it. */
+        if (skink__scheduler_is_stopping(scheduler)) atomic_store(&scheduler->stop_deadline_ns, SKINK_FOREVER);
+        bring_forward(scheduler, deadline_ns); /* again: a start may have forgotten it */
         atomic_store(&scheduler->stopping, true);
         skink__inbox_wake(&scheduler->inbox);
-        err = stop_wait(scheduler, deadline_ns);
+        err = stop_wait(scheduler);
         skink__assume_runtime(); /* no loop thread is left */
         if (!err && scheduler->stop_cut) err = -ECANCELED;
     }

@@ -74,8 +74,8 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_start(skink_scheduler *scheduler) 
  * where it stands. Blocks the caller until the loop thread has ended; never longer than the deadline and
  * two seconds, also when the loop thread is stuck at that moment or strays live. A stray that comes back
  * later finds the scheduler closed and ends without running its task further; if the scheduler has been started
- * again by then, the task goes on there, cancelled. While another thread stops or starts it the call waits for that first: a
- * second stop does not bring the deadline of the first forward.
+ * again by then, the task goes on there, cancelled. While another thread stops or starts it the call waits for that first; of two
+ * that stop it the earlier deadline holds, whoever was first, and the second one returns -EALREADY.
  *
  *   0           stopped, every task had ended by itself
  *   -ECANCELED  stopped, some task was cancelled, dropped or is still with a stray

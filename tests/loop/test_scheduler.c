@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct fixture {
     skink_scheduler *scheduler;
@@ -249,6 +250,73 @@ static void stop_cancels_what_sleeps_past_the_deadline(void **state)
     assert_int_equal(atomic_load(&s.result), -ECANCELED);
     assert_int_equal(skink_post(f->scheduler, count_one, f), -ECANCELED);
     skink_token_unref(s.token);
+}
+
+static void nap(void *arg)
+{
+    (void)arg;
+    assert_int_equal(skink_sleep(20 * SKINK_MS), 0);
+}
+
+struct stopping {
+    struct fixture *f;
+    uint64_t deadline_ns;
+    _Atomic int tid;
+    int result;
+};
+
+static void *stop_by_its_deadline(void *arg)
+{
+    struct stopping *s = arg;
+    atomic_store(&s->tid, (int)gettid());
+    s->result = skink_scheduler_stop(s->f->scheduler, s->deadline_ns);
+    return NULL;
+}
+
+static void sleep_until_cancelled(void *arg)
+{
+    struct fixture *f = arg;
+    while (skink_sleep(SKINK_S) == 0)
+        atomic_store(&f->running, 1);
+    atomic_fetch_add(&f->finished, 1);
+}
+
+/* Goal: who has asked for a stop without a deadline can still end it.
+ * | one thread             | another      | task                  |
+ * | stop, for ever         |              | sleeps                |
+ * |                        | stop, now    | cancelled, ends       |
+ * | -ECANCELED             | -EALREADY    |                       | */
+static void of_two_stops_the_earlier_deadline_holds(void **state)
+{
+    struct fixture *f = *state;
+    struct stopping patient = { .f = f, .deadline_ns = SKINK_FOREVER };
+    pthread_t thread;
+    for (int i = 1; i <= 3; i++) {
+        start(f);
+        assert_int_equal(skink_post(f->scheduler, sleep_until_cancelled, f), 0);
+        atomic_store(&patient.tid, 0);
+        assert_int_equal(pthread_create(&thread, NULL, stop_by_its_deadline, &patient), 0);
+        test_wait_until(atomic_load(&patient.tid), 5000);
+        test_wait_until(skink_post(f->scheduler, count_one, f) == -ECANCELED, 5000); /* it is under way */
+        assert_int_equal(skink_scheduler_stop(f->scheduler, i == 1 ? 0 : skink_now() + test_ms(10)), -EALREADY);
+        pthread_join(thread, NULL);
+        assert_int_equal(patient.result, -ECANCELED);
+    }
+}
+
+/* And a start forgets what the stop before it was about. */
+static void a_stop_does_not_inherit_a_deadline(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, 0), 0);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, 0), -EALREADY);
+    start(f);
+    skink_task *task;
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &task, nap, f), 0);
+    stop_clean(f);
+    assert_int_equal(skink_task_await(task, 0), 0);
+    skink_task_unref(task);
 }
 
 static void a_stopped_scheduler_starts_again(void **state)
@@ -523,6 +591,8 @@ static const struct test_case cases[] = {
     CASE(a_task_awaits_tasks_it_spawned),
     CASE(cancel_ends_a_sleep_and_every_later_wait),
     CASE(stop_cancels_what_sleeps_past_the_deadline),
+    CASE(of_two_stops_the_earlier_deadline_holds),
+    CASE(a_stop_does_not_inherit_a_deadline),
     CASE(a_stopped_scheduler_starts_again),
     CASE(a_task_that_ignores_its_cancellation_is_dropped),
     CASE(stop_does_not_hang_on_a_stuck_loop_that_nobody_watches),
