@@ -22,6 +22,7 @@ struct loader {
     struct config *config;
     struct problems *problems;
     const char *file;
+    bool again;
     unsigned key_lines[CONFIG_ID_COUNT];          /* where the file sets a key, to find a second one; 0: not yet */
     unsigned section_lines[CONFIG_SECTION_COUNT]; /* the same for sections */
     unsigned list_line;                           /* and for `routes` */
@@ -315,7 +316,7 @@ static void load_file(struct loader *l)
 {
     char *bytes;
     size_t length;
-    if (!skink__config_file_read(l->file, l->problems, &bytes, &length)) return;
+    if (!skink__config_file_read(l->file, l->again, l->problems, &bytes, &length)) return;
     struct yaml_tree tree;
     skink__yaml_parse(l->file, bytes, length, l->problems, &tree);
     for (const struct yaml_node *root = tree.roots; root; root = root->next)
@@ -415,7 +416,7 @@ static void load_setting(struct loader *l, const char *setting)
 
 void skink__config_load(struct config *config, const struct config_sources *sources, struct problems *problems)
 {
-    struct loader l = { .config = config, .problems = problems, .file = sources->file };
+    struct loader l = { .config = config, .problems = problems, .file = sources->file, .again = sources->again };
     *config = (struct config){ 0 };
     load_defaults(&l);
     if (sources->file) load_file(&l);

@@ -41,6 +41,7 @@ struct config_sources {
     const char *const *environment; /* "NAME=value", ended by NULL; NULL: none        */
     const char *const *settings;    /* the arguments of --set, "key=value"; may be NULL */
     size_t setting_count;
+    bool again; /* they have been read before: from a pipe nothing more is to be expected */
 };
 
 /* Read all sources. Complete in any case; if `problems` has errors afterwards, it is not to be used. */

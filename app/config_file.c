@@ -31,14 +31,24 @@ static int read_all(int fd, char *bytes, size_t *ret_length)
     return 0;
 }
 
-bool skink__config_file_read(const char *file, struct problems *problems, char **ret_bytes, size_t *ret_length)
+/* What it is that cannot be read; NULL if it can. */
+static const char *unreadable(int fd, bool again)
 {
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) return refuse(file, problems, strerror(errno));
     struct stat status;
-    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+    if (fstat(fd, &status) != 0) return NULL; /* reading it will say why */
+    if (S_ISDIR(status.st_mode)) return "it is a directory";
+    return again && S_ISFIFO(status.st_mode) ? "it is a pipe, which can be read only once" : NULL;
+}
+
+bool skink__config_file_read(const char *file, bool again, struct problems *problems, char **ret_bytes,
+                             size_t *ret_length)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | (again ? O_NONBLOCK : 0));
+    if (fd < 0) return refuse(file, problems, strerror(errno));
+    const char *what = unreadable(fd, again);
+    if (what) {
         close(fd);
-        return refuse(file, problems, "it is a directory");
+        return refuse(file, problems, what);
     }
     char *bytes = skink__app_alloc(CONFIG_FILE_MAX_BYTES + 2);
     size_t length = 0;

@@ -136,7 +136,9 @@ void skink__reload(struct config *running, const struct config_sources *sources,
 {
     struct config next;
     struct problems problems = { 0 };
-    skink__config_load(&next, sources, &problems);
+    struct config_sources again = *sources;
+    again.again = true;
+    skink__config_load(&next, &again, &problems);
     if (problems.errors == 0) skink__assembly_check(assembly, &next, &problems);
     log_problems(&problems);
     if (problems.errors) {

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void rewrite(const char *file, const char *text)
@@ -250,6 +252,31 @@ static void settings_still_win_over_the_file(void **state)
     end(server, file);
 }
 
+/* Goal: what can be read only once changes nothing, and holds up nobody: a pipe without a writer would be waited for. */
+static void a_pipe_is_not_read_again(void **state)
+{
+    (void)state;
+    static const char text[] = "http.request_timeout: 100ms\n";
+    char *file = temporary_file("", 0);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mkfifo(file, 0600), 0);
+    pid_t writer = fork();
+    if (writer == 0) {
+        int fd = open(file, O_WRONLY | O_CLOEXEC);
+        _exit(write(fd, text, sizeof text - 1) == sizeof text - 1 ? 0 : 1);
+    }
+    struct skinkd *server = START("--config", file);
+    int status;
+    assert_int_equal(waitpid(writer, &status, 0), writer);
+    assert_int_equal(status, 0);
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=60000"), 504);
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, "it is a pipe, which can be read only once", 5000));
+    assert_true(skinkd_says(server, "event=reload_failed mistakes=1", 5000));
+    assert_int_equal(get_status(server->http_port, "/sleep?ms=60000"), 504);
+    end(server, file);
+}
+
 static const struct test_case cases[] = {
     CASE(a_changed_file_is_taken_over),
     CASE(a_bad_file_is_refused_whole),
@@ -259,5 +286,6 @@ static const struct test_case cases[] = {
     CASE(where_requests_run_cannot_change_and_is_named),
     CASE(a_limit_of_a_route_holds_while_it_is_read_again),
     CASE(settings_still_win_over_the_file),
+    CASE(a_pipe_is_not_read_again),
 };
 TEST_MAIN(cases, NULL, NULL)
