@@ -491,6 +491,14 @@ static int start_all(skink_workers *workers)
     return err;
 }
 
+/* They may have been stopped before. */
+static void take_jobs(skink_workers *workers)
+{
+    pool_lock(workers);
+    workers->stopping = false;
+    pool_unlock(workers);
+}
+
 int skink_workers_start(skink_workers *workers)
 {
     if (!workers) return -EINVAL;
@@ -500,6 +508,7 @@ int skink_workers_start(skink_workers *workers)
         err = start_all(workers);
         workers->running = !err;
     }
+    if (!err) take_jobs(workers);
     skink__mutex_unlock(&workers->control);
     return err;
 }

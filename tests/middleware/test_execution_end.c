@@ -160,6 +160,27 @@ static void a_second_stop_waits_for_the_first(void **state)
     shop_destroy(&shop);
 }
 
+static void workers_that_were_stopped_can_be_started_again(void **state)
+{
+    (void)state;
+    struct shop shop;
+    shop_create(&shop, &(struct shop_setup){ .threads = 2, .execution = SKINK_EXECUTE_THREADS, .timeout_ns = SKINK_S });
+    shop_start(&shop);
+    int fd = client_connect(shop.fixture.port);
+    for (int i = 0; i < 3; i++) {
+        client_expect(fd, "GET /step HTTP/1.1\r\n" H "\r\n", 200, "stepped");
+        assert_int_equal(skink_workers_stop(shop.workers, test_deadline_ns(5000)), 0);
+        client_send_text(fd, "GET /step HTTP/1.1\r\n" H "\r\n");
+        shop_expect_error(fd, 503, "\"number\":1006,", false);
+        close(fd);
+        assert_int_equal(skink_workers_start(shop.workers), 0);
+        fd = client_connect(shop.fixture.port);
+    }
+    client_expect(fd, "GET /step HTTP/1.1\r\n" H "\r\n", 200, "stepped");
+    close(fd);
+    shop_destroy(&shop);
+}
+
 /* Of the limit whose route is asked for. */
 static void add_limit_of(const struct skink__http_limit_stats *limit, void *arg)
 {
@@ -238,9 +259,14 @@ static void workers_stop_and_are_destroyed_unused(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(a_client_that_leaves_cancels_its_request), CASE(a_stop_lets_requests_finish),
-    CASE(a_stop_with_stuck_workers_does_not_hang),  CASE(a_worker_whose_loop_has_stopped_is_refused),
-    CASE(a_second_stop_waits_for_the_first),        CASE(workers_stop_and_are_destroyed_unused),
-    CASE(routes_are_copied_to_another_loop),        CASE(routes_are_not_copied_to_a_server_that_has_some),
+    CASE(a_client_that_leaves_cancels_its_request),
+    CASE(a_stop_lets_requests_finish),
+    CASE(a_stop_with_stuck_workers_does_not_hang),
+    CASE(a_worker_whose_loop_has_stopped_is_refused),
+    CASE(a_second_stop_waits_for_the_first),
+    CASE(workers_that_were_stopped_can_be_started_again),
+    CASE(workers_stop_and_are_destroyed_unused),
+    CASE(routes_are_copied_to_another_loop),
+    CASE(routes_are_not_copied_to_a_server_that_has_some),
 };
 TEST_MAIN(cases, NULL, NULL)
