@@ -87,6 +87,7 @@ static void queue_push(struct queue *queue, struct skink__job *job) SKINK__REQUI
 
 static void queue_remove(struct queue *queue, struct skink__job *job) SKINK__REQUIRES(pool_mutex)
 {
+    job->waited_ns = skink_now() - job->submitted_ns;
     *(job->previous ? &job->previous->next : &queue->first) = job->next;
     *(job->next ? &job->next->previous : &queue->last) = job->previous;
     job->previous = job->next = NULL;
@@ -178,7 +179,6 @@ static int start_job(struct skink__job *job, struct skink__worker *worker) SKINK
 {
     skink_workers *pool = job->workers;
     set_times(job, pool);
-    job->waited_ns = skink_now() - job->submitted_ns;
     struct skink__task_spec spec = { .name = job->name,
                                      .deadlock_timeout_ns = job->deadlock_timeout_ns,
                                      .action = job->action,

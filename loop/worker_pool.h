@@ -52,8 +52,8 @@ struct skink__job {
     struct skink__worker *worker; /* NULL while it has none, or none any more */
     skink_task *task;             /* a reference, from its start to its end */
 
-    /* Written before run(). */
-    uint64_t waited_ns; /* for a worker */
+    /* Written when it leaves the queue. */
+    uint64_t waited_ns; /* for a worker, in vain or not */
 };
 
 struct skink__job_type {

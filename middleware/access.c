@@ -44,7 +44,7 @@ void skink__access_tell(const skink_request *request, uint64_t wall_ns)
         .status = skink_request_status(request),
         .outcome = outcome_of(request),
         .bytes = request->sent_bytes,
-        .queue_ns = request->queue_ns,
+        .queue_ns = skink_request_queue_ns(request),
         .run_ns = skink__task_watch_read(&request->watch),
         .wall_ns = wall_ns,
     };

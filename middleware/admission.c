@@ -72,7 +72,7 @@ static void let_in(skink_http_server *server, struct skink__limit *limit)
     unsigned count = 0;
     while (count < LET_IN_MAX && (waiting = skink__limit_next(limit, skink_now(), &waited_ns)) != NULL) {
         skink_request *request = (skink_request *)((char *)waiting - offsetof(struct skink_request, waiting));
-        request->queue_ns += waited_ns;
+        atomic_fetch_add_explicit(&request->queue_ns, waited_ns, memory_order_relaxed);
         request->stages_passed++;
         int error = go_on(request, true);
         if (error) skink__loop_middleware_refuse(request, error);
@@ -91,7 +91,8 @@ void skink__admission_forget(skink_request *request)
 {
     if (!skink__admission_waits(request)) return;
     uint64_t since_ns = request->waiting.since_ns, now_ns = request->server->now_ns;
-    if (now_ns > since_ns) request->queue_ns += now_ns - since_ns; /* in vain */
+    if (now_ns > since_ns) /* in vain */
+        atomic_fetch_add_explicit(&request->queue_ns, now_ns - since_ns, memory_order_relaxed);
     skink__limit_forget(&request->waiting);
     give_back(request); /* it may have passed the first limit */
 }

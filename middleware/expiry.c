@@ -43,6 +43,7 @@ void skink__expiry_end(struct skink__deadline *entry, void *server)
     (void)server;
     skink_request *request = (skink_request *)((char *)entry - offsetof(struct skink_request, expiry));
     skink__request_ref(request);
+    (void)skink__worker_middleware_withdraw(request); /* first, for the record of it says how long it waited */
     if (request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_STREAMED) {
         skink__counter_add(&request->server->counters.requests_expired, 1);
         skink__answer_instead(request, SKINK__HTTP_REQUEST_EXPIRED, false);

@@ -86,14 +86,17 @@ void skink__request_client_left(skink_request *request, bool gone)
 {
     bool streamed = request->state == SKINK__REQUEST_STREAMED;
     if (request->state != SKINK__REQUEST_OPEN && !streamed) return; /* its answer was on its way */
+    /* A server that is cut after its scheduler has stopped has no tasks to tell. */
+    bool running = skink_scheduler_current() == request->server->scheduler;
+    if (running)
+        (void)skink__worker_middleware_withdraw(request); /* first, for the record of it says how long it waited */
     if (gone) {
         skink__request_answered(request, SKINK__REQUEST_GONE, SKINK__CLIENT_CLOSED_REQUEST);
         request->connection = NULL;
         skink__deadline_clear(&request->late);
         skink__deadline_clear(&request->expiry);
     }
-    /* A server that is cut after its scheduler has stopped has no tasks to tell. */
-    if (skink_scheduler_current() != request->server->scheduler) return;
+    if (!running) return;
     if (request->task) skink_task_cancel(request->task);
     skink__worker_middleware_cancel(request, -ECANCELED);
 }
@@ -227,7 +230,7 @@ uint64_t skink_request_index(const skink_request *request)
 
 uint64_t skink_request_queue_ns(const skink_request *request)
 {
-    return request->queue_ns;
+    return atomic_load_explicit((_Atomic uint64_t *)&request->queue_ns, memory_order_relaxed);
 }
 
 const char *skink_request_id(const skink_request *request)

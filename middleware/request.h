@@ -37,7 +37,7 @@ struct skink_request {
     skink_http_server *server; /* a reference */
     uint64_t index;
     uint64_t started_ns;
-    uint64_t queue_ns;          /* for how long it waited to be let in */
+    _Atomic uint64_t queue_ns;  /* for how long it waited to be let in, and for a worker, which adds that; relaxed */
     struct skink__route *route; /* NULL: none matched */
     uint64_t allowed;           /* the methods of the path, when none matched */
     uint32_t path;              /* offsets into message.bytes */

@@ -24,7 +24,8 @@ struct skink__on_worker {
 
     struct skink__message end;
     enum skink__job_end how;
-    bool refused; /* its route came into quarantine while it waited */
+    bool refused;    /* its route came into quarantine while it waited */
+    bool wait_noted; /* by who took it out of the queue */
 };
 
 skink_execution skink__execution_of(const skink_request *request)
@@ -38,13 +39,21 @@ static struct skink__on_worker *of_job(struct skink__job *job)
     return (struct skink__on_worker *)((char *)job - offsetof(struct skink__on_worker, job));
 }
 
+/* How long it has waited for a worker, in vain or not, is part of what the request has waited. */
+static void note_wait(struct skink__on_worker *on)
+{
+    if (on->wait_noted) return;
+    on->wait_noted = true;
+    atomic_fetch_add_explicit(&on->request->queue_ns, on->job.waited_ns, memory_order_relaxed);
+}
+
 /* ---- on the worker ---- */
 
 static void run(struct skink__job *job)
 {
     struct skink__on_worker *on = of_job(job);
     skink_request *request = on->request;
-    request->queue_ns += job->waited_ns;
+    note_wait(on);
     on->refused = skink__request_came_too_late(request);
     if (on->refused) return;
     if (request->server->access) skink__task_watch_time(&request->watch);
@@ -129,6 +138,7 @@ static void deliver_end(skink_scheduler *scheduler, struct skink__message *messa
     skink_request *request = on->request;
     enum skink__job_end how = on->how;
     bool refused = on->refused;
+    note_wait(on);
     request->on_worker = NULL;
     skink__free(on);
     if (refused) skink__request_refuse_late(request);
@@ -172,6 +182,7 @@ bool skink__worker_middleware_withdraw(skink_request *request)
 {
     struct skink__on_worker *on = request->on_worker;
     if (!on || !skink__workers_withdraw(&on->job)) return false;
+    note_wait(on);
     request->on_worker = NULL;
     skink__free(on);
     skink__request_let_go(request, false);

@@ -278,6 +278,58 @@ static void who_waited_in_vain_is_told_with_its_wait(void **state)
     fixture_destroy(&f);
 }
 
+enum way_out { RESETS, SENDS_END_OF_FILE, EXPIRES, IS_STOPPED };
+
+/* The one worker is busy, so the request waits, and in vain. */
+static void wait_for_a_worker_in_vain(enum way_out way_out, skink_outcome outcome)
+{
+    enum { WAIT_MS = 60 };
+    struct fixture f;
+    skink_workers *workers;
+    skink_workers_stats stats = SKINK_WORKERS_STATS_INIT;
+    skink_workers_options workers_options = SKINK_WORKERS_OPTIONS_INIT;
+    workers_options.threads = 1;
+    assert_int_equal(skink_workers_create(&workers_options, &workers), 0);
+    assert_int_equal(skink_workers_start(workers), 0);
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.workers = workers;
+    options.execution = SKINK_EXECUTE_THREADS;
+    atomic_store(&record_count, 0);
+    start(&f, &options);
+    int working = client_connect(f.port), waiting = client_connect(f.port);
+    client_send_text(working, "GET /sleep?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    test_wait_until(skink_workers_stats_read(workers, &stats) == 0 && stats.busy == 1, 5000);
+    if (way_out == EXPIRES) assert_int_equal(skink_http_set_request_timeout(f.server, WAIT_MS * SKINK_MS), 0);
+    client_send_text(waiting, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    test_wait_until((skink_workers_stats_read(workers, &stats) == 0 && stats.queued == 1) || way_out == EXPIRES, 5000);
+    uint64_t queued_ns = test_now_ns();
+    test_wait_until(test_now_ns() - queued_ns >= WAIT_MS * SKINK_MS, 5000);
+    if (way_out == RESETS) client_reset(waiting);
+    if (way_out == SENDS_END_OF_FILE) close(waiting);
+    if (way_out == IS_STOPPED) (void)!skink_workers_stop(workers, skink_now());
+    int number = way_out == IS_STOPPED ? 2 : 1; /* the one that works is told then as well, in any order */
+    const struct record *record = wait_for(number);
+    if (record->path[1] != 'h') record = &records[0];
+    assert_string_equal(record->path, "/hello");
+    assert_int_equal(record->access.outcome, outcome);
+    assert_true(record->access.queue_ns >= (WAIT_MS - 10) * SKINK_MS); /* a timeout may be told a tick early */
+    if (way_out == EXPIRES || way_out == IS_STOPPED) close(waiting);
+    client_reset(working);
+    (void)wait_for(2);
+    (void)!skink_workers_stop(workers, skink_after(5 * SKINK_S));
+    skink_workers_destroy(workers);
+    fixture_destroy(&f);
+}
+
+static void who_waited_for_a_worker_in_vain_is_told_with_its_wait(void **state)
+{
+    (void)state;
+    wait_for_a_worker_in_vain(RESETS, SKINK_OUTCOME_CLIENT_GONE);
+    wait_for_a_worker_in_vain(SENDS_END_OF_FILE, SKINK_OUTCOME_CLIENT_GONE);
+    wait_for_a_worker_in_vain(EXPIRES, SKINK_OUTCOME_EXPIRED);
+    wait_for_a_worker_in_vain(IS_STOPPED, SKINK_OUTCOME_REJECTED);
+}
+
 static void outcomes_have_names(void **state)
 {
     (void)state;
@@ -297,6 +349,7 @@ static const struct test_case cases[] = {
     CASE(in_serial_the_time_that_a_task_runs_is_that_of_its_slices),
     CASE(who_left_and_who_was_turned_away_is_told),
     CASE(who_waited_in_vain_is_told_with_its_wait),
+    CASE(who_waited_for_a_worker_in_vain_is_told_with_its_wait),
     CASE(outcomes_have_names),
 };
 TEST_MAIN(cases, NULL, NULL)
