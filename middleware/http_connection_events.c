@@ -74,6 +74,19 @@ static bool lacks_its_body(const struct skink__connection *connection)
            connection->current->state == SKINK__REQUEST_OPEN;
 }
 
+/* Its client has the whole answer, and yet its task writes on: for as long as a client may take nothing of one. */
+static bool has_its_answer(const struct skink__connection *connection)
+{
+    const skink_request *current = connection->current;
+    return current->state == SKINK__REQUEST_STREAMED && current->stream_no_body;
+}
+
+static enum skink__waiting_for waits_for(const struct skink__connection *connection)
+{
+    if (connection->body_coming && connection->current->reader.task) return WAITING_BODY;
+    return has_its_answer(connection) ? WAITING_STALLED : WAITING_FOR_NOTHING;
+}
+
 void skink__connection_settle(struct skink__connection *connection)
 {
     if (connection->closing || connection->advancing) return;
@@ -98,8 +111,7 @@ void skink__connection_settle(struct skink__connection *connection)
             skink__connection_close(connection);
             return;
         }
-        bool wants_body = connection->body_coming && connection->current->reader.task;
-        skink__connection_wait_for(connection, wants_body ? WAITING_BODY : WAITING_FOR_NOTHING);
+        skink__connection_wait_for(connection, waits_for(connection));
     } else if (connection->eof || (connection->server->stopping && !skink__http_parser_begun(&connection->parser))) {
         skink__connection_close(connection); /* nobody is owed an answer */
         return;
@@ -163,7 +175,9 @@ void skink__connection_on_stalled(struct skink__deadline *entry, void *server)
 {
     (void)server;
     struct skink__connection *connection = of_deadline(entry);
-    if (connection->output_at == connection->stalled_at) {
+    if (!skink__connection_is_stalled(connection)) {
+        if (connection->current) skink__request_client_left(connection->current, false); /* nobody waits for it */
+    } else if (connection->output_at == connection->stalled_at) {
         skink__connection_close(connection); /* not one byte in all that time */
         return;
     }

@@ -170,8 +170,9 @@ int skink__connection_send(struct skink__connection *connection, struct iovec *p
 {
     if (connection->closing) return -EPIPE;
     if (write_or_keep(connection, parts, count)) {
-        if (connection->output && connection->current)
-            skink__connection_settle(connection); /* a streamed answer has nobody else to do so */
+        /* A streamed answer has nobody else to do so. */
+        if (connection->current && (connection->output || connection->current->stream_no_body))
+            skink__connection_settle(connection);
         return 0;
     }
     skink__connection_close(connection);

@@ -92,9 +92,10 @@ SKINK_API const void *skink_request_body(const skink_request *request, size_t *r
 SKINK_NODISCARD SKINK_API int skink_request_read(skink_request *request, void *buffer, size_t size_bytes,
                                                  size_t *ret_length) SKINK_IN_TASK SKINK_SUSPENDS;
 
-/* The request's cancellation token: fires when its client goes away (-ECANCELED), when its time is over (-ETIMEDOUT;
- * skink_http_options.request_timeout_ns), and when the server stops and it has not ended by itself (-ECANCELED). Every
- * wait of its task ends then. Borrowed: ref it to keep it, or to hand it to work on the thread pool. */
+/* The request's cancellation token: fires when its client goes away, or has had its whole answer to a HEAD for as long as
+ * idle_timeout_ns (-ECANCELED), when its time is over (-ETIMEDOUT; skink_http_options.request_timeout_ns), and when the
+ * server stops and it has not ended by itself (-ECANCELED). Every wait of its task ends then. Borrowed: ref it to keep
+ * it, or to hand it to work on the thread pool. */
 SKINK_API skink_token *skink_request_token(const skink_request *request);
 
 /*
@@ -152,8 +153,8 @@ SKINK_NODISCARD SKINK_API int skink_response_begin(skink_request *request, int s
  * task writes in one slice on the loop are sent together, at the latest when it suspends, as skink_yield() does. While the
  * server's max_unsent_bytes of this answer wait for the client to take them, the task is suspended; a client that takes
  * nothing at all for idle_timeout_ns is gone. Nothing is sent in answer to a HEAD; others have their turn now and then all the
- * same, and who returns without skink_response_end() leaves nothing out. Without bytes it only tells whether the client is
- * there.
+ * same, who returns without skink_response_end() leaves nothing out, and after idle_timeout_ns the request's token fires.
+ * Without bytes it only tells whether the client is there.
  *   -ECANCELED  the client is gone, the answer was cut, or the task was cancelled while it had to wait
  *   -EMSGSIZE   more than was announced: nothing was written
  *   -ENOTCONN   no answer has been begun

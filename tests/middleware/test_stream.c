@@ -118,6 +118,19 @@ static void stick(skink_request *request, void *arg)
     atomic_fetch_add(&stream->done, 1);
 }
 
+/* A little now and then, without end. */
+static void trickle(skink_request *request, void *arg)
+{
+    struct stream *stream = arg;
+    int err = skink_response_begin(request, 200, NULL, SKINK_LENGTH_UNKNOWN);
+    while (!err) {
+        err = skink_response_write(request, "tick", 4);
+        if (!err) err = skink_sleep(SKINK_MS);
+    }
+    atomic_store(&stream->last_result, err);
+    atomic_fetch_add(&stream->done, 1);
+}
+
 static void create(struct stream *stream, const skink_http_options *options)
 {
     memset(stream, 0, sizeof *stream);
@@ -126,6 +139,7 @@ static void create(struct stream *stream, const skink_http_options *options)
     fixture_route(&stream->fixture, "GET", "/misuse", misuse, stream);
     fixture_route(&stream->fixture, "GET", "/give-up", give_up, stream);
     fixture_route(&stream->fixture, "GET", "/stick", stick, stream);
+    fixture_route(&stream->fixture, "GET", "/trickle", trickle, stream);
     fixture_add_common_routes(&stream->fixture);
 }
 
@@ -356,6 +370,35 @@ static void a_head_has_its_answer_at_once_and_keeps_nobody_waiting(void **state)
     fixture_destroy(&stream.fixture);
 }
 
+/* Its client has the answer and waits for nothing more: it takes nothing for as long as a client may. */
+static void a_head_without_end_is_ended_by_the_idle_timeout(void **state)
+{
+    (void)state;
+    static const char *const requests[] = { "HEAD /trickle HTTP/1.1\r\n" H "\r\n",
+                                            "HEAD /give?bytes=1000000000000000 HTTP/1.1\r\n" H "\r\n" };
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.idle_timeout_ns = 200 * SKINK_MS;
+    struct stream stream;
+    create(&stream, &options);
+    fixture_start(&stream.fixture);
+    int fd = client_connect(stream.fixture.port);
+    for (int i = 0; i < 2; i++) {
+        client_send_text(fd, requests[i]);
+        client_send_text(fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+        struct reply reply;
+        client_read(fd, &reply, true);
+        assert_int_equal(reply.status, 200);
+        reply_free(&reply);
+        client_expect(fd, "", 200, "hello\n"); /* the connection stays */
+        assert_int_equal(atomic_load(&stream.last_result), -ECANCELED);
+    }
+    assert_int_equal(atomic_load(&stream.done), 2);
+    assert_int_equal(fixture_code_count(&stream.fixture, 200), 4);
+    assert_int_equal(fixture_stats(&stream.fixture).answers_cut, 0);
+    close(fd);
+    fixture_destroy(&stream.fixture);
+}
+
 static void a_reader_that_takes_nothing_is_left(void **state)
 {
     (void)state;
@@ -519,6 +562,7 @@ static const struct test_case cases[] = {
     CASE(a_slow_reader_suspends_the_writer),
     CASE(a_client_that_leaves_ends_the_writer),
     CASE(a_head_has_its_answer_at_once_and_keeps_nobody_waiting),
+    CASE(a_head_without_end_is_ended_by_the_idle_timeout),
     CASE(a_reader_that_takes_nothing_is_left),
     CASE(a_handler_that_returns_in_the_middle_has_its_connection_cut),
     CASE(stuck_in_the_middle_and_not_free_in_time_is_cut_once),
