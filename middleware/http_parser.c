@@ -19,6 +19,11 @@ enum { BODY_FIRST_BYTES = 4096 };
 #define EQUALS(text, length, literal)                                                                                  \
     ((length) == sizeof(literal) - 1 && strncasecmp((text), (literal), sizeof(literal) - 1) == 0)
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* --- what llhttp calls; each gives -1 with parser->error set to refuse --- */
 
 static struct skink__http_parser *parser_of(llhttp_t *llhttp)
@@ -135,6 +140,24 @@ static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
     return 0;
 }
 
+/* What is said of the connection itself, by words between commas. llhttp misses a word with a tab behind it, and takes
+ * Proxy-Connection for the same, which is for somebody else. */
+static void note_connection(struct skink__http_parser *parser, const char *value, size_t length)
+{
+    const char *end = value + length;
+    while (value < end) {
+        const char *comma = memchr(value, ',', (size_t)(end - value)), *last = comma ? comma : end;
+        while (value < last && is_blank(*value))
+            value++;
+        size_t word = (size_t)(last - value);
+        while (word > 0 && is_blank(value[word - 1]))
+            word--;
+        if (EQUALS(value, word, "close")) parser->says_close = true;
+        if (EQUALS(value, word, "keep-alive")) parser->says_keep_alive = true;
+        value = last + (comma != NULL);
+    }
+}
+
 static int on_header_value_complete(llhttp_t *llhttp)
 {
     struct skink__http_parser *parser = parser_of(llhttp);
@@ -142,9 +165,10 @@ static int on_header_value_complete(llhttp_t *llhttp)
     if (parser->framing.trailing) return 0;
     struct skink__http_header *header = &message->headers[message->header_count++];
     const char *value = message->bytes + header->value;
-    while (header->value_length > 0 &&
-           (value[header->value_length - 1] == ' ' || value[header->value_length - 1] == '\t'))
+    while (header->value_length > 0 && is_blank(value[header->value_length - 1]))
         header->value_length--;
+    if (EQUALS(message->bytes + header->name, header->name_length, "connection"))
+        note_connection(parser, value, header->value_length);
     if (header->value_length == 0) header->value = header->name + header->name_length; /* a NUL will stand there */
     return 0;
 }
@@ -218,8 +242,7 @@ static int on_headers_complete(llhttp_t *llhttp)
     struct skink__http_parser *parser = parser_of(llhttp);
     struct skink__http_message *message = parser->message;
     message->version_1_1 = llhttp->http_minor == 1;
-    bool close = llhttp->flags & F_CONNECTION_CLOSE, keep = llhttp->flags & F_CONNECTION_KEEP_ALIVE;
-    message->keep_alive = !close && (message->version_1_1 || keep);
+    message->keep_alive = !parser->says_close && (message->version_1_1 || parser->says_keep_alive);
     parser->announced = llhttp->content_length;
     llhttp->upgrade = 0; /* offers of another protocol are not taken up: RFC 9110, 7.8 */
     if (check_host(parser) || check_coding(parser) || check_length(parser) || check_expectation(parser)) return -1;

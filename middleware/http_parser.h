@@ -69,6 +69,7 @@ struct skink__http_parser {
     uint32_t fed;                             /* bytes of the message's head that llhttp has had */
     int error;                                /* what a callback of llhttp's refused */
     bool message_complete;                    /* as llhttp sees it */
+    bool says_close, says_keep_alive;         /* in Connection */
     bool body_unjudged;                       /* the head is complete, and nobody has looked at the body's size */
     uint8_t value_open;                       /* a header's value has begun */
     uint8_t field_length;                     /* of `field` */
