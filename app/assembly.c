@@ -10,6 +10,7 @@
 #include "app/signals.h"
 #include "app/suggest.h"
 #include "app/token.h"
+#include "loop/log_value.h"
 #include "skink/detection.h"
 #include "skink/error.h"
 #include "skink/http_server.h"
@@ -227,7 +228,7 @@ static enum exit_status load_modules(struct assembly *a, const char *const *modu
     for (size_t i = 0; i < module_count; i++) {
         if (!skink__module_load(modules[i], a->loops[0].scheduler, a->http[0], (uint32_t)a->loop_count, complaint))
             return cannot_start("%s", complaint);
-        skink__log_line(SKINK_LOG_INFO, "event=module_loaded file=\"%s\"", modules[i]);
+        skink__log_line(SKINK_LOG_INFO, "event=module_loaded file=%s", SKINK__QUOTED(modules[i]));
     }
     int error = 0;
     for (size_t i = 1; i < a->loop_count && !error; i++)
@@ -402,7 +403,7 @@ static void log_listening(const char *what, const char *address, int port)
 {
     const char *colon = strrchr(address, ':');
     if (strncmp(address, "unix:", 5) == 0)
-        skink__log_line(SKINK_LOG_INFO, "event=listening what=%s address=%s", what, address);
+        skink__log_line(SKINK_LOG_INFO, "event=listening what=%s address=%s", what, SKINK__LOG_WORD(address));
     else if (strncmp(address, "fd:", 3) == 0)
         skink__log_line(SKINK_LOG_INFO, "event=listening what=%s address=%s port=%d", what, address, port);
     else
@@ -524,7 +525,7 @@ static enum exit_status drop_privileges(const char *user)
     char complaint[PRIVILEGES_COMPLAINT_BYTES];
     if (!skink__privileges_drop(user, complaint)) return cannot_start("%s", complaint);
     if (user)
-        skink__log_line(SKINK_LOG_INFO, "event=user_changed user=\"%s\" uid=%d gid=%d", user, (int)geteuid(),
+        skink__log_line(SKINK_LOG_INFO, "event=user_changed user=%s uid=%d gid=%d", SKINK__QUOTED(user), (int)geteuid(),
                         (int)getegid());
     return EXIT_STATUS_OK;
 }

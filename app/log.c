@@ -4,6 +4,7 @@
 #include "app/log_output.h"
 #include "app/log_ring.h"
 #include "app/log_text.h"
+#include "loop/log_value.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -255,7 +256,8 @@ void skink__log_panic_hook(const char *condition, const char *file, int line, vo
 {
     (void)arg;
     char text[TEXT_BYTES], whole[LOG_LINE_BYTES];
-    snprintf(text, sizeof text, "event=panic condition=\"%s\" file=%s line=%d", condition, file, line);
+    snprintf(text, sizeof text, "event=panic condition=%s file=%s line=%d", SKINK__QUOTED(condition),
+             SKINK__LOG_WORD(file), line);
     (void)skink__output_write(&outputs[OUTPUT_EVENTS], whole, format_event(whole, SKINK_LOG_ERROR, text));
 }
 

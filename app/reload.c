@@ -2,6 +2,7 @@
 /* app/reload.c - a second configuration, compared with the one that holds (see reload.h). */
 #include "app/reload.h"
 #include "app/log.h"
+#include "loop/log_value.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,10 +64,9 @@ static void name_what_stays(const struct config *running, const struct config *n
         const struct config_value *is = find_value(next->routes, next->route_count, path, id);
         if (skink__config_route_keys[id].reloadable || (!was && !is) || (was && is && is_same(was, is))) continue;
         skink__log_line(SKINK_LOG_WARNING,
-                        "event=reload_ignored key=" CONFIG_LIST_NAME
-                        ".%s route=\"%s\" advice=\"changed in the file, takes "
+                        "event=reload_ignored key=" CONFIG_LIST_NAME ".%s route=%s advice=\"changed in the file, takes "
                         "effect at the next start\"",
-                        skink__config_route_keys[id].name, path);
+                        skink__config_route_keys[id].name, SKINK__QUOTED(path));
     }
 }
 

@@ -2,6 +2,7 @@
 /* app/token.c - reading a secret from a file (see token.h). */
 #include "app/token.h"
 #include "app/log.h"
+#include "loop/log_value.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ static void warn_of_mode(const char *path, int fd)
 {
     struct stat status;
     if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_mode & (S_IRGRP | S_IROTH))
-        skink__log_line(SKINK_LOG_WARNING, "event=token_readable file=\"%s\" advice=\"chmod 600\"", path);
+        skink__log_line(SKINK_LOG_WARNING, "event=token_readable file=%s advice=\"chmod 600\"", SKINK__QUOTED(path));
 }
 
 /* What may stand in a header as it is. */

@@ -6,6 +6,7 @@
  * itself wrote, formats by hand and calls write(): nothing in it takes a lock or allocates.
  */
 #include "skink/crash.h"
+#include "loop/log_value.h"
 #include "loop/options.h"
 #include "loop/state.h"
 #include <errno.h>
@@ -60,14 +61,12 @@ static void put_number(struct line *line, uint64_t number, unsigned base)
         put_byte(line, reversed[--n]);
 }
 
-/* A task's name may be the host's: what would end the field does not come through. */
+/* A task's name may be the host's. */
 static void put_quoted(struct line *line, const char *text)
 {
-    size_t length = strnlen(text, NAME_BYTES);
-    put_byte(line, '"');
-    for (size_t i = 0; i < length; i++)
-        put_byte(line, text[i] == '"' || text[i] < ' ' ? '?' : text[i]);
-    put_byte(line, '"');
+    char quoted[SKINK__LOG_VALUE_BYTES];
+    for (const char *c = skink__log_quote(quoted, text); *c; c++)
+        put_byte(line, *c);
 }
 
 /* --- the report --- */

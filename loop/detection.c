@@ -22,6 +22,7 @@
  */
 #include "skink/detection.h"
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "loop/state.h"
 #include <errno.h>
 
@@ -149,9 +150,10 @@ static int refuse(const struct skink__thread *thread, skink_scheduler *scheduler
     const skink_task *awaited = thread && future ? awaited_here(future, scheduler) : NULL;
     atomic_fetch_add_explicit(potential ? &scheduler->waits_refused_potential : &scheduler->waits_refused, 1,
                               memory_order_relaxed);
-    skink__log(SKINK_LOG_WARNING, "event=wait_refused scheduler=%s mode=%s task=\"%s\" awaited=\"%s\"", scheduler->name,
-               potential ? "potential" : "actual", thread ? thread->current->name : "(thread pool)",
-               awaited ? awaited->name : "");
+    skink__log(SKINK_LOG_WARNING, "event=wait_refused scheduler=%s mode=%s task=%s awaited=%s",
+               SKINK__LOG_WORD(scheduler->name), potential ? "potential" : "actual",
+               SKINK__QUOTED(thread ? thread->current->name : "(thread pool)"),
+               SKINK__QUOTED(awaited ? awaited->name : ""));
     skink__refusal_tell(thread, scheduler, future, awaited, potential);
     return -EDEADLK;
 }

@@ -6,6 +6,7 @@
  * leaves nothing behind that the next one would need.
  */
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "loop/state.h"
 #include <unistd.h>
 
@@ -35,7 +36,7 @@ static bool give_stack(skink_scheduler *scheduler, skink_task *task) SKINK__IN_R
 static void set_aside(skink_scheduler *scheduler, struct skink__message *message) SKINK__IN_RUNTIME
 {
     if (!scheduler->stackless.first)
-        skink__log(SKINK_LOG_ERROR, "event=no_stack scheduler=%s stacks=%llu", scheduler->name,
+        skink__log(SKINK_LOG_ERROR, "event=no_stack scheduler=%s stacks=%llu", SKINK__LOG_WORD(scheduler->name),
                    (unsigned long long)scheduler->stacks.allocated);
     skink__queue_push(&scheduler->stackless, message);
     scheduler->chain_end = 0;
@@ -257,7 +258,7 @@ static void end_as_stray(struct skink__thread *thread, skink_scheduler *schedule
     if (skink__inbox_post(&scheduler->inbox, &task->message)) return;
     skink__thread_set_self(NULL); /* what is told of the loss may call us, and is on no loop thread, and in no task */
     skink__task_lose(task);
-    skink__log(SKINK_LOG_WARNING, "event=stray_too_late scheduler=%s generation=%llu", scheduler->name,
+    skink__log(SKINK_LOG_WARNING, "event=stray_too_late scheduler=%s generation=%llu", SKINK__LOG_WORD(scheduler->name),
                (unsigned long long)thread->generation);
 }
 

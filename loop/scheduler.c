@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* scheduler.c - a scheduler's life: create, start, take over, destroy. Stopping is in stop.c. */
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "loop/memory.h"
 #include "loop/options.h"
 #include "loop/shadow_stack.h"
@@ -363,7 +364,7 @@ static void dismantle(skink_scheduler *scheduler)
     skink__thread_set_self(outer);
     if (closed) return;
     skink__log(SKINK_LOG_WARNING, "event=leak scheduler=%s reason=\"work on the thread pool did not end\"",
-               scheduler->name);
+               SKINK__LOG_WORD(scheduler->name));
     atomic_store(&scheduler->leaked, true);
 }
 

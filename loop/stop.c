@@ -8,6 +8,7 @@
  * the very end the caller drops what is left with its own hands.
  */
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "loop/memory.h"
 #include "loop/state.h"
 #include <errno.h>
@@ -224,8 +225,9 @@ static void barrier(void)
 static void take_over(skink_scheduler *scheduler, struct watch *watch, struct skink__thread *fresh, bool last)
     SKINK__RELEASES(skink__runtime_section)
 {
-    skink__log(SKINK_LOG_WARNING, "event=stuck_at_stop scheduler=%s generation=%llu task=\"%s\"", scheduler->name,
-               (unsigned long long)watch->thread->generation, skink__takeover_task_name(scheduler));
+    skink__log(SKINK_LOG_WARNING, "event=stuck_at_stop scheduler=%s generation=%llu task=%s",
+               SKINK__LOG_WORD(scheduler->name), (unsigned long long)watch->thread->generation,
+               SKINK__QUOTED(skink__takeover_task_name(scheduler)));
     barrier();
     skink__takeover_begin(scheduler, fresh, &(struct skink__abandonment){ .incident_id = "stop" }, false);
     if (!last && skink__thread_start_detached(successor_thread, fresh) == 0) {

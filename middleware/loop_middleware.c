@@ -2,6 +2,7 @@
 /* middleware/loop_middleware.c - one task per request: started, ended, abandoned or dropped. */
 #include "middleware/loop_middleware.h"
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "loop/runtime.h"
 #include "middleware/admission.h"
 #include "middleware/http_connection.h"
@@ -37,9 +38,9 @@ static void note_strike(skink_request *request, const struct skink__abandonment 
     if (why->starved) return; /* no fault of the route's */
     uint32_t stuck = stuck_requests(request->server);
     if (route && skink__quarantine_strike(&route->quarantine, rules, stuck, skink_now(), why->poisoned))
-        skink__log(SKINK_LOG_WARNING, "event=quarantine route=\"%s\" strikes=%u period_ms=%llu stuck_requests=%u",
-                   route->name, (unsigned)rules->strikes, (unsigned long long)(rules->period_ns / SKINK_MS),
-                   (unsigned)stuck);
+        skink__log(SKINK_LOG_WARNING, "event=quarantine route=%s strikes=%u period_ms=%llu stuck_requests=%u",
+                   SKINK__QUOTED(route->name), (unsigned)rules->strikes,
+                   (unsigned long long)(rules->period_ns / SKINK_MS), (unsigned)stuck);
 }
 
 /* Its task has ended: it is stuck no longer, and if it was on trial, its route has passed or not been tried. */
@@ -51,7 +52,7 @@ static void note_end(skink_request *request, bool ran)
     } else if (request->on_trial && !ran) {
         skink__quarantine_untried(&route->quarantine);
     } else if (request->on_trial && skink__quarantine_passed(&route->quarantine)) {
-        skink__log(SKINK_LOG_INFO, "event=quarantine_over route=\"%s\"", route->name);
+        skink__log(SKINK_LOG_INFO, "event=quarantine_over route=%s", SKINK__QUOTED(route->name));
     }
     request->stuck = request->on_trial = false;
 }

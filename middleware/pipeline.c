@@ -10,6 +10,7 @@
  */
 #include "middleware/pipeline.h"
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "middleware/builtin/builtin.h"
 #include <stdbool.h>
 #include <string.h>
@@ -62,8 +63,8 @@ static void run_from(skink_request *request, unsigned index)
 void skink_next_run(skink_next *next, skink_request *request)
 {
     if (next->run) {
-        skink__log(SKINK_LOG_WARNING, "event=next_run_twice route=%s request=%s", skink_request_route(request),
-                   skink_request_id(request));
+        skink__log(SKINK_LOG_WARNING, "event=next_run_twice route=%s request=%s",
+                   SKINK__LOG_WORD(skink_request_route(request)), SKINK__LOG_WORD(skink_request_id(request)));
         return;
     }
     next->run = true;

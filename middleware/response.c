@@ -7,6 +7,7 @@
  */
 #include "middleware/response.h"
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "loop/memory.h"
 #include "loop/runtime.h"
 #include "middleware/access.h"
@@ -67,7 +68,8 @@ void skink__request_note_missing(skink_request *request)
     if (request->missing_counted) return;
     request->missing_counted = true;
     skink__counter_add(&request->server->counters.answers_missing, 1);
-    skink__log(SKINK_LOG_WARNING, "event=no_answer route=%s request=%s", skink_request_route(request), request->id);
+    skink__log(SKINK_LOG_WARNING, "event=no_answer route=%s request=%s", SKINK__LOG_WORD(skink_request_route(request)),
+               SKINK__LOG_WORD(request->id));
 }
 
 /* --- the head --- */
@@ -388,8 +390,8 @@ void skink__answer_cut(skink_request *request, enum skink__request_state state, 
     struct skink__connection *connection = request->connection;
     SKINK_ASSERT(request->state == SKINK__REQUEST_STREAMED && connection);
     skink__counter_add(&request->server->counters.answers_cut, 1);
-    skink__log(SKINK_LOG_WARNING, "event=answer_cut route=%s request=%s reason=%s", skink_request_route(request),
-               request->id, reason);
+    skink__log(SKINK_LOG_WARNING, "event=answer_cut route=%s request=%s reason=%s",
+               SKINK__LOG_WORD(skink_request_route(request)), SKINK__LOG_WORD(request->id), reason);
     skink__wait_end(&request->writer, -ECANCELED);
     skink__wait_end(&request->reader, -ECANCELED);
     skink__request_answered(request, state, skink_request_status(request));

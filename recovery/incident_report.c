@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* recovery/incident_report.c - an incident is found out about and told of, on the helper thread. */
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "loop/memory.h"
 #include "recovery/incident_text.h"
 #include "recovery/state.h"
@@ -33,10 +34,11 @@ static void write_file(skink_recovery *recovery, const skink_incident *incident)
     if (!files->folder) return;
     int err = skink__incident_files_write(files, incident);
     if (err && !files->has_failed)
-        skink__log(SKINK_LOG_ERROR, "event=incident_file_failed id=%s folder=\"%s\" error=\"%s\"", incident->id,
-                   files->folder, skink_strerror(err));
+        skink__log(SKINK_LOG_ERROR, "event=incident_file_failed id=%s folder=%s error=\"%s\"", incident->id,
+                   SKINK__QUOTED(files->folder), skink_strerror(err));
     if (!err && files->has_failed)
-        skink__log(SKINK_LOG_INFO, "event=incident_file_works_again id=%s folder=\"%s\"", incident->id, files->folder);
+        skink__log(SKINK_LOG_INFO, "event=incident_file_works_again id=%s folder=%s", incident->id,
+                   SKINK__QUOTED(files->folder));
     files->has_failed = err != 0;
     skink__recovery_lock(recovery);
     recovery->stats.incident_files += !err;

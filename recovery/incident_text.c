@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* recovery/incident_text.c - see incident_text.h. docs/incidents.md shows both, with what they mean. */
 #include "recovery/incident_text.h"
+#include "loop/log_value.h"
 #include "skink/clock.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -29,17 +30,10 @@ __attribute__((format(printf, 2, 3))) static void add(struct line *line, const c
         line->text[line->used] = '\0';
 }
 
-/* ` key="value"`: names are the host's, and one line is to stay one line. */
+/* ` key="value"`: names are the host's. */
 static void add_quoted(struct line *line, const char *key, const char *value)
 {
-    char quoted[2 * 192];
-    size_t used = 0;
-    for (; *value && used + 3 < sizeof quoted; value++) {
-        if (*value == '"' || *value == '\\') quoted[used++] = '\\';
-        quoted[used++] = (unsigned char)*value < ' ' ? '?' : *value;
-    }
-    quoted[used] = '\0';
-    add(line, " %s=\"%s\"", key, quoted);
+    add(line, " %s=%s", key, SKINK__QUOTED(value));
 }
 
 static unsigned long long ms(uint64_t ns)
@@ -75,8 +69,8 @@ static const skink_frame *telling_frame(const skink_incident *incident)
 void skink__incident_line(const skink_incident *incident, char text[SKINK__INCIDENT_LINE_BYTES])
 {
     struct line line = { text, 0 };
-    add(&line, "event=deadlock id=%s scheduler=%s generation=%" PRIu64, incident->id, incident->scheduler,
-        incident->generation);
+    add(&line, "event=deadlock id=%s scheduler=%s generation=%" PRIu64, incident->id,
+        SKINK__LOG_WORD(incident->scheduler), incident->generation);
     add_quoted(&line, "task", incident->task);
     if (incident->poisoned_by) add(&line, " poisoned_by=%llu", (unsigned long long)incident->poisoned_by);
     add(&line, " slice_ms=%llu effective_ms=%llu cause=%s action=%s strays=%u", ms(incident->slice_ns),

@@ -7,6 +7,7 @@
  * counters, and the number lost is told as well.
  */
 #include "loop/hooks.h"
+#include "loop/log_value.h"
 #include "recovery/state.h"
 #include "skink/error.h"
 #include <string.h>
@@ -76,8 +77,8 @@ static bool deliver(skink_recovery *recovery, struct skink__report *report)
         skink__log(SKINK_LOG_INFO, "event=stuck_over id=%s slice_ms=%llu", report->incident_id, ms(report->time_ns));
         break;
     case SKINK__REPORT_NOTE:
-        skink__log(SKINK_LOG_INFO, "event=note scheduler=%s task=\"%s\" effective_ms=%llu", report->scheduler,
-                   report->task, ms(report->time_ns));
+        skink__log(SKINK_LOG_INFO, "event=note scheduler=%s task=%s effective_ms=%llu",
+                   SKINK__LOG_WORD(report->scheduler), SKINK__QUOTED(report->task), ms(report->time_ns));
         break;
     case SKINK__REPORT_REFUSED:
         return deliver_refused(recovery, report);
@@ -86,14 +87,14 @@ static bool deliver(skink_recovery *recovery, struct skink__report *report)
                    ms(report->time_ns));
         break;
     case SKINK__REPORT_HOLD_ENDED:
-        skink__log(SKINK_LOG_WARNING, "event=hold_ended scheduler=%s", report->scheduler);
+        skink__log(SKINK_LOG_WARNING, "event=hold_ended scheduler=%s", SKINK__LOG_WORD(report->scheduler));
         break;
     case SKINK__REPORT_STALLED:
-        skink__log(SKINK_LOG_ERROR, "event=runtime_stalled scheduler=%s for_ms=%llu action=none", report->scheduler,
-                   ms(report->time_ns));
+        skink__log(SKINK_LOG_ERROR, "event=runtime_stalled scheduler=%s for_ms=%llu action=none",
+                   SKINK__LOG_WORD(report->scheduler), ms(report->time_ns));
         break;
     case SKINK__REPORT_STALL_OVER:
-        skink__log(SKINK_LOG_WARNING, "event=runtime_stall_over scheduler=%s", report->scheduler);
+        skink__log(SKINK_LOG_WARNING, "event=runtime_stall_over scheduler=%s", SKINK__LOG_WORD(report->scheduler));
         break;
     case SKINK__REPORT_NO_STANDBY:
         skink__log(SKINK_LOG_ERROR, "event=no_standby error=\"%s\"", skink_strerror(report->error));

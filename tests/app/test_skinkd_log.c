@@ -243,10 +243,41 @@ static void the_level_decides_and_can_be_changed(void **state)
     free(file);
 }
 
+/* Goal: no name of a file can put a field into the log, or take one out of it. */
+static void paths_with_quotes_stay_one_value(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/skink-log-XXXXXX", module[128], listen[160];
+    assert_non_null(mkdtemp(folder));
+    snprintf(module, sizeof module, "%s/a\" level=\"error\\.so", folder);
+    snprintf(listen, sizeof listen, "http.listen=unix:%s/b c=d", folder);
+    assert_int_equal(symlink(TEST_DEMO_MODULE, module), 0);
+    for (int json = 0; json < 2; json++) {
+        struct skinkd *server = program_start(
+            TEST_SKINKD, (const char *const[]){ "--module", module, "--set", listen, "--set",
+                                                "stats.listen=127.0.0.1:0", "--set", "shutdown.delay=0s", "--set",
+                                                json ? "log.format=json" : "log.format=logfmt", NULL });
+        assert_true(skinkd_says(server, json ? "\"started\"" : "event=started", 5000));
+        char expected[256];
+        snprintf(expected, sizeof expected,
+                 json ? "\"event\":\"module_loaded\",\"file\":\"%s/a\\\" level=\\\"error\\\\.so\"}\n"
+                      : " event=module_loaded file=\"%s/a\\\" level=\\\"error\\\\.so\"\n",
+                 folder);
+        assert_true(skinkd_says(server, expected, 5000));
+        snprintf(expected, sizeof expected, json ? "\"address\":\"unix:%s/b c=d\"}\n" : " address=\"unix:%s/b c=d\"\n",
+                 folder);
+        assert_true(skinkd_says(server, expected, 5000));
+        assert_int_equal(skinkd_end(server, SIGTERM, 10000), 0);
+        skinkd_free(server);
+    }
+    unlink(module);
+    rmdir(folder);
+}
+
 static const struct test_case cases[] = {
     CASE(each_request_has_one_line_with_its_outcome), CASE(a_deadlock_is_an_outcome_and_json_can_be_read),
     CASE(files_are_reopened_and_appended_to),         CASE(a_full_disk_is_said_once_and_stops_nothing),
     CASE(a_log_that_cannot_be_opened_ends_with_1),    CASE(a_reader_that_stops_costs_lines_and_nothing_else),
-    CASE(the_level_decides_and_can_be_changed),
+    CASE(the_level_decides_and_can_be_changed),       CASE(paths_with_quotes_stay_one_value),
 };
 TEST_MAIN(cases, NULL, NULL)

@@ -126,7 +126,7 @@ static void a_stack_overflow_names_its_task(void **state)
     struct child child;
     run(&child, overflow, "GET /deep \"end\"\n", false);
     expect_said(&child, "event=crash signal=SIGSEGV reason=stack_overflow address=0x");
-    expect_said(&child, " task=\"GET /deep ?end??\" thread=");
+    expect_said(&child, " task=\"GET /deep \\\"end\\\"?\" thread=");
     expect_killed(&child, SIGSEGV);
 }
 
