@@ -96,6 +96,42 @@ static void a_closed_inbox_refuses_and_returns_what_was_inside(void **state)
     assert_ptr_equal(skink__inbox_take(&f->inbox), &b.message);
 }
 
+static void an_inbox_is_closed_only_while_it_is_empty(void **state)
+{
+    struct fixture *f = *state;
+    struct numbered a;
+    assert_true(skink__inbox_post(&f->inbox, &a.message));
+    assert_false(skink__inbox_close_if_empty(&f->inbox));
+    assert_ptr_equal(skink__inbox_take(&f->inbox), &a.message); /* nothing has happened */
+    assert_true(skink__inbox_close_if_empty(&f->inbox));
+    assert_true(skink__inbox_close_if_empty(&f->inbox));
+    assert_false(skink__inbox_post(&f->inbox, &a.message));
+    assert_true(skink__inbox_is_empty(&f->inbox));
+}
+
+static void a_sleeper_can_be_asked_again_and_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct numbered a;
+    assert_true(skink__inbox_sleep(&f->inbox));
+    assert_true(skink__inbox_sleep(&f->inbox)); /* it sleeps already */
+    assert_null(skink__inbox_close(&f->inbox));
+    assert_false(skink__inbox_post(&f->inbox, &a.message));
+    skink__inbox_open(&f->inbox);
+    assert_true(skink__inbox_sleep(&f->inbox));
+    assert_true(skink__inbox_close_if_empty(&f->inbox));
+}
+
+/* Opening undoes a close, and nothing else: what came before the first start stays. */
+static void opening_what_is_open_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct numbered a;
+    assert_true(skink__inbox_post(&f->inbox, &a.message));
+    skink__inbox_open(&f->inbox);
+    assert_ptr_equal(skink__inbox_take(&f->inbox), &a.message);
+}
+
 /* Goal: four posters, and a taker that sleeps whenever it may: it sees everything, each poster's in order, and is never
  * asleep with something inside. */
 enum { POSTERS = 4, EACH = 20000 };
@@ -150,6 +186,7 @@ static void posters_and_a_sleeping_taker_lose_nothing(void **state)
 static const struct test_case cases[] = {
     CASE(taking_gives_everything_oldest_first),         CASE(only_a_post_to_a_sleeper_writes_to_the_eventfd),
     CASE(a_sleeper_that_wakes_by_itself_finds_nothing), CASE(a_closed_inbox_refuses_and_returns_what_was_inside),
-    CASE(posters_and_a_sleeping_taker_lose_nothing),
+    CASE(an_inbox_is_closed_only_while_it_is_empty),    CASE(a_sleeper_can_be_asked_again_and_closed),
+    CASE(opening_what_is_open_loses_nothing),           CASE(posters_and_a_sleeping_taker_lose_nothing),
 };
 TEST_MAIN(cases, setup, teardown)

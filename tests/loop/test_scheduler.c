@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <uv.h>
 
 struct fixture {
     skink_scheduler *scheduler;
@@ -176,6 +177,165 @@ static void a_flood_of_ready_tasks_does_not_starve_timers_or_posts(void **state)
     assert_int_equal(atomic_load(&f->finished), 300);
 }
 
+/* Goal: between two looks at libuv exactly batch_max tasks run, whatever they are: posts that follow one another, fresh tasks
+ * chained on one stack, and tasks that are resumed. */
+enum { BATCH = 4, BATCHED = 5 * BATCH };
+
+struct batches {
+    skink_scheduler *scheduler;
+    uv_check_t turn_end;
+    unsigned turn;          /* runtime */
+    unsigned runs[BATCHED]; /* by turn, counted from the first */
+    unsigned first, rounds; /* a task's slices */
+    bool spawn;
+    _Atomic int finished;
+};
+
+static void count_turn(uv_check_t *handle)
+{
+    struct batches *b = handle->data;
+    b->turn++;
+}
+
+static void run_in_batch(void *arg)
+{
+    struct batches *b = arg;
+    for (unsigned round = 0; round < b->rounds; round++) {
+        if (!b->first) b->first = b->turn;
+        if (b->turn - b->first < BATCHED) b->runs[b->turn - b->first]++;
+        if (round + 1 < b->rounds) assert_int_equal(skink_yield(), 0);
+    }
+    atomic_fetch_add(&b->finished, 1);
+}
+
+static void open_batches(struct uv_loop_s *loop, void *arg)
+{
+    struct batches *b = arg;
+    uv_check_init(loop, &b->turn_end);
+    b->turn_end.data = b;
+    uv_check_start(&b->turn_end, count_turn);
+}
+
+/* From a task, which is the last of its batch then: so they are all there when the first begins. */
+static void fill_batches(void *arg)
+{
+    struct batches *b = arg;
+    for (unsigned i = 0; i < BATCHED / b->rounds; i++) {
+        if (b->spawn)
+            assert_int_equal(skink_spawn(b->scheduler, NULL, NULL, run_in_batch, b), 0);
+        else
+            assert_int_equal(skink_post(b->scheduler, run_in_batch, b), 0);
+    }
+}
+
+static void run_batches(unsigned rounds, bool spawn)
+{
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.batch_max = BATCH;
+    struct batches b = { .rounds = rounds, .spawn = spawn };
+    assert_int_equal(skink_scheduler_create(&options, &b.scheduler), 0);
+    assert_int_equal(skink_scheduler_uv(b.scheduler, open_batches, &b), 0);
+    assert_int_equal(skink_post(b.scheduler, fill_batches, &b), 0);
+    assert_int_equal(skink_scheduler_start(b.scheduler), 0);
+    test_wait_until(atomic_load(&b.finished) == BATCHED / (int)rounds, 5000);
+    assert_int_equal(skink_scheduler_stop(b.scheduler, test_deadline_ns(5000)), 0);
+    assert_int_equal(b.runs[0], BATCH - 1); /* and the one that filled them */
+    for (unsigned i = 1; i < BATCHED / BATCH; i++)
+        assert_int_equal(b.runs[i], BATCH);
+    assert_int_equal(b.runs[BATCHED / BATCH], 1);
+    skink_scheduler_destroy(b.scheduler);
+}
+
+static void a_batch_has_as_many_slices_as_was_asked_for(void **state)
+{
+    (void)state;
+    run_batches(1, false);
+    run_batches(1, true);
+    run_batches(2, false);
+    run_batches(5, true);
+}
+
+/* Goal: libuv runs timers that are due before it polls. A task that one of them wakes is found, though nothing else happens.
+ * | sleeper       | spinner                    | loop                            |
+ * | sleeps 10 ms  |                            |                                 |
+ * |               | takes longer than that     |                                 |
+ * |               | ends                       | arms the timer, already due;    |
+ * |               |                            | wakes the sleeper, does not poll | */
+static void spin_past_the_other(void *arg)
+{
+    struct fixture *f = arg;
+    uint64_t until = skink_after(30 * SKINK_MS);
+    while (skink_now() < until) {
+    }
+    atomic_store(&f->running, 1);
+}
+
+static void sleep_once(void *arg)
+{
+    struct fixture *f = arg;
+    assert_int_equal(skink_post(f->scheduler, spin_past_the_other, f), 0);
+    assert_int_equal(skink_sleep(10 * SKINK_MS), 0);
+    assert_int_equal(atomic_load(&f->running), 1);
+    atomic_store(&f->finished, 1);
+}
+
+static void a_timer_that_is_due_before_the_poll_wakes_its_task(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, sleep_once, f), 0);
+    test_wait_until(atomic_load(&f->finished) == 1, 5000);
+    stop_clean(f);
+}
+
+/* Goal: a callback of libuv's is no task, though one has run on this thread before. */
+struct in_callback {
+    uv_timer_t timer;
+    skink_scheduler *scheduler;
+    _Atomic bool ran;
+    skink_task *current;
+    skink_token *token;
+    int detection;
+};
+
+static void ask_in_callback(uv_timer_t *timer)
+{
+    struct in_callback *c = timer->data;
+    c->current = skink_task_current();
+    c->token = skink_token_current();
+    c->detection = skink_detection_begin(SKINK_DETECTION_OFF);
+    uv_close((uv_handle_t *)timer, NULL);
+    atomic_store(&c->ran, true);
+}
+
+static void begin_timer(struct uv_loop_s *loop, void *arg)
+{
+    struct in_callback *c = arg;
+    uv_timer_init(loop, &c->timer);
+    c->timer.data = c;
+    uv_timer_start(&c->timer, ask_in_callback, 1, 0);
+}
+
+static void begin_timer_in_a_task(void *arg)
+{
+    struct in_callback *c = arg;
+    assert_int_equal(skink_scheduler_uv(c->scheduler, begin_timer, c), 0);
+    assert_int_equal(skink_yield(), 0);
+}
+
+static void a_callback_after_a_task_is_in_no_task(void **state)
+{
+    struct fixture *f = *state;
+    struct in_callback c = { .scheduler = f->scheduler };
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, begin_timer_in_a_task, &c), 0);
+    test_wait_until(atomic_load(&c.ran), 5000);
+    stop_clean(f);
+    assert_null(c.current);
+    assert_null(c.token);
+    assert_int_equal(c.detection, -EPERM);
+}
+
 static void spawn_and_await_ten(void *arg)
 {
     struct fixture *f = arg;
@@ -215,6 +375,8 @@ static void sleep_for_ever(void *arg)
     atomic_store(&s->asleep, true);
     int err = skink_sleep_until(SKINK_FOREVER);
     assert_int_equal(skink_sleep(SKINK_S), -ECANCELED); /* and so is every wait after it */
+    assert_int_equal(skink_yield(), -ECANCELED);
+    assert_int_equal(skink_checkpoint(), -ECANCELED);
     atomic_store(&s->result, err);
 }
 
@@ -597,6 +759,9 @@ static const struct test_case cases[] = {
     CASE(a_task_that_ignores_its_cancellation_is_dropped),
     CASE(stop_does_not_hang_on_a_stuck_loop_that_nobody_watches),
     CASE(what_a_dropped_task_wakes_is_dropped_as_well),
+    CASE(a_batch_has_as_many_slices_as_was_asked_for),
+    CASE(a_timer_that_is_due_before_the_poll_wakes_its_task),
+    CASE(a_callback_after_a_task_is_in_no_task),
     CASE(spawn_past_the_limit_is_refused),
     CASE(the_limit_is_on_living_tasks_whoever_spawned_them),
     CASE(misuse_is_refused),
