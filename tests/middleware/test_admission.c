@@ -410,6 +410,115 @@ static void one_that_leaves_between_two_limits_gives_the_first_permit_back(void 
     destroy(&g);
 }
 
+/* A permit of the route is no use to who is turned away by the server. */
+static void one_that_the_second_limit_turns_away_gives_the_first_permit_back(void **state)
+{
+    (void)state;
+    struct gate g;
+    create(&g, 1, 0);
+    fixture_start(&g.fixture);
+    assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/hello", 1, 5), 0);
+    int busy = ask(&g, "/gate", 0);
+    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
+    int other = ask(&g, "/hello", 1);
+    expect_error(other, 429, "\"number\":1009,");
+    assert_int_equal(limit_of(&g, "/hello").in_use, 0);
+    atomic_store(&g.tickets, 1);
+    client_expect(busy, "", 200, "through");
+    test_wait_until(limit(&g).in_use == 0, WAIT_MS);
+    client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    close(busy), close(other);
+    destroy(&g);
+}
+
+/* Who has waited for one limit is not turned away by the next, however short that queue has become. */
+static void one_that_has_waited_is_not_turned_away(void **state)
+{
+    (void)state;
+    struct gate g;
+    create(&g, 1, 5);
+    fixture_start(&g.fixture);
+    assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/hello", 1, 5), 0);
+    int busy = ask(&g, "/gate", 0);
+    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
+    int leaves = ask(&g, "/hello", 1);
+    test_wait_until(limit(&g).queued == 1, WAIT_MS);
+    int stays = ask(&g, "/hello", 2);
+    test_wait_until(limit_of(&g, "/hello").queued == 1, WAIT_MS);
+    assert_int_equal(skink_http_set_limits(g.fixture.server, 1, 0), 0);
+    close(leaves);
+    test_wait_until(limit(&g).left == 1 && limit_of(&g, "/hello").queued == 0, WAIT_MS);
+    assert_int_equal(limit(&g).queued, 1);
+    assert_int_equal(limit(&g).turned_away, 0);
+    atomic_store(&g.tickets, 1);
+    client_expect(busy, "", 200, "through");
+    client_expect(stays, "", 200, "hello\n");
+    close(busy), close(stays);
+    destroy(&g);
+}
+
+static void a_route_s_limit_that_is_raised_lets_in_who_waits(void **state)
+{
+    (void)state;
+    struct gate g;
+    int fds[3];
+    create(&g, 0, 0);
+    fixture_start(&g.fixture);
+    assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/gate", 1, 2), 0);
+    for (int i = 0; i < 3; i++)
+        fds[i] = ask(&g, "/gate", i);
+    test_wait_until(limit_of(&g, "/gate").queued == 2, WAIT_MS);
+    assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/gate", 3, 0), 0);
+    test_wait_until(atomic_load(&g.running) == 3, WAIT_MS); /* though nobody has left */
+    atomic_store(&g.tickets, 3);
+    for (int i = 0; i < 3; i++)
+        client_expect(fds[i], "", 200, "through"), close(fds[i]);
+    destroy(&g);
+}
+
+/* So many wait that they are let in, or refused, in more than one go. */
+enum { CROWD = 300 };
+
+static void ask_many(struct gate *g, int fds[CROWD])
+{
+    for (int i = 0; i < CROWD; i++)
+        fds[i] = ask(g, "/gate", i);
+    test_wait_until(limit(g).queued == CROWD - 1, WAIT_MS);
+}
+
+static void a_limit_that_is_lifted_lets_in_a_long_queue(void **state)
+{
+    (void)state;
+    struct gate g;
+    int fds[CROWD];
+    create(&g, 1, CROWD);
+    fixture_start(&g.fixture);
+    ask_many(&g, fds);
+    assert_int_equal(skink_http_set_limits(g.fixture.server, 0, 0), 0);
+    test_wait_until(atomic_load(&g.running) == CROWD, WAIT_MS); /* though nobody has left */
+    assert_int_equal(limit(&g).queued, 0);
+    atomic_store(&g.tickets, CROWD);
+    for (int i = 0; i < CROWD; i++)
+        client_expect(fds[i], "", 200, "through"), close(fds[i]);
+    destroy(&g);
+}
+
+static void a_long_queue_is_answered_for_at_the_end(void **state)
+{
+    (void)state;
+    struct gate g;
+    int fds[CROWD];
+    create(&g, 1, CROWD);
+    fixture_start(&g.fixture);
+    ask_many(&g, fds);
+    assert_int_equal(skink_scheduler_stop(g.fixture.scheduler, skink_now()), -ECANCELED);
+    client_expect(fds[0], "", 200, "cut");
+    for (int i = 1; i < CROWD; i++)
+        expect_error(fds[i], 503, "\"number\":1006,"), close(fds[i]);
+    close(fds[0]);
+    fixture_destroy(&g.fixture);
+}
+
 /* ---- nothing runs in place ---- */
 
 struct tasks {
@@ -533,6 +642,11 @@ static const struct test_case cases[] = {
     CASE(limits_change_while_the_server_runs),
     CASE(a_route_has_a_limit_of_its_own),
     CASE(one_that_leaves_between_two_limits_gives_the_first_permit_back),
+    CASE(one_that_the_second_limit_turns_away_gives_the_first_permit_back),
+    CASE(one_that_has_waited_is_not_turned_away),
+    CASE(a_route_s_limit_that_is_raised_lets_in_who_waits),
+    CASE(a_limit_that_is_lifted_lets_in_a_long_queue),
+    CASE(a_long_queue_is_answered_for_at_the_end),
     CASE(a_permit_given_back_runs_nobody_in_place),
     CASE(who_waits_at_the_end_is_answered_for),
     CASE(a_server_is_destroyed_with_a_queue),
