@@ -35,6 +35,7 @@ struct work {
     char route[sizeof((struct skink__incident *)NULL)->route];
     uint64_t request_id;
     bool is_request;
+    skink_scheduler_stats tasks; /* in flight, of its scheduler */
 };
 
 /* The scheduler is ours meanwhile: transition 3 is won, or p. */
@@ -47,6 +48,8 @@ static void note_work(skink_scheduler *scheduler, struct work *ret_work)
     COPY_TEXT(ret_work->route, label.route ? label.route : "");
     ret_work->request_id = label.request_id;
     ret_work->is_request = label.method != NULL;
+    ret_work->tasks = (skink_scheduler_stats)SKINK_SCHEDULER_STATS_INIT;
+    (void)!skink_scheduler_stats_read(scheduler, &ret_work->tasks);
 }
 
 /* Whose counters those are. What has no route has its name in the place of one. */
@@ -71,6 +74,9 @@ static void identify(skink_recovery *recovery, const struct skink__subject *stuc
     *incident = (struct skink__incident){ .is_request = work->is_request };
     incident->facts.number = stuck->incident_number;
     incident->facts.request_id = work->request_id;
+    incident->facts.tasks_living = work->tasks.tasks_living;
+    incident->facts.tasks_ready = work->tasks.tasks_ready;
+    incident->facts.tasks_suspended = work->tasks.tasks_suspended;
     memcpy(incident->task, work->task, sizeof incident->task);
     memcpy(incident->method, work->method, sizeof incident->method);
     memcpy(incident->route, work->route, sizeof incident->route);
@@ -96,11 +102,6 @@ static void describe(const struct skink__watch *watch, struct skink__subject *st
     incident->blocks_on = skink__thread_blocks_on(stuck->thread, &incident->blocks_for_pool);
     skink__thread_probe_call(&stuck->probe, incident->declared_call, sizeof incident->declared_call);
     COPY_TEXT(incident->scheduler, skink__scheduler_name(watch->scheduler));
-    skink_scheduler_stats tasks = SKINK_SCHEDULER_STATS_INIT;
-    if (skink_scheduler_stats_read(watch->scheduler, &tasks)) return;
-    facts->tasks_living = tasks.tasks_living;
-    facts->tasks_ready = tasks.tasks_ready;
-    facts->tasks_suspended = tasks.tasks_suspended;
 }
 
 void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, struct skink__standby *standby,

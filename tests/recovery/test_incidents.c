@@ -270,6 +270,54 @@ static void record_says_what_was_stuck_and_how_it_ended(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+struct crowd {
+    skink_scheduler *scheduler;
+    struct stuck stuck;
+    skink_future *never;
+};
+
+static void bystander(void *arg)
+{
+    struct crowd *crowd = arg;
+    (void)!skink_await(crowd->never, test_deadline_ns(20000), NULL);
+}
+
+/* One waits, one gets stuck, and three have not had their turn. */
+static void crowd_begins(void *arg)
+{
+    struct crowd *crowd = arg;
+    assert_int_equal(skink_spawn(crowd->scheduler, NULL, NULL, bystander, crowd), 0);
+    assert_int_equal(skink_yield(), 0);
+    assert_int_equal(skink_spawn(crowd->scheduler, NULL, NULL, stuck_task, &crowd->stuck), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(skink_spawn(crowd->scheduler, NULL, NULL, bystander, crowd), 0);
+}
+
+/* And not what the fresh thread has made of it a moment later. */
+static void counts_are_those_of_the_declaration(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct crowd crowd;
+    skink_incident *incident;
+    fixture_start(&f, NULL);
+    crowd.scheduler = f.scheduler;
+    stuck_init(&crowd.stuck);
+    assert_int_equal(skink_future_create(&crowd.never), 0);
+    assert_int_equal(skink_spawn(f.scheduler, NULL, NULL, crowd_begins, &crowd), 0);
+    test_wait_until(atomic_load(&f.incidents) == 1, 5000);
+    assert_int_equal(skink_incident_newest(f.recovery, 0, &incident), 0);
+    assert_int_equal(incident->tasks_living, 5);
+    assert_int_equal(incident->tasks_ready, 3);
+    assert_int_equal(incident->tasks_suspended, 1);
+    skink_incident_free(incident);
+    stuck_release(&crowd.stuck);
+    assert_int_equal(skink_future_complete(crowd.never, NULL), 0);
+    test_wait_until(fixture_stats(&f).strays_returned == 1, 5000);
+    assert_int_equal(fixture_stop(&f), 0);
+    skink_future_unref(crowd.never);
+}
+
 static const struct test_case cases[] = {
     CASE(newest_hundred_are_kept),
     CASE(a_copy_has_all_that_was_found),
@@ -277,5 +325,6 @@ static const struct test_case cases[] = {
     CASE(json_has_the_documented_keys),
     CASE(list_is_newest_first),
     CASE(record_says_what_was_stuck_and_how_it_ended),
+    CASE(counts_are_those_of_the_declaration),
 };
 TEST_MAIN(cases, NULL, NULL)
