@@ -176,12 +176,17 @@ static int create_workers(struct assembly *a)
     return error;
 }
 
-/* Limits of the process are shared out among its loops; the whole is at least one for each. */
+/* Limits of the process are shared out among its loops. */
 static uint32_t share(const struct assembly *a, uint64_t whole, size_t i)
 {
-    if (!whole) return 0;
-    uint64_t part = whole / a->loop_count + (i < whole % a->loop_count);
-    return part ? (uint32_t)part : 1;
+    return (uint32_t)(whole / a->loop_count + (i < whole % a->loop_count));
+}
+
+/* Where 0 is no limit. Less than one for each loop comes only from a reload that would change their number as well. */
+static uint32_t share_of_limit(const struct assembly *a, uint64_t whole, size_t i)
+{
+    uint32_t part = share(a, whole, i);
+    return whole && !part ? 1 : part;
 }
 
 static int create_http(struct assembly *a, size_t i)
@@ -199,7 +204,7 @@ static int create_http(struct assembly *a, size_t i)
     options.quarantine_strikes = (uint32_t)number(a, CONFIG_QUARANTINE_STRIKES);
     options.quarantine_window_ns = number(a, CONFIG_QUARANTINE_WINDOW);
     options.quarantine_period_ns = number(a, CONFIG_QUARANTINE_PERIOD);
-    options.max_requests = share(a, number(a, CONFIG_CONCURRENCY_MAX_REQUESTS), i);
+    options.max_requests = share_of_limit(a, number(a, CONFIG_CONCURRENCY_MAX_REQUESTS), i);
     options.max_queue = share(a, number(a, CONFIG_CONCURRENCY_MAX_QUEUE), i);
     options.workers = a->workers;
     options.execution = execution(&a->config->values[CONFIG_CONCURRENCY_EXECUTION]);
@@ -271,7 +276,7 @@ static int set_route_on(struct assembly *a, size_t i, const char *pattern, const
                                         values ? action_of(&values[CONFIG_ROUTE_ACTION]) : SKINK_ACTION_DEFAULT);
     if (error) return error;
     return skink_http_route_set_limits(http, pattern,
-                                       values ? share(a, values[CONFIG_ROUTE_MAX_REQUESTS].number, i) : 0,
+                                       values ? share_of_limit(a, values[CONFIG_ROUTE_MAX_REQUESTS].number, i) : 0,
                                        values ? share(a, values[CONFIG_ROUTE_MAX_QUEUE].number, i) : 0);
 }
 
@@ -364,7 +369,7 @@ static void apply_to_loop(struct assembly *a, size_t i)
     (void)!skink_http_set_request_timeout(http, number(a, CONFIG_HTTP_REQUEST_TIMEOUT));
     skink_http_set_timeouts(http, number(a, CONFIG_HTTP_HEADER_TIMEOUT), number(a, CONFIG_HTTP_IDLE_TIMEOUT),
                             number(a, CONFIG_RECOVERY_LATE_WINDOW));
-    skink_http_set_limits(http, share(a, number(a, CONFIG_CONCURRENCY_MAX_REQUESTS), i),
+    skink_http_set_limits(http, share_of_limit(a, number(a, CONFIG_CONCURRENCY_MAX_REQUESTS), i),
                           share(a, number(a, CONFIG_CONCURRENCY_MAX_QUEUE), i));
 }
 

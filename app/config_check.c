@@ -35,22 +35,24 @@ static void check_server_header(const struct config *config, struct problems *pr
 
 /* Limits are shared out among the loops, and no loop can do with less than one. */
 static void check_share(const struct config *config, const struct config_value *value, const char *name,
-                        struct problems *problems)
+                        const char *expected, struct problems *problems)
 {
     const struct config_value *count = &config->values[CONFIG_LOOP_COUNT];
     if (value->number && value->number < count->number)
-        skink__problem_add(problems, &value->origin,
-                           "%s: %llu is less than loop.count, which is %llu; expected 0 or at least one for each loop",
-                           name, (unsigned long long)value->number, (unsigned long long)count->number);
+        skink__problem_add(problems, &value->origin, "%s: %llu is less than loop.count, which is %llu; expected %s",
+                           name, (unsigned long long)value->number, (unsigned long long)count->number, expected);
 }
 
 static void check_limits(const struct config *config, struct problems *problems)
 {
+    static const char one[] = "at least one for each loop", none_or_one[] = "0 or at least one for each loop";
+    check_share(config, &config->values[CONFIG_HTTP_MAX_CONNECTIONS],
+                skink__config_keys[CONFIG_HTTP_MAX_CONNECTIONS].name, one, problems);
     check_share(config, &config->values[CONFIG_CONCURRENCY_MAX_REQUESTS],
-                skink__config_keys[CONFIG_CONCURRENCY_MAX_REQUESTS].name, problems);
+                skink__config_keys[CONFIG_CONCURRENCY_MAX_REQUESTS].name, none_or_one, problems);
     for (size_t i = 0; i < config->route_count; i++)
         check_share(config, &config->routes[i].values[CONFIG_ROUTE_MAX_REQUESTS], CONFIG_LIST_NAME ": max_requests",
-                    problems);
+                    none_or_one, problems);
 }
 
 /* ---- advice: what works, and does not do what its parts promise ---- */

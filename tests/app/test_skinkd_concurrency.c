@@ -165,12 +165,13 @@ static void several_loops_share_port_routes_and_limits(void **state)
     /* A reload is for all of them. */
     FILE *stream = fopen(file, "w");
     assert_non_null(stream);
-    fputs("loop: {count: 3, deadlock_timeout: 200ms}\nconcurrency: {max_requests: 31, max_queue: 5}\n"
+    fputs("loop: {count: 3, deadlock_timeout: 200ms}\nconcurrency: {max_requests: 31, max_queue: 2}\n"
           "recovery.late_window: 10ms\ndetection.mode: off\n",
           stream);
     fclose(stream);
     assert_int_equal(kill(server->pid, SIGHUP), 0);
     test_wait_until(value_of(server, "skink_permits_limit{route=\"(all)\"}") == 31, 5000);
+    test_wait_until(value_of(server, "skink_queue_limit{route=\"(all)\"}") == 2, 5000); /* one loop has none */
     assert_int_equal(skinkd_end(server, SIGTERM, 20000), 3);
     skinkd_free(server);
     unlink(file);
@@ -266,6 +267,11 @@ static void a_limit_that_cannot_be_shared_out_is_a_mistake(void **state)
     struct ended *ended = RUN("--check", "--set", "loop.count=4", "--set", "concurrency.max_requests=3");
     assert_int_equal(ended->status, 2);
     assert_non_null(strstr(ended->err, "concurrency.max_requests: 3 is less than loop.count, which is 4"));
+    free(ended);
+    ended = RUN("--check", "--set", "loop.count=4", "--set", "http.max_connections=3");
+    assert_int_equal(ended->status, 2);
+    assert_non_null(
+        strstr(ended->err, "http.max_connections: 3 is less than loop.count, which is 4; expected at least"));
     free(ended);
     ended = RUN("--check", "--set", "concurrency.execution=fibers");
     assert_int_equal(ended->status, 2);
