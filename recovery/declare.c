@@ -28,19 +28,23 @@ static void copy_text(char *ret_text, size_t text_bytes, const char *from)
 }
 #define COPY_TEXT(to, from) copy_text((to), sizeof(to), (from))
 
-/* What the stuck task works on. The texts are the task's own, so they are copied while it cannot end. */
+/* What the stuck task works on, and what it waits for. When the scheduler is handed on all of it may change at once; the texts
+ * are the task's own. */
 struct work {
     char task[sizeof((struct skink__incident *)NULL)->task];
     char method[sizeof((struct skink__incident *)NULL)->method]; /* "" without a request */
     char route[sizeof((struct skink__incident *)NULL)->route];
     uint64_t request_id;
     bool is_request;
+    uintptr_t blocks_on; /* as skink__thread_blocks_on() says */
+    bool blocks_for_pool;
     skink_scheduler_stats tasks; /* in flight, of its scheduler */
 };
 
 /* The scheduler is ours meanwhile: transition 3 is won, or p. */
-static void note_work(skink_scheduler *scheduler, struct work *ret_work)
+static void note_work(const struct skink__watch *watch, struct work *ret_work)
 {
+    skink_scheduler *scheduler = watch->scheduler;
     struct skink__task_label label;
     skink__takeover_task_label(scheduler, &label);
     COPY_TEXT(ret_work->task, skink__takeover_task_name(scheduler));
@@ -48,6 +52,7 @@ static void note_work(skink_scheduler *scheduler, struct work *ret_work)
     COPY_TEXT(ret_work->route, label.route ? label.route : "");
     ret_work->request_id = label.request_id;
     ret_work->is_request = label.method != NULL;
+    ret_work->blocks_on = skink__thread_blocks_on(watch->subject->thread, &ret_work->blocks_for_pool);
     ret_work->tasks = (skink_scheduler_stats)SKINK_SCHEDULER_STATS_INIT;
     (void)!skink_scheduler_stats_read(scheduler, &ret_work->tasks);
 }
@@ -71,7 +76,9 @@ static void identify(skink_recovery *recovery, const struct skink__subject *stuc
                      const struct work *work) SKINK__WITH_MUTEX
 {
     struct skink__incident *incident = &recovery->declared;
-    *incident = (struct skink__incident){ .is_request = work->is_request };
+    *incident = (struct skink__incident){ .is_request = work->is_request,
+                                          .blocks_on = work->blocks_on,
+                                          .blocks_for_pool = work->blocks_for_pool };
     incident->facts.number = stuck->incident_number;
     incident->facts.request_id = work->request_id;
     incident->facts.tasks_living = work->tasks.tasks_living;
@@ -99,7 +106,6 @@ static void describe(const struct skink__watch *watch, struct skink__subject *st
     facts->cause = cause;
     facts->state = incident->declared_state = stuck->clock.last.state;
     facts->waits_on.descriptor = -1;
-    incident->blocks_on = skink__thread_blocks_on(stuck->thread, &incident->blocks_for_pool);
     skink__thread_probe_call(&stuck->probe, incident->declared_call, sizeof incident->declared_call);
     COPY_TEXT(incident->scheduler, skink__scheduler_name(watch->scheduler));
 }
@@ -186,7 +192,7 @@ void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_
     pid_t stuck_tid = stuck->probe.tid; /* it may be freed as soon as it is counted */
     bool hold = recovery->stray_count >= recovery->max_strays;
     struct work work;
-    note_work(watch->scheduler, &work); /* handed on, the task may end at any time */
+    note_work(watch, &work); /* handed on, the task may end at any time */
     give_id(recovery, stuck);
     bool poisoned = cause == SKINK_CAUSE_LOCK; /* as yet nothing else is known to be a lock */
     struct skink__abandonment why = { .starved = cause == SKINK_CAUSE_STARVED, .poisoned = poisoned };
@@ -213,7 +219,7 @@ void skink__declare_only(skink_recovery *recovery, struct skink__watch *watch, s
     struct skink__lease *lease = skink__thread_lease(stuck->thread);
     if (stuck->reported_slice == stuck->clock.slice || !skink__lease_peek(lease, stuck->clock.slice)) return;
     struct work work;
-    note_work(watch->scheduler, &work);
+    note_work(watch, &work);
     skink__lease_unpeek(lease, stuck->clock.slice);
     give_id(recovery, stuck);
     identify(recovery, stuck, &work);
@@ -243,7 +249,7 @@ void skink__note(skink_recovery *recovery, struct skink__watch *watch)
     struct skink__lease *lease = skink__thread_lease(late->thread);
     if (late->noted_slice == late->clock.slice || !skink__lease_peek(lease, late->clock.slice)) return;
     struct work work;
-    note_work(watch->scheduler, &work);
+    note_work(watch, &work);
     skink__lease_unpeek(lease, late->clock.slice);
     late->noted_slice = late->clock.slice;
     recovery->stats.notes++;

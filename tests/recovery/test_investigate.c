@@ -410,6 +410,34 @@ static void blocking_the_own_loop_is_a_self_wait(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+static void complete_for_the_loop(void *arg)
+{
+    complete_future(arg);
+}
+
+static void block_for_a_ready_task(struct way *way)
+{
+    if (skink_post(skink_scheduler_current(), complete_for_the_loop, way)) abort();
+    block_loop(way);
+}
+
+/* Handed on, the loop ends the wait at once: by the time of any look the thread may be on its way out. */
+static void self_wait_that_the_takeover_ends_is_one(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "selfwait", .get_stuck = block_for_a_ready_task, .let_go = complete_future };
+    start(&f);
+    for (int i = 0; i < 20; i++) {
+        skink_incident *incident = inject(&f, &way, NULL);
+        if (incident->cause != SKINK_CAUSE_STARVED) assert_int_equal(incident->cause, SKINK_CAUSE_SELF_WAIT);
+        assert_string_equal(incident->waits_on.kind, "future");
+        assert_int_equal(incident->waits_on.address, (uintptr_t)way.future);
+        skink_incident_free(incident);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
 static void *wait_in_pool(void *arg)
 {
     wait_semaphore(arg);
@@ -630,6 +658,7 @@ static const struct test_case cases[] = {
     CASE_TIMEOUT(loop_of_naps_is_no_loop, 60),
     CASE_TIMEOUT(uninterruptible_sleep_is_told_by_the_kernel, 60),
     CASE_TIMEOUT(blocking_the_own_loop_is_a_self_wait, 60),
+    CASE_TIMEOUT(self_wait_that_the_takeover_ends_is_one, 60),
     CASE(blocking_for_the_pool_is_none),
     CASE(slice_that_is_only_reported_is_investigated_too),
     CASE_TIMEOUT(stuck_inside_malloc_or_the_loader_delays_nobody, 60),
