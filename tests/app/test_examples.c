@@ -70,6 +70,20 @@ static void embed_serves_two_routes(void **state)
     skinkd_free(program);
 }
 
+static void embed_ends_with_what_it_has_begun(void **state)
+{
+    (void)state;
+    struct skinkd *program = program_start(EXAMPLES "embed", (const char *const[]){ "127.0.0.1:0", NULL });
+    int port = number_behind(program, "listening on port ");
+    int fd = http_begin(port, "GET", "/wait");
+    free(http_get(port, "/hello")); /* by now the other one has begun */
+    assert_int_equal(skinkd_end(program, SIGTERM, 10000), 0);
+    char *answer = http_finish(fd, 5000);
+    assert_int_equal(http_status(answer), 200);
+    free(answer);
+    skinkd_free(program);
+}
+
 static void embed_says_why_it_cannot_start(void **state)
 {
     (void)state;
@@ -103,7 +117,8 @@ static void udp_echo_answers_in_capitals(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(core_ends_by_itself),     CASE(deadlines_end_the_slow_one),     CASE(middleware_keeps_strangers_out),
-    CASE(embed_serves_two_routes), CASE(embed_says_why_it_cannot_start), CASE(udp_echo_answers_in_capitals),
+    CASE(core_ends_by_itself),          CASE(deadlines_end_the_slow_one),        CASE(middleware_keeps_strangers_out),
+    CASE(embed_serves_two_routes),      CASE(embed_ends_with_what_it_has_begun), CASE(embed_says_why_it_cannot_start),
+    CASE(udp_echo_answers_in_capitals),
 };
 TEST_MAIN(cases, NULL, NULL)
