@@ -207,7 +207,7 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .environment = "SKINK_STATS_LISTEN",
         .type = CONFIG_ADDRESS,
         .fallback = "127.0.0.1:9464",
-        .sentence = "Where `/metrics`, `/health` and `/incidents` are served.",
+        .sentence = "Where `/metrics`, `/health`, `/incidents`, `/tasks` and `/threads` are served.",
     },
     [CONFIG_STATS_TOKEN_FILE] = {
         .name = "stats.token_file",
@@ -215,8 +215,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_TEXT,
         .fallback = "",
         .takes = "a file's path, or nothing",
-        .sentence = "A file with a token in its first line. If there is one, only those get `/metrics` and `/incidents` who send "
-                    "`Authorization: Bearer` with it; `/health` and what is below it is for everybody.",
+        .sentence = "A file with a token in its first line. If there is one, only those who send `Authorization: Bearer` with it "
+                    "are served there; `/health` and what is below it is for everybody.",
     },
     [CONFIG_STATS_MAX_CONNECTIONS] = {
         .name = "stats.max_connections",

@@ -180,7 +180,7 @@ static const struct row recovery_rows[] = {
     ROW(SKINK__GAUGE, NANOSECONDS, oldest_stray_ns, "skink_oldest_stray_age_seconds",
         "For how long the oldest living stray has been one; 0 without one."),
     ROW(SKINK__GAUGE, NANOSECONDS, current_slice_ns, "skink_current_slice_seconds",
-        "For how long the current slice has run, as the watchdog sees it; 0 while the loop moves."),
+        "For how long the current slice has run, as the watchdog sees it; next to 0 while the loop moves."),
     ROW(SKINK__COUNTER, NANOSECONDS, starved_ns, "skink_starved_seconds_total",
         "Time of slices that did not count because the thread was not given the processor."),
     ROW(SKINK__COUNTER, NANOSECONDS, suspended_ns, "skink_suspended_seconds_total",

@@ -130,7 +130,7 @@ typedef struct skink_recovery_stats {
     uint64_t strays_total;      /* threads ever abandoned                                               */
     uint64_t strays_returned;   /* strays that came free and ended                                      */
     uint64_t oldest_stray_ns;   /* age of the oldest living stray; 0 without one                        */
-    uint64_t current_slice_ns;  /* longest slice running at this moment; 0 while the loops move         */
+    uint64_t current_slice_ns;  /* longest slice running at this moment; next to 0 while the loops move */
     uint64_t starved_ns;        /* time that did not count because a thread was not given the processor */
     uint64_t suspended_ns;      /* time that did not count because the process or thread was stopped    */
     uint64_t runtime_stalls;    /* runtime sections that took longer than the timeout; not recoverable  */
