@@ -31,12 +31,13 @@ struct datagram {
     char bytes[2048];
 };
 
-/* Runtime section. */
+/* Runtime section. Tasks that have an answer may have their turn after the socket was closed: then libuv would open another. */
 static void send_datagram(uv_loop_t *loop, void *arg)
 {
     struct datagram *datagram = arg;
     uv_buf_t buffer = uv_buf_init(datagram->bytes, (unsigned)datagram->length);
     (void)loop;
+    if (uv_is_closing((uv_handle_t *)&datagram->echo->socket)) return;
     uv_udp_try_send(&datagram->echo->socket, &buffer, 1, (struct sockaddr *)&datagram->peer); /* UDP may lose it */
 }
 

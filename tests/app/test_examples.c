@@ -93,14 +93,23 @@ static void embed_says_why_it_cannot_start(void **state)
     free(ended);
 }
 
+static int udp_begin(struct skinkd **ret_program, struct sockaddr_in *ret_address)
+{
+    *ret_program = program_start(EXAMPLES "uv_handles", (const char *const[]){ "0", NULL });
+    *ret_address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    ret_address->sin_port = htons((uint16_t)number_behind(*ret_program, "UDP port "));
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    return fd;
+}
+
 /* UDP may lose a datagram, so it is sent until an answer comes. */
 static void udp_echo_answers_in_capitals(void **state)
 {
     (void)state;
-    struct skinkd *program = program_start(EXAMPLES "uv_handles", (const char *const[]){ "0", NULL });
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    address.sin_port = htons((uint16_t)number_behind(program, "UDP port "));
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct skinkd *program;
+    struct sockaddr_in address;
+    int fd = udp_begin(&program, &address);
     char answer[64] = "";
     uint64_t deadline_ns = test_deadline_ns(10000);
     ssize_t got = -1;
@@ -116,9 +125,25 @@ static void udp_echo_answers_in_capitals(void **state)
     skinkd_free(program);
 }
 
+/* A hundred tasks have an answer for a socket that is closed before they have their turn. */
+static void udp_echo_ends_in_the_midst_of_work(void **state)
+{
+    (void)state;
+    struct skinkd *program;
+    struct sockaddr_in address;
+    int fd = udp_begin(&program, &address);
+    assert_int_equal(kill(program->pid, SIGSTOP), 0);
+    for (int i = 0; i < 100; i++)
+        (void)!sendto(fd, "hello", 5, 0, (struct sockaddr *)&address, sizeof address);
+    close(fd);
+    assert_int_equal(kill(program->pid, SIGTERM), 0);
+    assert_int_equal(skinkd_end(program, SIGCONT, 10000), 0);
+    skinkd_free(program);
+}
+
 static const struct test_case cases[] = {
-    CASE(core_ends_by_itself),          CASE(deadlines_end_the_slow_one),        CASE(middleware_keeps_strangers_out),
-    CASE(embed_serves_two_routes),      CASE(embed_ends_with_what_it_has_begun), CASE(embed_says_why_it_cannot_start),
-    CASE(udp_echo_answers_in_capitals),
+    CASE(core_ends_by_itself),          CASE(deadlines_end_the_slow_one),         CASE(middleware_keeps_strangers_out),
+    CASE(embed_serves_two_routes),      CASE(embed_ends_with_what_it_has_begun),  CASE(embed_says_why_it_cannot_start),
+    CASE(udp_echo_answers_in_capitals), CASE(udp_echo_ends_in_the_midst_of_work),
 };
 TEST_MAIN(cases, NULL, NULL)
