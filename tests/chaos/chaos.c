@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * chaos.c - everything at once, for a given time and seed: jobs of all kinds, HTTP clients, stuck threads, cancellations,
- * stops and starts, and failures of memory, mappings, threads and sockets in between.
+ * stops and starts, and failures of memory, mappings, threads, sockets, epoll and the disk in between.
  *
  *     chaos [--seconds N] [--seed S] [--no-faults]
  *
@@ -15,6 +15,7 @@
 #include "tests/chaos/jobs.h"
 #include "tests/support/process.h"
 #include "tests/support/wait.h"
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,7 +28,8 @@
 enum { POSTERS = 2, CLIENTS = 3 };
 
 struct totals {
-    uint64_t eras, finished, given_up, refused, answered, broken, left, deadlocks, returned, faults;
+    uint64_t eras, finished, given_up, refused, answered, broken, left, deadlocks, returned, files, files_failed,
+        faults;
 };
 
 void era_fault(struct era *era, const char *what)
@@ -53,6 +55,8 @@ static void nap_ms(uint32_t ms)
         }                                                                                                              \
     } while (0)
 
+static char incident_dir[] = "/tmp/skink-chaos-XXXXXX";
+
 struct parts {
     skink_recovery *recovery;
     skink_http_server *server;
@@ -66,6 +70,7 @@ static void era_open(struct era *era, struct parts *parts)
     recovery.deadlock_timeout_ns = era->timeout_ns;
     recovery.max_strays = 1 + chaos_random(8);
     recovery.standby_threads = 1 + chaos_random(2);
+    recovery.incident_dir = incident_dir;
     http.late_window_ns = (1 + chaos_random(60)) * SKINK_MS;
     AGAIN(skink_scheduler_create(NULL, &era->scheduler));
     AGAIN(skink_recovery_create(&recovery, &parts->recovery));
@@ -109,6 +114,8 @@ static void era_close(struct era *era, struct parts *parts, struct totals *total
     if (stats.strays) era_fault(era, "a stray that could end has not");
     totals->deadlocks += stats.deadlocks;
     totals->returned += stats.strays_returned;
+    totals->files += stats.incident_files;
+    totals->files_failed += stats.incident_files_failed;
     skink_recovery_destroy(parts->recovery);
 }
 
@@ -176,15 +183,31 @@ static void list_descriptors(void)
     }
 }
 
+/* Drafts of files are gone when their writing has failed, as well as when it has not. */
+static uint64_t clear_incidents(void)
+{
+    uint64_t drafts = 0;
+    DIR *dir = opendir(incident_dir);
+    for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.') drafts += strlen(entry->d_name) > 2;
+        unlinkat(dirfd(dir), entry->d_name, 0);
+    }
+    if (dir) closedir(dir);
+    rmdir(incident_dir);
+    return drafts;
+}
+
 static void print_totals(const struct totals *totals, uint64_t seed, long grown_kb)
 {
     printf("chaos: seed %llu: %llu eras; jobs: %llu finished, %llu given up at a stop, %llu refused; requests: %llu "
-           "answered, %llu cut, %llu left; %llu deadlocks, %llu strays returned; %llu failures injected; resident %+ld "
+           "answered, %llu cut, %llu left; %llu deadlocks, %llu strays returned; %llu incident files, %llu not "
+           "written; %llu failures injected; resident %+ld "
            "kB; %llu faults\n",
            (unsigned long long)seed, (unsigned long long)totals->eras, (unsigned long long)totals->finished,
            (unsigned long long)totals->given_up, (unsigned long long)totals->refused,
            (unsigned long long)totals->answered, (unsigned long long)totals->broken, (unsigned long long)totals->left,
            (unsigned long long)totals->deadlocks, (unsigned long long)totals->returned,
+           (unsigned long long)totals->files, (unsigned long long)totals->files_failed,
            (unsigned long long)faults_count(), grown_kb, (unsigned long long)totals->faults);
 }
 
@@ -207,6 +230,7 @@ int main(int argc, char **argv)
     chaos_seed(seed);
     faults_install();
     signal(SIGPIPE, SIG_IGN);
+    if (!mkdtemp(incident_dir)) return 2;
     struct totals totals = { 0 };
     totals.faults += (uint64_t)era_run(&totals, false); /* what is made once for all is made now */
     int threads = test_thread_count(0), descriptors = test_fd_count_but_code(0);
@@ -223,6 +247,9 @@ int main(int argc, char **argv)
         list_descriptors();
         totals.faults++;
     }
+    uint64_t drafts = clear_incidents();
+    if (drafts) fprintf(stderr, "chaos: %llu incident files half written\n", (unsigned long long)drafts);
+    totals.faults += drafts;
     print_totals(&totals, seed, test_resident_kb(0) - resident_kb);
     return totals.faults != 0;
 }

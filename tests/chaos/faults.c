@@ -2,14 +2,18 @@
 /* faults.c - see faults.h. */
 #include "tests/chaos/faults.h"
 #include "skink/hooks.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static _Atomic uint32_t rate;
 static _Atomic uint64_t failures;
@@ -146,4 +150,49 @@ ssize_t __wrap_recv(int fd, void *buffer, size_t length, int flags)
         return -1;
     }
     return __real_recv(fd, buffer, fails() && length > 1 ? 1 : length, flags);
+}
+
+/* The disk, that is; an eventfd never fails like this. */
+ssize_t __real_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length)
+{
+    struct stat status;
+    if (fstat(fd, &status) || !S_ISREG(status.st_mode)) return __real_write(fd, bytes, length);
+    if (fails()) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return __real_write(fd, bytes, fails() && length > 1 ? length / 2 : length);
+}
+
+int __real_renameat(int folder, const char *from, int to_folder, const char *to);
+int __wrap_renameat(int folder, const char *from, int to_folder, const char *to);
+int __wrap_renameat(int folder, const char *from, int to_folder, const char *to)
+{
+    if (!fails()) return __real_renameat(folder, from, to_folder, to);
+    errno = ENOSPC;
+    return -1;
+}
+
+/* ---- libuv's calls, which find these instead of the C library's ---- */
+
+/* There is no room for one more descriptor. libuv can bear that where it tries one out, and marks that by -1; elsewhere it
+ * ends the process. */
+int epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+    static int (*_Atomic real)(int epoll_fd, int operation, int fd, struct epoll_event *event);
+    if (!real) real = (int (*)(int, int, int, struct epoll_event *))dlsym(RTLD_NEXT, "epoll_ctl");
+    if (operation != EPOLL_CTL_ADD || event->data.fd != -1 || !fails()) return real(epoll_fd, operation, fd, event);
+    errno = ENOSPC;
+    return -1;
+}
+
+int epoll_wait(int epoll_fd, struct epoll_event *events, int events_max, int timeout_ms)
+{
+    static int (*_Atomic real)(int epoll_fd, struct epoll_event *events, int events_max, int timeout_ms);
+    if (!real) real = (int (*)(int, struct epoll_event *, int, int))dlsym(RTLD_NEXT, "epoll_wait");
+    if (!fails()) return real(epoll_fd, events, events_max, timeout_ms);
+    errno = EINTR;
+    return -1;
 }
