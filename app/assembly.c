@@ -366,7 +366,7 @@ static void apply_to_loop(struct assembly *a, size_t i)
 {
     skink_http_server *http = a->http[i];
     (void)!skink_scheduler_set_detection(a->loops[i].scheduler, detection_mode(a));
-    (void)!skink_http_set_request_timeout(http, number(a, CONFIG_HTTP_REQUEST_TIMEOUT));
+    skink_http_set_request_timeout(http, number(a, CONFIG_HTTP_REQUEST_TIMEOUT));
     skink_http_set_timeouts(http, number(a, CONFIG_HTTP_HEADER_TIMEOUT), number(a, CONFIG_HTTP_IDLE_TIMEOUT),
                             number(a, CONFIG_RECOVERY_LATE_WINDOW));
     skink_http_set_limits(http, share_of_limit(a, number(a, CONFIG_CONCURRENCY_MAX_REQUESTS), i),

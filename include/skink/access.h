@@ -27,8 +27,8 @@ typedef enum skink_outcome {
 /* "ok", "client_gone", "deadlock", "late_answer", "rejected", "expired". Static. */
 SKINK_API const char *skink_outcome_text(skink_outcome outcome) SKINK_ANY_THREAD;
 
-/* All strings are valid during the call only. What is not known of a request that could not be read is "" or 0; its id is
- * that of its answer, and its client the other end of the connection. */
+/* All strings are valid during the call only. What is not known of a request that could not be read is "" or 0; its id
+ * is that of its answer, and its client the other end of the connection. */
 typedef struct skink_access {
     size_t size;        /* of this struct as the library knows it; fields past it are not there */
     uint64_t index;     /* skink_request_index() */
@@ -45,8 +45,8 @@ typedef struct skink_access {
     uint64_t wall_ns;  /* from its first byte to its answer */
 } skink_access;
 
-/* Called once for each request, when it has been answered or its client has gone, in the runtime section of the server's
- * scheduler: it must not block, and of skink it may call nothing. */
+/* Called once for each request, when it has been answered or its client has gone, in the runtime section of the
+ * server's scheduler: it must not block, and of skink it may call nothing. */
 typedef void (*skink_access_fn)(const skink_access *access, void *arg);
 
 #ifdef __cplusplus

@@ -22,11 +22,12 @@
 /* May be called from every thread: a task, the runtime section, or a thread that skink does not know. */
 #define SKINK_ANY_THREAD
 
-/* Only inside a task. Elsewhere the function returns -EPERM and does nothing. */
+/* Only inside a task. Elsewhere the function does nothing, and returns -EPERM (NULL, if it returns a pointer). */
 #define SKINK_IN_TASK
 
-/* Inside a task it suspends that task and nothing else. After it the task may be on another thread: read
- * errno and thread-locals anew (docs/embedding.md, "What changes at a suspension"). */
+/* Inside a task it may suspend that task, and nothing else. After it the task may be on another thread: read errno and
+ * thread-locals anew. So may any other call, when the slice is overdue or its thread has been abandoned
+ * (docs/embedding.md, "What changes at a suspension"). */
 #define SKINK_SUSPENDS
 
 /* Really blocks the calling thread. On a loop thread that stops every other task until it is over. */

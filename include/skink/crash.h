@@ -19,8 +19,8 @@ typedef struct skink_crash_options {
     size_t size;    /* set by SKINK_CRASH_OPTIONS_INIT                                                        */
     uint32_t flags; /* none yet                                                                               */
     int fd;         /* where the line is written; default 2, standard error; -1: nowhere                      */
-    /* Called in the signal handler, on the crashed thread's signal stack, with the line (logfmt, no newline). Only what is
-     * async-signal-safe may be done there. NULL: nothing. */
+    /* Called in the signal handler, on the crashed thread's signal stack, with the line (logfmt, no newline). Only what
+     * is async-signal-safe may be done there. NULL: nothing. */
     void (*report)(const char *line, size_t length, void *arg);
     void *arg;
 } skink_crash_options;
@@ -34,8 +34,9 @@ typedef struct skink_crash_options {
  *
  *     event=crash signal=SIGSEGV reason=stack_overflow address=0x7f2a4c3fdff8 task="GET /deep" request=17 thread=4711
  *
- * and then what was installed before: another handler, or the default, which ends the process. Opt-in, since handlers belong
- * to the process: a host that has its own installs this one after it. skinkd does so. NULL options: all defaults.
+ * and then what was installed before: another handler, or the default, which ends the process. Opt-in, since handlers
+ * belong to the process: a host that has its own installs this one after it. skinkd does so. NULL options: all
+ * defaults.
  *   -EALREADY  it is installed
  *   -EINVAL, -E2BIG, or what sigaction() says
  */

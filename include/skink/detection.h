@@ -29,11 +29,11 @@ extern "C" {
 
 /*
  * Declare that `task` alone will complete the future: then who blocks the loop of that task for it gets -EDEADLK at
- * once. Only the caller can know; a future that is completed by whoever comes first must not have a completer. The end of
- * a task (skink_task_await()) and work on the pool (skink_offload_start()) need no declaration. The future keeps a
+ * once. Only the caller can know; a future that is completed by whoever comes first must not have a completer. The end
+ * of a task (skink_task_await()) and work on the pool (skink_offload_start()) need no declaration. The future keeps a
  * reference on the task. NULL takes the declaration back.
  *   -EALREADY  it is complete
- *   -EINVAL    no future, or a task's own end
+ *   -EINVAL    no future, or one of skink_offload_start(), whose completer is known
  */
 SKINK_NODISCARD SKINK_API int skink_future_set_completer(skink_future *future, skink_task *task) SKINK_ANY_THREAD;
 
@@ -49,7 +49,7 @@ SKINK_NODISCARD SKINK_API int skink_detection_begin(skink_detection mode) SKINK_
 /* End the innermost scope. -EINVAL: there is none; -EPERM: outside of a task. */
 SKINK_API int skink_detection_end(void) SKINK_IN_TASK;
 
-/* The mode that holds for the calling task; outside of one SKINK_DETECTION_OFF. Never the default's enumerator. */
+/* The mode that holds for the calling task; outside of one SKINK_DETECTION_OFF. Never SKINK_DETECTION_DEFAULT. */
 SKINK_API skink_detection skink_detection_mode(void) SKINK_ANY_THREAD;
 
 /* Change the scheduler's mode; it holds for the next wait of each task that is in no scope. -EINVAL: no such mode. */

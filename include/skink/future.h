@@ -31,8 +31,8 @@ SKINK_API skink_future *skink_future_ref(skink_future *future) SKINK_ANY_THREAD;
  * NULL is fine. */
 SKINK_API void skink_future_unref(skink_future *future) SKINK_ANY_THREAD;
 
-/* Complete it with a value, once. Everybody who awaits it is woken. -EALREADY: it was complete before, and
- * stays as it was. */
+/* Complete it with a value, once. Everybody who awaits it is woken. -EALREADY: it was complete before, and stays as it
+ * was. */
 SKINK_NODISCARD SKINK_API int skink_future_complete(skink_future *future, void *value) SKINK_ANY_THREAD;
 
 /* Complete it with an error (a negative errno), once. -EALREADY as above; -EINVAL if error is not negative. */
@@ -47,28 +47,30 @@ SKINK_API bool skink_future_is_done(const skink_future *future) SKINK_ANY_THREAD
  *   <0          the error it was failed with, or
  *   -ETIMEDOUT  deadline_ns passed first
  *   -ECANCELED  the calling task was cancelled
+ *   -EDEADLK    work on the thread pool would wait for itself (skink/detection.h)
  *   -EPERM      inside the runtime section, where nothing may wait
  *   -ENOMEM     no memory for the deadline's timer
+ * In a scope (skink/token.h) also the reason of its token, when that fires first.
  */
 SKINK_NODISCARD SKINK_API int skink_await(skink_future *future, uint64_t deadline_ns,
                                           void **ret_value) SKINK_ANY_THREAD SKINK_SUSPENDS;
 
 /*
- * Wait for it by blocking this thread, also when that is a loop thread. From a task this is the classic
- * deadlock: if what completes the future is a task of the same loop, it cannot run while the thread blocks. Where that is
- * certain the call returns -EDEADLK at once, with a deadline as well (skink/detection.h: which futures, and how to
- * choose). Else the watchdog abandons the thread after the timeout, a fresh one runs the other task, and this call
- * returns on the fresh thread. Correct programs use skink_await(); this is for code that cannot be changed
- * to. Cancellation does not end it. Results as skink_await(), and
- *   -EDEADLK    it would wait for itself; or it is a blocking wait at all, in the mode `potential`
+ * Wait for it by blocking this thread, also when that is a loop thread. From a task this is the classic deadlock: if
+ * what completes the future is a task of the same loop, it cannot run while the thread blocks. Where that is certain
+ * the call returns -EDEADLK at once, with a deadline as well (skink/detection.h: which futures, and how to choose).
+ * Else the watchdog abandons the thread after the timeout, a fresh one runs the other task, and this call returns on
+ * the fresh thread. Correct programs use skink_await(); this is for code that cannot be changed to that. Neither
+ * cancellation nor the token of a scope ends it. Results otherwise as skink_await(), and
+ *   -EDEADLK    it would wait for itself; or, in the mode `potential`, it would block a loop thread at all
  */
 SKINK_NODISCARD SKINK_API int skink_future_block(skink_future *future, uint64_t deadline_ns,
                                                  void **ret_value) SKINK_ANY_THREAD SKINK_BLOCKS;
 
 /*
  * Wait until one of the futures is complete, and say which: *ret_index (may be NULL) is the first of those that are.
- * Whether it has a value or an error, skink_await() of that one tells without waiting. The array must stay as it is meanwhile,
- * and the caller hold references. A task is suspended; any other thread blocks.
+ * Whether it has a value or an error, skink_await() of that one tells without waiting. The array must stay as it is
+ * meanwhile, and the caller hold references. A task is suspended; any other thread blocks.
  *   0           one is complete
  *   -ETIMEDOUT, -ECANCELED, -EPERM, -ENOMEM   as skink_await()
  *   -EINVAL     no futures, or a NULL among them
@@ -80,7 +82,8 @@ SKINK_NODISCARD SKINK_API int skink_await_any(skink_future *const *futures, size
  * Wait until all of them are complete. None is no wait. When the deadline passes or the task is cancelled, some may be.
  *   0           all have values
  *   <0          all are complete, and this is the error of the first in the array that has one; or
- *   -ETIMEDOUT, -ECANCELED, -EPERM, -ENOMEM, -EINVAL   as skink_await(): not all are (skink_future_is_done() says which)
+ *   -EINVAL     a NULL among them
+ *   -ETIMEDOUT, -ECANCELED, -EDEADLK, -EPERM, -ENOMEM   as skink_await(); skink_future_is_done() says which are complete
  */
 SKINK_NODISCARD SKINK_API int skink_await_all(skink_future *const *futures, size_t count,
                                               uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_SUSPENDS;

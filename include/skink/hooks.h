@@ -5,8 +5,8 @@
  * The library never prints and never ends the process on its own. It returns errors, and tells through these
  * hooks what nobody asked for (a recovery, a thread that could not be created).
  *
- * Hooks are one set per process: the allocator and the panic hook serve every scheduler alike. Set them
- * before the first scheduler is created; later calls return -EBUSY.
+ * Hooks are one set per process: the allocator and the panic hook serve every scheduler alike. Set them before the
+ * first scheduler or recovery is created; later calls return -EBUSY.
  */
 #ifndef SKINK_HOOKS_H
 #define SKINK_HOOKS_H
@@ -27,9 +27,10 @@ typedef enum skink_log_level {
 typedef struct skink_hooks {
     size_t size; /* set by SKINK_HOOKS_INIT */
 
-    /* One line in logfmt (`event=deadlock task=/stick ...`), without a newline; the text is valid during the
-     * call only. Behind an `event=deadlock` come lines for people, at most 4 KB of them, which begin with "| ". Called from the watchdog, from loop threads inside the runtime section and from helper
-     * threads, several at once: it must be thread-safe and must not block. NULL: lines are dropped. */
+    /* One line in logfmt (`event=deadlock task=/stick ...`), without a newline; the text is valid during the call only.
+     * After an `event=deadlock` lines for people follow, which begin with "| ", at most 4 KB of them. Called from the
+     * watchdog, from loop threads inside the runtime section and from helper threads, several at once: it must be
+     * thread-safe and must not block. NULL: lines are dropped. */
     void (*log)(skink_log_level level, const char *line, void *arg);
 
     /* An invariant of skink is broken; what, where. Must not return: after it the memory of the process is
@@ -43,9 +44,9 @@ typedef struct skink_hooks {
     void *(*reallocate)(void *memory, size_t size_bytes, void *arg);
     void (*release)(void *memory, void *arg);
 
-    /* On each thread that may run tasks, right after it starts and right before it ends (a Java or Python
-     * host attaches the thread here). `role` is "loop", "worker", "standby", "watchdog", "maker" (of standbys), "report" (which calls the incident
-     * callback) or "stats". NULL: nothing. */
+    /* On each thread that may run tasks or call the host, right after it starts and right before it ends (a Java or
+     * Python host attaches the thread here). `role` is "loop", "worker", "standby", "watchdog", "maker" (of standbys),
+     * "report" (which calls the incident callback) or "stats". NULL: nothing. */
     void (*thread_start)(const char *role, void *arg);
     void (*thread_end)(const char *role, void *arg);
 
@@ -57,10 +58,10 @@ typedef struct skink_hooks {
     }
 
 /*
- * Install the hooks for this process. The struct is copied.
+ * Install the hooks for this process. The struct is copied; NULL takes all of them back.
  *   -EINVAL  some but not all of the memory hooks are set
  *   -E2BIG   a struct from a newer skink with a field in use that this one does not know
- *   -EBUSY   a scheduler has been created already
+ *   -EBUSY   a scheduler or a recovery has been created already, or libuv's allocator replaced
  */
 SKINK_NODISCARD SKINK_API int skink_hooks_set(const skink_hooks *hooks) SKINK_ANY_THREAD;
 

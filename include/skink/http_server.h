@@ -3,7 +3,7 @@
  * skink/http_server.h - an HTTP/1.1 server on a scheduler's own libuv loop.
  *
  * Owns     its listeners and connections; routes and middlewares are fixed before the first listen.
- * Threads  any, before the scheduler runs; afterwards as each declaration says.
+ * Threads  any; see each declaration for what must come before the first listen.
  * Errors   int functions return 0 or a negative errno.
  * More     docs/http.md.
  */
@@ -24,8 +24,8 @@ extern "C" {
 
 typedef struct skink_http_server skink_http_server; /* opaque */
 
-/* Several servers, in one process or in several of the same user, may listen on the same TCP port; the kernel spreads the
- * connections over them (SO_REUSEPORT). All of them must have the flag. */
+/* Several servers, in one process or in several of the same user, may listen on the same TCP port; the kernel spreads
+ * the connections over them (SO_REUSEPORT). All of them must have the flag. */
 #define SKINK_HTTP_REUSE_PORT 1u
 
 /* Where the requests of a route run: middlewares, handler and all. docs/concurrency.md compares them. */
@@ -93,12 +93,14 @@ typedef struct skink_route_options {
         .size = sizeof(skink_route_options)                                                                            \
     }
 
-/* Is this a list for skink_http_options.trusted_proxies? For hosts that read it from somewhere. -EINVAL: *ret_at (may be
- * NULL) is the offset of the first thing in it that is neither an address nor a network. -ENOMEM. */
+/* Is this a list for skink_http_options.trusted_proxies? For hosts that read it from somewhere. -EINVAL: *ret_at (may
+ * be NULL) is the offset of the first thing in it that is neither an address nor a network. -ENOMEM. */
 SKINK_NODISCARD SKINK_API int skink_http_check_proxies(const char *text, size_t *ret_at) SKINK_ANY_THREAD;
 
-/* Create a server on a scheduler that the caller keeps alive for longer. NULL options means all defaults.
- *   -EINVAL (also for what is no network), -E2BIG, -ENOMEM */
+/* Create a server on a scheduler that the caller keeps alive for longer. NULL options means all defaults. On 0 the
+ * caller owns it.
+ *   -EINVAL  unknown flag or a value out of range, what is no network, or an execution that needs workers, without any
+ *   -E2BIG, -ENOMEM */
 SKINK_NODISCARD SKINK_API int skink_http_server_create(skink_scheduler *scheduler, const skink_http_options *options,
                                                        skink_http_server **ret_server) SKINK_ANY_THREAD;
 
@@ -107,10 +109,11 @@ SKINK_NODISCARD SKINK_API int skink_http_server_create(skink_scheduler *schedule
  * "/users/{id}"; a last segment `{name...}` takes the rest of the path. A literal wins over a parameter, and
  * a parameter over a rest. HEAD is served by a GET route unless it has one of its own; a known path with
  * another method gets 405 with Allow. options may be NULL. Strings are copied. Before the first listen.
- *   -EINVAL  bad pattern or method, or a timeout below 10 ms
+ *   -EINVAL  bad pattern (one with more than 8 parameters, too) or method, a timeout below 10 ms, or an execution that
+ *            needs workers, and the server has none
  *   -EEXIST  the same method and pattern were added before
  *   -EBUSY   the server listens already
- *   -ENOMEM
+ *   -E2BIG, -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_http_route(skink_http_server *server, const char *method, const char *pattern,
                                                const skink_route_options *options, skink_handler handler,
@@ -121,13 +124,15 @@ SKINK_NODISCARD SKINK_API int skink_http_route(skink_http_server *server, const 
 SKINK_NODISCARD SKINK_API int skink_http_use(skink_http_server *server, skink_middleware middleware,
                                              void *arg) SKINK_ANY_THREAD;
 
-/* The same around the requests whose path is `prefix` ("/api") or begins with it and a '/', whether a route takes them or
- * not. Prefix and path are compared decoded. Copied.
+/* The same around the requests whose path is `prefix` ("/api") or begins with it and a '/', whether a route takes them
+ * or not. Prefix and path are compared decoded. Copied.
  *   -EBUSY, -EINVAL (no leading '/'), -ENOMEM */
 SKINK_NODISCARD SKINK_API int skink_http_use_on(skink_http_server *server, const char *prefix,
                                                 skink_middleware middleware, void *arg) SKINK_ANY_THREAD;
 
-/* Change a route's deadlock timeout, wherever it was added. -ENOENT: no route has this pattern. */
+/* Change the deadlock timeout of one pattern, all its methods; 0: the recovery's.
+ *   -EINVAL  below 10 ms
+ *   -ENOENT  no route has this pattern */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_timeout(skink_http_server *server, const char *pattern,
                                                            uint64_t deadlock_timeout_ns) SKINK_ANY_THREAD;
 
@@ -145,34 +150,35 @@ SKINK_API int skink_http_set_limits(skink_http_server *server, uint32_t max_requ
 SKINK_NODISCARD SKINK_API int skink_http_route_set_limits(skink_http_server *server, const char *pattern,
                                                           uint32_t max_requests, uint32_t max_queue) SKINK_ANY_THREAD;
 
-/* Change what is done when a slice of a route's requests has used up its time; DEFAULT: the recovery's. -ENOENT: no route
- * has this pattern. */
+/* Change what is done when a slice of a request of one pattern, all its methods, has used up its time;
+ * SKINK_ACTION_DEFAULT: the recovery's.
+ *   -EINVAL  no such action, or SKINK_ACTION_HOLD
+ *   -ENOENT  no route has this pattern */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_action(skink_http_server *server, const char *pattern,
                                                           skink_action action) SKINK_ANY_THREAD;
 
-/* Change how long requests may take, for those that are complete from now on; 0: as long as they want.
- * -EINVAL: server is NULL. */
-SKINK_NODISCARD SKINK_API int skink_http_set_request_timeout(skink_http_server *server,
-                                                             uint64_t request_timeout_ns) SKINK_ANY_THREAD;
+/* Change how long requests may take, for those that are complete from now on; 0: as long as they want. Always 0, but
+ * -EINVAL for NULL. */
+SKINK_API int skink_http_set_request_timeout(skink_http_server *server, uint64_t request_timeout_ns) SKINK_ANY_THREAD;
 
-/* The same for the requests of one route; 0: the server's. -ENOENT: no route has this pattern. */
+/* The same for the requests of one pattern, all its methods; 0: the server's. -ENOENT: no route has this pattern. */
 SKINK_NODISCARD SKINK_API int skink_http_route_set_request_timeout(skink_http_server *server, const char *pattern,
                                                                    uint64_t request_timeout_ns) SKINK_ANY_THREAD;
 
-/* Change the timeouts of skink_http_options, for what begins to wait from now on. A zero leaves that one as it is. */
+/* Change these timeouts of skink_http_options, for what begins to wait from now on. A zero leaves that one as it is. */
 SKINK_API void skink_http_set_timeouts(skink_http_server *server, uint64_t header_timeout_ns, uint64_t idle_timeout_ns,
                                        uint64_t late_window_ns) SKINK_ANY_THREAD;
 
-/* Let every route out of quarantine: a human has seen to it. A request that gets stuck all the same puts its route back.
- * NULL is fine. */
+/* Let every route out of quarantine: a human has seen to it. A request that gets stuck all the same puts its route
+ * back. NULL is fine. */
 SKINK_API void skink_http_quarantine_lift(skink_http_server *server) SKINK_ANY_THREAD;
 
 /*
- * Give `to` all routes and middlewares of `from`, with their arguments and settings, so that several loops serve the same:
- * each server on a scheduler of its own, all of them with SKINK_HTTP_REUSE_PORT on one port. Handlers of different loops run
- * at the same time: what they share needs locks, or has to be there once for each loop (skink_scheduler_current()).
- * What `from` counts includes what `to` counts from then on. Before either listens; `to` must have no routes yet, and
- * a server is copied to once.
+ * Give `to` all routes and middlewares of `from`, with their arguments and settings, so that several loops serve the
+ * same: each server on a scheduler of its own, all of them with SKINK_HTTP_REUSE_PORT on one port. Handlers of
+ * different loops run at the same time: what they share needs locks, or has to be there once for each loop
+ * (skink_scheduler_current()). What `from` counts includes what `to` counts from then on. Before either listens; `to`
+ * must have no routes yet, and a server is copied to once.
  *   -EINVAL  a NULL, twice the same server, or `to` has routes or is a copy already
  *   -EBUSY   one of them listens already
  *   -ENOMEM  `to` is to be destroyed
@@ -195,18 +201,19 @@ SKINK_API bool skink_http_route_at(const skink_http_server *server, size_t i, co
  * Listen on `address`: "127.0.0.1:8080", "[::1]:8080", ":8080" (all interfaces), "unix:/run/x.sock". Port 0
  * takes a free one; *ret_port (may be NULL) says which. A left-over socket file nobody listens on is
  * replaced. "fd:3" is a stream socket that listens already, inherited from a service manager, say: the server takes a
- * duplicate of it, and leaves what waits in its queue at the end to whoever listens next. Blocks until the listener is open; may be called several times.
- *   -EINVAL      not an address, or "fd:" with what is no listening stream socket
- *   -EBADF       "fd:" with a descriptor that is not open
+ * duplicate of it, and leaves what waits in its queue at the end to whoever listens next. Blocks until the listener is
+ * open; may be called several times.
+ *   -EINVAL     not an address, or "fd:" with what is no listening stream socket
+ *   -EBADF      "fd:" with a descriptor that is not open
  *   -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -ENAMETOOLONG, ... from the system
- *   -ECANCELED   the scheduler is stopping
+ *   -ECANCELED  server or scheduler is stopping
  *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_http_listen(skink_http_server *server, const char *address,
-                                                int *ret_port) SKINK_ANY_THREAD;
+                                                int *ret_port) SKINK_ANY_THREAD SKINK_BLOCKS;
 
 /* Close the listeners and every idle connection; requests in flight are answered with Connection: close.
- * Returns at once. Idempotent. */
+ * Returns at once. Idempotent; NULL is fine. */
 SKINK_API void skink_http_server_stop(skink_http_server *server) SKINK_ANY_THREAD;
 
 /* Destroy it, before or after its scheduler was stopped; open connections are cut. Requests that a stray

@@ -21,17 +21,17 @@ typedef struct skink_recovery skink_recovery; /* opaque; skink/recovery.h */
 
 /* Why a slice was declared stuck. */
 typedef enum skink_cause {
-    SKINK_CAUSE_UNKNOWN = 0,   /* none of the others could be shown to hold                                       */
-    SKINK_CAUSE_STARVED = 1,   /* it got no processor until the ceiling; the machine is overloaded                */
-    SKINK_CAUSE_SELF_WAIT = 2, /* it blocks its loop for a future: the classic, if a task of that loop is awaited */
-    SKINK_CAUSE_LOCK = 3,      /* it waits for a mutex or a read-write lock                                       */
-    SKINK_CAUSE_SYSCALL = 4,   /* it is blocked in a system call, which `syscall` names                           */
-    SKINK_CAUSE_CPU_LOOP = 5,  /* it computes                                                                     */
-    SKINK_CAUSE_STOPPED = 6,   /* its thread is stopped or traced (a debugger)                                    */
-    SKINK_CAUSE_UNINTERRUPTIBLE =
-        7 /* it is in uninterruptible sleep in the kernel (a disk, a dead file server)       */
+    SKINK_CAUSE_UNKNOWN = 0,        /* none of the others could be shown to hold                                 */
+    SKINK_CAUSE_STARVED = 1,        /* it got no processor until the ceiling; the machine is overloaded          */
+    SKINK_CAUSE_SELF_WAIT = 2,      /* it blocks its loop for a future: the classic, if a task of that loop is
+                                       awaited                                                                   */
+    SKINK_CAUSE_LOCK = 3,           /* it waits for a mutex or a read-write lock                                 */
+    SKINK_CAUSE_SYSCALL = 4,        /* it is blocked in a system call, which `syscall` names                     */
+    SKINK_CAUSE_CPU_LOOP = 5,       /* it computes                                                               */
+    SKINK_CAUSE_STOPPED = 6,        /* its thread is stopped or traced (a debugger)                              */
+    SKINK_CAUSE_UNINTERRUPTIBLE = 7 /* it sleeps in the kernel uninterruptibly (a disk, a dead file server)      */
 } skink_cause;
-#define SKINK_CAUSES 8 /* as many; a newer library may know more */
+#define SKINK_CAUSES 8 /* how many there are; a newer library may know more */
 
 /* "unknown", "starved", "self_wait", "lock", "syscall", "cpu_loop", "stopped", "uninterruptible": the value of the key
  * `cause` in log lines, JSON and metrics. "unknown" for a number that is none. Static text. */
@@ -39,21 +39,21 @@ SKINK_API const char *skink_cause_name(skink_cause cause) SKINK_ANY_THREAD;
 
 /* What is done about a slice that has used up its time; and what was done. */
 typedef enum skink_action {
-    SKINK_ACTION_DEFAULT = 0,  /* of a task: the recovery's; of the recovery: TAKEOVER                                */
-    SKINK_ACTION_TAKEOVER = 1, /* its thread is abandoned, and a fresh one goes on with the loop                      */
-    SKINK_ACTION_REPORT = 2,   /* an incident, and no more: the loop waits for it                                     */
-    SKINK_ACTION_ABORT = 3,    /* the incident is told, and the process ends with SIGABRT on the stuck thread         */
-    SKINK_ACTION_OFF = 4,      /* nothing: it may take as long as it wants                                            */
-    SKINK_ACTION_HOLD = 5 /* never asked for: a takeover at the stray limit, after which no task runs for a while */
+    SKINK_ACTION_DEFAULT = 0,  /* of a task: the recovery's; of the recovery: TAKEOVER                            */
+    SKINK_ACTION_TAKEOVER = 1, /* its thread is abandoned, and a fresh one goes on with the loop                  */
+    SKINK_ACTION_REPORT = 2,   /* an incident, and no more: the loop waits for it                                 */
+    SKINK_ACTION_ABORT = 3,    /* the incident is told, and the process ends with SIGABRT on the stuck thread     */
+    SKINK_ACTION_OFF = 4,      /* nothing: it may take as long as it wants                                        */
+    SKINK_ACTION_HOLD = 5      /* done, never asked for: a takeover at the stray limit; no task runs for a while  */
 } skink_action;
-#define SKINK_ACTIONS 6 /* as many */
+#define SKINK_ACTIONS 6 /* how many there are */
 
 /* "default", "takeover", "report", "abort", "off", "hold". Static text. */
 SKINK_API const char *skink_action_name(skink_action action) SKINK_ANY_THREAD;
 
 /* How the stack of a stuck thread was asked for, and why there is none. */
 typedef enum skink_capture {
-    SKINK_CAPTURE_NONE = 0,     /* not yet, or never: the report is under way, or was lost              */
+    SKINK_CAPTURE_NONE = 0,     /* not yet, or never: the report is under way, or was lost                  */
     SKINK_CAPTURE_OK = 1,       /* the thread was asked by a signal, and answered: `stack` is where it was  */
     SKINK_CAPTURE_BLOCKED = 2,  /* it blocks the signal                                                     */
     SKINK_CAPTURE_TIMEOUT = 3,  /* it did not answer within the time that is given                          */
@@ -62,7 +62,7 @@ typedef enum skink_capture {
     SKINK_CAPTURE_REFUSED = 6,  /* no signal is reserved, it could not be sent, or somebody has taken it    */
     SKINK_CAPTURE_WALKED = 7    /* it sleeps in the kernel: `stack` was read from outside, without a signal */
 } skink_capture;
-#define SKINK_CAPTURES 8 /* as many */
+#define SKINK_CAPTURES 8 /* how many there are */
 
 /* "none", "ok", "blocked", "timeout", "returned", "stopped", "refused", "walked". Static text. */
 SKINK_API const char *skink_capture_name(skink_capture capture) SKINK_ANY_THREAD;
@@ -140,12 +140,15 @@ typedef struct skink_incident {
 
     skink_action action; /* what was done: TAKEOVER, HOLD, REPORT or ABORT */
 
-    /* Nothing was stuck: a blocking wait was refused at once (skink/detection.h). The awaited task is waits_on.chain[0]. */
+    /* Nothing was stuck: a blocking wait was refused at once (skink/detection.h). The awaited task is
+     * waits_on.chain[0]. */
     bool refused;
-    uint64_t poisoned_by; /* the number of an earlier incident, whose thread holds the lock that this one waits for:
-                             declared at once, without its timeout. 0: not that                                 */
-    int cycle_tid; /* when waits_on.cycle: the thread that owns what the last of the chain (or, without one, the stuck thread
-                      itself) waits for; 0: no cycle, or one of tasks and not of threads                         */
+    /* The number of an earlier incident, whose thread holds the lock that this one waits for: declared at once, without
+     * its timeout. 0: not that. */
+    uint64_t poisoned_by;
+    /* With waits_on.cycle: the thread that owns what the last of the chain waits for, or the stuck thread itself where
+     * there is no chain. 0: no cycle, or one of tasks and not of threads. */
+    int cycle_tid;
 } skink_incident;
 
 /*

@@ -25,8 +25,12 @@ extern "C" {
  * passes; outside a task, block the thread. Several tasks may wait for one descriptor. The descriptor must
  * be non-blocking for the read or write that follows, and must stay open during the call.
  *   0           *ret_events (may be NULL) has what is ready
- *   -ETIMEDOUT, -ECANCELED, -EINVAL (no such event), -EBADF, -EPERM (a regular file, or inside the runtime
- *   section), -EEXIST (a libuv handle of the host's on this loop watches it), -ENOMEM
+ *   -ETIMEDOUT, -ECANCELED   as skink_await()
+ *   -EINVAL     no such event
+ *   -EBADF      no open descriptor
+ *   -EPERM      a regular file (in a task); or inside the runtime section
+ *   -EEXIST     a libuv handle of the host's on this loop watches it
+ *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_await_fd(int fd, uint32_t events, uint64_t deadline_ns,
                                              uint32_t *ret_events) SKINK_ANY_THREAD SKINK_SUSPENDS;
@@ -36,17 +40,17 @@ SKINK_NODISCARD SKINK_API int skink_await_fd(int fd, uint32_t events, uint64_t d
  * returns; fn may block there. Suspends a task. Returns only when fn has returned or will never run, so arg
  * may be on the caller's stack. Outside a task: -EPERM; use skink_offload_start().
  *   0           *ret_value (may be NULL) is what fn returned
- *   -ECANCELED  the task was cancelled before fn had started; fn does not run
+ *   -ECANCELED, -ETIMEDOUT  as skink_yield(), before fn had started; fn does not run
  *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_offload(void *(*fn)(void *arg), void *arg,
                                             void **ret_value) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /*
- * Run fn(arg) on the thread pool and block this thread for it, also when that is a loop thread: for code that cannot
- * suspend. It is never a deadlock as long as fn does not wait for a task of this loop, but everybody else of the loop waits
- * too, and after the timeout the thread is abandoned like any other. Returns when fn has returned or will never run, so arg
- * may be on the caller's stack. Outside a task: -EPERM.
+ * Run fn(arg) on the thread pool and block this thread for it, although it is a loop thread: for code that cannot
+ * suspend. It is never a deadlock as long as fn does not wait for a task of this loop, but everybody else of the loop
+ * waits too, and after the timeout the thread is abandoned like any other. Returns when fn has returned or will never
+ * run, so arg may be on the caller's stack. Cancellation does not end it. Outside a task: -EPERM.
  *   0           *ret_value (may be NULL) is what fn returned
  *   -EDEADLK    the detection mode is `potential` (skink/detection.h); fn does not run
  *   -ECANCELED  the scheduler is stopping; fn does not run
@@ -56,10 +60,10 @@ SKINK_NODISCARD SKINK_API int skink_offload_block(void *(*fn)(void *arg), void *
                                                   void **ret_value) SKINK_IN_TASK SKINK_BLOCKS;
 
 /*
- * The same without waiting, as skink_offload(): on 0 *ret_future completes with what fn returns, or fails with -ECANCELED if the
- * scheduler is stopped or destroyed before it has handed fn to the pool; what is queued there runs all the same, and so it
- * does when somebody else completes the future before: then what fn returns is lost.
- * The caller owns one reference. arg is fn's until it returns.
+ * Run fn(arg) on the thread pool without waiting for it. On 0 the caller owns one reference on *ret_future, which
+ * completes with what fn returns; arg is fn's until then. If the scheduler is stopped or destroyed before it has handed
+ * fn to the pool, the future fails with -ECANCELED, and fn never runs; what the pool has in its queue runs all the
+ * same. Should somebody else complete the future first, what fn returns is lost.
  *   -ECANCELED  the scheduler is stopping
  *   -ENOMEM
  */

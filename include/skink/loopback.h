@@ -26,8 +26,8 @@ extern "C" {
 typedef struct skink_answer skink_answer; /* opaque: what came back, read as a client reads it */
 
 /*
- * Send one request and wait for its answer. `request` is the whole of it: request line, headers, empty line, body. On 0,
- * *ret_answer is the caller's: free it with skink_answer_free().
+ * Send one request and wait for its answer. `request` is the whole of it: request line, headers, empty line, body. On
+ * 0, *ret_answer is the caller's: free it with skink_answer_free().
  *   -ETIMEDOUT   deadline_ns passed first
  *   -ECONNRESET  the server cut the answer, or closed without one
  *   -EBADMSG     what came is no HTTP answer
@@ -47,7 +47,7 @@ SKINK_API const char *skink_answer_header(const skink_answer *answer, const char
 /* The body, without chunks, followed by a NUL that is not counted; ret_length may be NULL. */
 SKINK_API const char *skink_answer_body(const skink_answer *answer, size_t *ret_length);
 
-/* NULL is fine. */
+/* Free it. NULL is fine. */
 SKINK_API void skink_answer_free(skink_answer *answer);
 
 /* ---- a connection, byte by byte ---- */
@@ -70,8 +70,9 @@ typedef struct skink_loopback_options {
 SKINK_NODISCARD SKINK_API int skink_loopback_open(skink_http_server *server, const skink_loopback_options *options,
                                                   skink_loopback **ret_loopback) SKINK_ANY_THREAD;
 
-/* Send; waits while the server takes nothing. *ret_sent (may be NULL) is how much went out, whatever is returned.
- *   -EPIPE      the server has closed
+/* Send all of it; waits while the server takes nothing. *ret_sent (may be NULL) is how much went out, whatever is
+ * returned.
+ *   -EPIPE  the server has closed
  *   -ETIMEDOUT, -ECANCELED, -EINVAL, -ENOMEM */
 SKINK_NODISCARD SKINK_API int skink_loopback_send(skink_loopback *loopback, const void *bytes, size_t length_bytes,
                                                   uint64_t deadline_ns,
@@ -84,7 +85,7 @@ SKINK_NODISCARD SKINK_API int skink_loopback_receive(skink_loopback *loopback, v
                                                      uint64_t deadline_ns,
                                                      size_t *ret_length) SKINK_ANY_THREAD SKINK_SUSPENDS;
 
-/* Send no more, but go on receiving: a half-close. */
+/* Send no more, but go on receiving: a half-close. NULL is fine. */
 SKINK_API void skink_loopback_finish(skink_loopback *loopback) SKINK_ANY_THREAD;
 
 /* Leave, as a client does whose connection is reset, and free it. NULL is fine. */

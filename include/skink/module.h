@@ -4,6 +4,7 @@
  *
  * A module defines one function, skink_module_init. It is called once, after the configuration was read and
  * before the server listens, on the main thread. It adds its routes and middlewares there.
+ *
  * More     docs/modules.md; examples/demo/demo.c.
  */
 #ifndef SKINK_MODULE_H

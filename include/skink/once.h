@@ -8,8 +8,8 @@
  *     if (error) ...
  *     ... the settings are there ...
  *
- * A lock around a lazy initialisation blocks the loop for all who come while it runs, and for ever if what it waits for needs
- * the loop. Here the first caller starts the function as a task of its own, and then all of them await its end.
+ * A lock around a lazy initialisation blocks the loop for all who come while it runs, and for ever if what it waits for
+ * needs the loop. Here the first caller starts the function as a task of its own, and then all of them await its end.
  *
  * Threads  any: a task suspends, another thread blocks (and runs the function itself if it is the first).
  * More     docs/detection.md, "Initialised once".
@@ -35,16 +35,16 @@ typedef struct skink_once {
     }
 
 /*
- * Have fn(arg) run, once. It returns 0 or a negative errno, and may suspend. Once it has returned 0 every call returns 0 at
- * the cost of one load.
+ * Have fn(arg) run, once. It returns 0 or a negative errno, and may suspend. Once it has returned 0 every call returns
+ * 0 at the cost of one load.
  *
- * An error does not stick: all who waited for that attempt get it, and the next call tries again. fn runs as a task of its
- * own on the first caller's scheduler, so that no caller's cancellation, deadline or client ends it; arg must stay valid
- * until it has returned, not only during this call. If it gets stuck it is an incident like any other, named "once", and
- * its callers wait on, each until its own deadline. If its scheduler stops before it has ended, those who still wait
- * elsewhere try again.
+ * An error does not stick: all who waited for that attempt get it, and the next call tries again. fn runs as a task of
+ * its own on the first caller's scheduler, so that no caller's cancellation, deadline or client ends it; arg must stay
+ * valid until it has returned, not only during this call. If it gets stuck it is an incident like any other, named
+ * "once", and its callers wait on, each until its own deadline. If its scheduler stops before it has ended, those who
+ * still wait elsewhere try again.
  *   0           fn has returned 0, now or before
- *   <0          fn's error, or
+ *   <0          fn's error (-EIO for a positive number), or
  *   -ETIMEDOUT  deadline_ns passed first; fn goes on
  *   -ECANCELED  the calling task was cancelled, fn goes on; or the scheduler is stopping
  *   -EDEADLK    called from fn itself
@@ -57,8 +57,8 @@ SKINK_NODISCARD SKINK_API int skink_once_run(skink_once *once, int (*fn)(void *a
 /* Has fn returned 0? Never waits. */
 SKINK_API bool skink_once_is_done(const skink_once *once) SKINK_ANY_THREAD;
 
-/* Forget that it is done, so that the next call runs its fn again; for caches. What the former run made is the caller's to
- * undo, when nobody uses it any more. -EBUSY: fn runs now. */
+/* Forget that it is done, so that the next call runs its fn again; for caches. What the former run made is the caller's
+ * to undo, when nobody uses it any more. -EBUSY: fn runs now. */
 SKINK_API int skink_once_reset(skink_once *once) SKINK_ANY_THREAD;
 
 #ifdef __cplusplus

@@ -22,7 +22,7 @@ extern "C" {
 /* Never send the signal: the stack of a thread that sleeps is read from outside, and one that computes has none. */
 #define SKINK_RECOVERY_NO_SIGNAL (1u << 0)
 
-/* What is done at a limit: max_strays living strays, or more than `burst` slices declared stuck in `burst_window_ns`. */
+/* What is done at a limit: max_strays living strays, or more than `burst` slices declared stuck in burst_window_ns. */
 typedef enum skink_on_limit {
     SKINK_ON_LIMIT_HOLD = 0,      /* nothing more than is always done at max_strays: the next deadlock holds its loop */
     SKINK_ON_LIMIT_UNHEALTHY = 1, /* no new requests are admitted until strays have returned, or the window of the burst
@@ -32,7 +32,7 @@ typedef enum skink_on_limit {
 } skink_on_limit;
 
 typedef enum skink_limit { SKINK_LIMIT_STRAYS = 0, SKINK_LIMIT_BURST = 1 } skink_limit;
-#define SKINK_LIMITS 2 /* as many */
+#define SKINK_LIMITS 2 /* how many there are */
 
 /* "strays", "burst". Static text. */
 SKINK_API const char *skink_limit_name(skink_limit limit) SKINK_ANY_THREAD;
@@ -44,12 +44,13 @@ typedef struct skink_recovery_options {
     uint64_t deadlock_timeout_ns; /* default 30 s, at least 10 ms; of a slice whose task sets none          */
     uint32_t standby_threads;     /* default 1, at most 64; threads parked for takeovers                    */
     uint32_t max_strays;          /* default 8, at most 4096; living strays at which takeovers stop         */
-    uint32_t ceiling_factor;      /* default 4; times the timeout, at which starvation defers no longer     */
+    uint32_t ceiling_factor;      /* default 4, at most 1000; times the timeout, at which starvation defers
+                                     no longer                                                              */
 
     /* Each incident, on a helper thread, in order; it may block, and then it delays only later reports. The
      * pointer and the strings are valid during the call. NULL: nobody is told (the log hook still is). */
     void (*incident)(const skink_incident *incident, void *arg);
-    void *arg;
+    void *arg; /* handed to both callbacks */
 
     /* A folder for one JSON file per incident, "incident-ID.json", of mode 0600; the newest 1,000 stay. It must exist;
      * that a file cannot be written is logged once, and counted. Copied. NULL: no files. */
@@ -67,8 +68,8 @@ typedef struct skink_recovery_options {
      * reached with. With SKINK_ON_LIMIT_DRAIN this is where a host begins its stop; recovery never ends a process
      * by itself, but for SKINK_ON_LIMIT_ABORT. NULL: nobody is told (the log hook still is). */
     void (*limit_reached)(skink_limit limit, bool in_force, void *arg);
-    /* A stretch of skink_blocking_begin() that lasts longer than this hands the loop on; default 1 ms. At most max_blocking
-     * (default 64, at most 4096) threads block like that; a stretch past it is a slice like any other. */
+    /* A stretch of skink_blocking_begin() that lasts longer than this hands the loop on; default 1 ms. At most
+     * max_blocking (default 64, at most 4096) threads block like that; a stretch past it is a slice like any other. */
     uint64_t blocking_grace_ns;
     uint32_t max_blocking;
     uint64_t extend_ceiling_ns; /* default 5 min; by how much skink_slice_extend() may extend one slice   */
@@ -86,7 +87,7 @@ typedef struct skink_recovery_options {
 /*
  * Create a recovery: its watchdog and its standby threads are started here, so that a takeover needs no new
  * thread. NULL options means all defaults. On 0 the caller owns it.
- *   -EINVAL  a value out of range
+ *   -EINVAL  an unknown flag or a value out of range
  *   -EBUSY   capture_signal has a handler, or every real-time signal has
  *   -EAGAIN  the threads cannot be created
  *   -E2BIG, -ENOMEM, -EMFILE
@@ -139,7 +140,7 @@ typedef struct skink_recovery_stats {
     uint64_t recovery_count[SKINK_RECOVERY_BUCKETS]; /* declaration to the fresh thread's first act           */
     uint64_t recovery_sum_ns;
     uint64_t ticks;                 /* samples the watchdog has taken                                       */
-    uint64_t captures[16];          /* stacks of stuck threads asked for, by skink_capture                */
+    uint64_t captures[16];          /* stacks of stuck threads asked for, by skink_capture, with room for more */
     uint64_t incident_files;        /* written, for an incident's end once more                           */
     uint64_t incident_files_failed; /* that could not be written                                          */
 
@@ -158,16 +159,16 @@ typedef struct skink_recovery_stats {
         .size = sizeof(skink_recovery_stats)                                                                           \
     }
 
-/*
- * A human has looked at it, and wants to go on: new requests are admitted again, loops that are held run their tasks
- * again, and the limits are not in force before another slice is declared stuck. Held threads count as strays then,
- * beyond the limit if need be.
- */
-SKINK_API int skink_recovery_resume(skink_recovery *recovery) SKINK_ANY_THREAD;
-
 /* Read the counters. stats->size must be set; -EINVAL if it is zero. */
 SKINK_NODISCARD SKINK_API int skink_recovery_stats_read(skink_recovery *recovery,
                                                         skink_recovery_stats *stats) SKINK_ANY_THREAD;
+
+/*
+ * A human has looked at it, and wants to go on: new requests are admitted again, loops that are held run their tasks
+ * again, and the limits are not in force before another slice is declared stuck. Held threads count as strays then,
+ * beyond the limit if need be. Always 0, but -EINVAL for NULL.
+ */
+SKINK_API int skink_recovery_resume(skink_recovery *recovery) SKINK_ANY_THREAD;
 
 /* What happened to the requests of one route, or to the tasks of one name. */
 typedef struct skink_recovery_count {
@@ -178,8 +179,8 @@ typedef struct skink_recovery_count {
     uint64_t notes;                    /* slices that used half of their timeout */
 } skink_recovery_count;
 
-/* Call each(count, arg) for everything that has an incident or a note, on the calling thread, without any lock. What does
- * not fit into 255 of them is in one of route "(other)". -EINVAL: a NULL. */
+/* Call each(count, arg) for everything that has an incident or a note, on the calling thread, without any lock. There
+ * is room for 255 of them; the first that is told, always, is one of route "(other)" for those beyond. */
 SKINK_API int skink_recovery_counts(skink_recovery *recovery,
                                     void (*each)(const skink_recovery_count *count, void *arg),
                                     void *arg) SKINK_ANY_THREAD;
@@ -196,15 +197,15 @@ typedef enum skink_health {
 /* The worst that holds now. */
 SKINK_API skink_health skink_recovery_health(skink_recovery *recovery) SKINK_ANY_THREAD;
 
+/* A sentence for it, such as "the next deadlock can be recovered". Static text. */
+SKINK_API const char *skink_health_text(skink_health health) SKINK_ANY_THREAD;
+
 /*
  * Is the watchdog alive? Wakes it, if it sleeps, and waits until it has looked at every scheduler once.
  *   -ETIMEDOUT  it has not by deadline_ns: it is stopped, stuck, or gets no processor
  */
 SKINK_NODISCARD SKINK_API int skink_recovery_ping(skink_recovery *recovery,
                                                   uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_BLOCKS;
-
-/* A sentence for it, such as "8 stray threads: no further deadlock can be recovered". Static text. */
-SKINK_API const char *skink_health_text(skink_health health) SKINK_ANY_THREAD;
 
 #ifdef __cplusplus
 }

@@ -63,10 +63,11 @@ SKINK_API const char *skink_request_param(const skink_request *request, const ch
  * memory to decode the string into. Bad encoding was refused with 400 before the handler ran. */
 SKINK_API const char *skink_request_query(skink_request *request, const char *name);
 
-/* First value of that name in a body of type application/x-www-form-urlencoded, decoded; *ret_value is NULL without one.
+/* First value of that name in a body of type application/x-www-form-urlencoded, decoded; *ret_value is NULL without
+ * one.
  *   -EMEDIUMTYPE  the body is of another type
  *   -EBADMSG      bad percent-encoding, or a NUL: to be answered with skink_respond_number(request, 1123)
- *   -EINVAL       a NULL, or a route with stream_body
+ *   -EINVAL       a route with stream_body
  *   -ENOMEM */
 SKINK_NODISCARD SKINK_API int skink_request_form(skink_request *request, const char *name, const char **ret_value);
 
@@ -79,23 +80,24 @@ SKINK_API const void *skink_request_body(const skink_request *request, size_t *r
 
 /*
  * Read the next bytes of the body, at least one and at most size_bytes; *ret_length is 0 at its end. On a route with
- * stream_body the task is suspended until something has arrived; on others all of it is there. A body that is not read to
- * its end before the answer makes the connection close behind the answer.
+ * stream_body the task is suspended until something has arrived; on others all of it is there. A body that is not read
+ * to its end before the answer makes the connection close behind the answer.
  *   -EBADMSG    the client sent what is no body (a malformed chunk); it was answered 400
  *   -EMSGSIZE   it is larger than the route allows; the client was answered 413
  *   -ETIMEDOUT  nothing came for header_timeout_ns; the client was answered 408
- *   -ECANCELED  the client is gone or was answered in the handler's place, or the task was cancelled while it had to wait
+ *   -ECANCELED  the client is gone or was answered in the handler's place
  *   -EALREADY   the answer is out, and the body with it
  *   -EBUSY      another task waits in this call
- *   -EINVAL, -EPERM
+ *   -ECANCELED, -ETIMEDOUT, -ENOMEM   while it had to wait, as skink_await()
+ *   -EINVAL     size_bytes is 0
  */
 SKINK_NODISCARD SKINK_API int skink_request_read(skink_request *request, void *buffer, size_t size_bytes,
                                                  size_t *ret_length) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /* The request's cancellation token: fires when its client goes away, or has had its whole answer to a HEAD for as long as
  * idle_timeout_ns (-ECANCELED), when its time is over (-ETIMEDOUT; skink_http_options.request_timeout_ns), and when the
- * server stops and it has not ended by itself (-ECANCELED). Every wait of its task ends then. Borrowed: ref it to keep
- * it, or to hand it to work on the thread pool. */
+ * server stops and it has not ended by itself (-ECANCELED). Every wait of its task ends then. NULL outside of that task,
+ * or without memory. Borrowed: ref it to keep it, or to hand it to work on the thread pool. */
 SKINK_API skink_token *skink_request_token(const skink_request *request);
 
 /*
@@ -114,39 +116,40 @@ SKINK_NODISCARD SKINK_API int skink_response_header(skink_request *request, cons
  * ignored: what is dropped is counted.
  *   -EALREADY   answered before
  *   -ECANCELED  the client is gone, or was already told that this request was stuck or late: dropped, and counted
- *   -EINVAL     status outside of 200..599, or a body with 204, 205 or 304
+ *   -EINVAL     status outside of 200..599, a body with 204, 205 or 304, or a content_type that is no header value
  *   -ENOMEM
  */
 SKINK_API int skink_respond(skink_request *request, int status, const char *content_type, const void *body,
-                            size_t length_bytes) SKINK_IN_TASK;
+                            size_t length_bytes) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /* The same with a text body of type text/plain; charset=utf-8. */
-SKINK_API int skink_respond_text(skink_request *request, int status, const char *text) SKINK_IN_TASK;
+SKINK_API int skink_respond_text(skink_request *request, int status, const char *text) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /* Answer with the one JSON form of errors (docs/errors.md): {"status":…,"error":true,"number":…,
  * "message":…,"request":…}. Results as skink_respond(). */
-SKINK_API int skink_respond_error(skink_request *request, int status, int number, const char *message) SKINK_IN_TASK;
+SKINK_API int skink_respond_error(skink_request *request, int status, int number,
+                                  const char *message) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /* The same with one of skink's own numbers (docs/errors.md), which says status and message. -ENOENT: there is no such
  * number; else results as skink_respond(). */
-SKINK_API int skink_respond_number(skink_request *request, int number) SKINK_IN_TASK;
+SKINK_API int skink_respond_number(skink_request *request, int number) SKINK_IN_TASK SKINK_SUSPENDS;
 
 #define SKINK_LENGTH_UNKNOWN UINT64_MAX
 
 /*
  * Begin an answer whose body is written piece by piece. length_bytes is announced as Content-Length; with
  * SKINK_LENGTH_UNKNOWN the body is sent in chunks, to a client of HTTP/1.0 up to the end of the connection. Then
- * skink_response_write() as often as there is something, and skink_response_end() once. A handler that returns without it,
- * and one that is declared stuck and does not go on within the late window, has the connection cut: a client never takes
- * half an answer for a whole one.
+ * skink_response_write() as often as there is something, and skink_response_end() once. A handler that returns without
+ * it, and one that is declared stuck and does not go on within the late window, has the connection cut: a client never
+ * takes half an answer for a whole one.
  *   -EALREADY   answered or begun before
- *   -ECANCELED  the client is gone, or was already told that this request was stuck: dropped, and counted
- *   -EINVAL     status outside of 200..599, or 204, 205 or 304, which have no body
- *   -EPERM      not a task of the server's scheduler
+ *   -ECANCELED  the client is gone, or was already told that this request was stuck or late: dropped, and counted
+ *   -EINVAL     status outside of 200..599, or 204, 205 or 304, which have no body; or a content_type that is no header
+ *               value
  *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_response_begin(skink_request *request, int status, const char *content_type,
-                                                   uint64_t length_bytes) SKINK_IN_TASK;
+                                                   uint64_t length_bytes) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /*
  * Write the next bytes of the body; they are sent or copied before the call returns. Small pieces that the request's own
@@ -155,18 +158,20 @@ SKINK_NODISCARD SKINK_API int skink_response_begin(skink_request *request, int s
  * nothing at all for idle_timeout_ns is gone. Nothing is sent in answer to a HEAD; others have their turn now and then all the
  * same, who returns without skink_response_end() leaves nothing out, and after idle_timeout_ns the request's token fires.
  * Without bytes it only tells whether the client is there.
- *   -ECANCELED  the client is gone, the answer was cut, or the task was cancelled while it had to wait
+ *   -ECANCELED  the client is gone, or the answer was cut
  *   -EMSGSIZE   more than was announced: nothing was written
  *   -ENOTCONN   no answer has been begun
  *   -EALREADY   it has ended
  *   -EBUSY      another task waits in this call
- *   -EINVAL, -EPERM
+ *   -ECANCELED, -ETIMEDOUT, -ENOMEM   while it had to wait, as skink_await()
  */
 SKINK_NODISCARD SKINK_API int skink_response_write(skink_request *request, const void *bytes,
                                                    size_t length_bytes) SKINK_IN_TASK SKINK_SUSPENDS;
 
-/* The body is complete. -EMSGSIZE: less was written than announced; write the rest, or return. Else as above. */
-SKINK_API int skink_response_end(skink_request *request) SKINK_IN_TASK;
+/* The body is complete.
+ *   -EMSGSIZE  less was written than announced; write the rest, or return
+ *   -ECANCELED, -ENOTCONN, -EALREADY, -ENOMEM   as skink_response_write() */
+SKINK_API int skink_response_end(skink_request *request) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /* The status that was answered, 0 before that. For middlewares, on the way out. */
 SKINK_API int skink_request_status(const skink_request *request);

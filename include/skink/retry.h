@@ -26,8 +26,9 @@ typedef struct skink_retry_options {
     uint32_t attempts_max;   /* default 3, the first one included                                              */
     uint64_t pause_ns;       /* default 100 ms; before the second attempt, and doubled before each later one   */
     uint64_t pause_max_ns;   /* default 10 s; no pause is longer                                               */
-    uint32_t jitter_percent; /* default 50, at most 100: each pause is shorter by a random part of up to this; */
-    bool no_jitter;          /* so that many who failed together do not come back together. true: none         */
+    uint32_t jitter_percent; /* default 50, at most 100: each pause is shorter by a random part of up to this, */
+                             /* so that many who failed together do not come back together                     */
+    bool no_jitter;          /* all pauses are whole, whatever jitter_percent says                             */
     uint64_t deadline_ns;    /* default SKINK_FOREVER; no attempt begins after it, and all waits in it end     */
 
     /* Is it worth another attempt, after this one (1, 2, ...) has failed with this error? Called in the task; may
@@ -40,9 +41,10 @@ typedef struct skink_retry_options {
     }
 
 /*
- * Call fn(attempt, arg), with attempt 1, 2, ..., until it returns 0, the attempts or the time are used up, or the error is
- * not worth another. fn returns 0 or a negative errno, and may suspend. NULL options: all defaults. It ends early when
- * the calling task is to end (it is cancelled, or the token of a scope has fired; skink/token.h): no attempt begins then.
+ * Call fn(attempt, arg), with attempt 1, 2, ..., until it returns 0, the attempts or the time are used up, or the error
+ * is not worth another. fn returns 0 or a negative errno, and may suspend. NULL options: all defaults. It ends early
+ * when the calling task is to end (it is cancelled, or the token of a scope has fired; skink/token.h): no attempt
+ * begins then.
  *   0           an attempt has succeeded
  *   <0          the error of the last attempt, or
  *   -ETIMEDOUT  deadline_ns passed in an attempt or a pause

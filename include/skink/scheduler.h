@@ -36,8 +36,8 @@ typedef struct skink_scheduler_options {
     size_t stack_size_bytes;  /* default 64 KiB, at least 16 KiB; rounded up to a page, plus a guard page   */
     uint32_t batch_max;       /* default 256; tasks run between two looks at the event loop                 */
     const char *name;         /* default "loop"; for thread names and logs; copied, cut at 15 bytes         */
-    uint32_t detection;       /* a skink_detection, see skink/detection.h; default: actual                   */
-    bool no_detection_stacks; /* leave the two stacks out of the incident of a refused wait                */
+    uint32_t detection;       /* a skink_detection; default SKINK_DETECTION_ACTUAL                          */
+    bool no_detection_stacks; /* leave the two stacks out of the incident of a refused wait                 */
     /* Append only, and let zero keep the behaviour from before the field. */
 } skink_scheduler_options;
 #define SKINK_SCHEDULER_OPTIONS_INIT                                                                                   \
@@ -50,9 +50,9 @@ typedef struct skink_scheduler_options {
  * once and wait for the start.
  *
  * On 0, *ret_scheduler is owned by the caller: release it with skink_scheduler_destroy().
- *   -EINVAL  unknown flag or a value out of range
- *   -E2BIG   options newer than this library, with a new field in use
- *   -ENOTSUP  the process runs with shadow stacks (CET), which the switch of stacks in this build cannot deal with
+ *   -EINVAL   unknown flag or a value out of range
+ *   -E2BIG    options newer than this library, with a new field in use
+ *   -ENOTSUP  the process runs with shadow stacks (CET; GCS on aarch64), which this build cannot switch
  *   -ENOMEM, -EMFILE, -ENFILE
  */
 SKINK_NODISCARD SKINK_API int skink_scheduler_create(const skink_scheduler_options *options,
@@ -79,8 +79,8 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_start(skink_scheduler *scheduler) 
  *
  *   0           stopped, every task had ended by itself
  *   -ECANCELED  stopped, some task was cancelled, dropped or is still with a stray
- *   -EDEADLK    called from a task of this scheduler; or from a task of another one whose detection mode is
- *               SKINK_DETECTION_POTENTIAL
+ *   -EDEADLK    called from a task or the runtime section of this scheduler; or from a task of another one whose
+ *               detection mode is SKINK_DETECTION_POTENTIAL
  *   -EALREADY   it does not run
  *   -ETIMEDOUT  the loop thread is stuck inside a runtime section and cannot be left behind; the scheduler
  *               stays as it is, and destroying it leaks it
@@ -88,10 +88,10 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_start(skink_scheduler *scheduler) 
 SKINK_NODISCARD SKINK_API int skink_scheduler_stop(skink_scheduler *scheduler,
                                                    uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_BLOCKS;
 
-/* Destroy a scheduler that does not run; tasks never started are dropped, uv handles the host left open are
- * closed. Memory that a living stray still stands on goes when the stray ends. NULL is fine. A scheduler that
- * runs is stopped first, with a deadline of now. Never from one of its own tasks, and not while another thread is inside
- * a call that is given this scheduler. */
+/* Destroy a scheduler that does not run; tasks never started are dropped, uv handles the host left open are closed.
+ * Memory that a living stray still stands on goes when the stray ends. NULL is fine. A scheduler that runs is stopped
+ * first, with a deadline of now. Never from one of its own tasks, and not while another thread is inside a call that is
+ * given this scheduler. */
 SKINK_API void skink_scheduler_destroy(skink_scheduler *scheduler) SKINK_ANY_THREAD SKINK_BLOCKS;
 
 /* The scheduler whose task or runtime section the caller is in; NULL on any other thread. Borrowed. */
@@ -99,8 +99,8 @@ SKINK_API skink_scheduler *skink_scheduler_current(void) SKINK_ANY_THREAD;
 
 /*
  * Run fn(arg) as a task of its own, without a handle. From one thread, posts run in the order they were made.
- * arg is the caller's until fn starts. What other threads have posted counts as living once the loop has taken it; with
- * task_max below 65536 at once. Without memory, or an object, for its task a post waits until there is some.
+ * arg is the caller's until fn starts. What other threads have posted counts as living once the loop has taken it (with
+ * a task_max below 65536, at once). A post for whose task there is no memory, or no object, waits until there is.
  *   -ECANCELED  the scheduler is stopping or stopped
  *   -EAGAIN     task_max tasks live already
  *   -ENOMEM
@@ -120,7 +120,7 @@ SKINK_NODISCARD SKINK_API int skink_post(skink_scheduler *scheduler, void (*fn)(
  */
 SKINK_NODISCARD SKINK_API int skink_scheduler_uv(skink_scheduler *scheduler,
                                                  void (*fn)(struct uv_loop_s *loop, void *arg),
-                                                 void *arg) SKINK_ANY_THREAD;
+                                                 void *arg) SKINK_ANY_THREAD SKINK_BLOCKS;
 
 /* What the scheduler counts. Gauges are as of one moment each, not of one moment together. */
 typedef struct skink_scheduler_stats {
@@ -138,8 +138,8 @@ typedef struct skink_scheduler_stats {
     bool held;                 /* the stray limit is reached: nothing but the event loop itself runs      */
     uint64_t waits_refused;    /* blocking waits that ended with -EDEADLK: certain deadlocks              */
     uint64_t tasks_blocking;   /* off the loop, in a stretch that is known to block (skink/blocking.h)    */
-    uint64_t blocking_begun;   /* such stretches begun                                                  */
-    uint64_t waits_potential;  /* and those refused only because the mode is `potential`           */
+    uint64_t blocking_begun;   /* such stretches begun                                                    */
+    uint64_t waits_potential;  /* waits refused only because the mode is `potential`                      */
 } skink_scheduler_stats;
 #define SKINK_SCHEDULER_STATS_INIT                                                                                     \
     {                                                                                                                  \

@@ -28,8 +28,8 @@ typedef struct skink_shutdown_options {
     }
 
 /*
- * Say that the server goes, and no more: from now on its readiness is bad (skink/stats_server.h) and each answer carries
- * Connection: close, so that balancers and clients look elsewhere. It still accepts connections and answers
+ * Say that the server goes, and no more: from now on its readiness is bad (skink/stats_server.h) and each answer
+ * carries Connection: close, so that balancers and clients look elsewhere. It still accepts connections and answers
  * requests. There is no way back. Returns at once. Idempotent; NULL is fine.
  */
 SKINK_API void skink_http_server_drain(skink_http_server *server) SKINK_ANY_THREAD;
@@ -37,19 +37,20 @@ SKINK_API void skink_http_server_drain(skink_http_server *server) SKINK_ANY_THRE
 /*
  * End these servers and stop their schedulers: drain them; wait delay_ns; close the listeners, and from then on answer
  * each new request on an open connection with 503, number 1006, and Connection: close; wait until every request and
- * task has ended and every answer has been handed over, or grace_ns has passed; then stop their workers and the schedulers, which
- * cancels what is left (tokens fire) and drops one second later what has not ended then (skink_scheduler_stop()).
+ * task has ended and every answer has been handed over, or grace_ns has passed; then stop their workers and the
+ * schedulers, which cancels what is left (tokens fire) and drops one second later what has not ended then
+ * (skink_scheduler_stop()).
  *
- * What was accepted since the drain began, and waits for its first request, gets that one answered: up to one second.
- * A loop thread that is stuck meanwhile changes nothing: a fresh one goes on while there is grace left. Blocks the caller for the
- * delay, the grace and some seconds at most. Destroy servers and schedulers afterwards; where several servers share a
- * scheduler, that is stopped once. options may be NULL.
+ * What was accepted since the drain began, and waits for its first request, gets that one answered: up to one second. A
+ * loop thread that is stuck meanwhile changes nothing: a fresh one goes on while there is grace left. Blocks the caller
+ * for the delay, the grace and some seconds at most. Destroy servers and schedulers afterwards; where several servers
+ * share a scheduler, that is stopped once. options may be NULL.
  *
  *   0           whatever was in flight has finished by itself
  *   -ECANCELED  something was cut: a task that was cancelled, dropped or is with a stray, or an answer not read
  *   -EDEADLK    called from a task of one of these schedulers
  *   -ETIMEDOUT  a loop thread is stuck in a runtime section (see skink_scheduler_stop())
- *   -EINVAL     a NULL, or no server
+ *   -EINVAL     no server, or a NULL among them
  *   -E2BIG      options newer than this library, with a new field in use
  */
 SKINK_NODISCARD SKINK_API int skink_shutdown(skink_http_server *const *servers, size_t server_count,

@@ -55,18 +55,21 @@ typedef struct skink_stats_sources {
     }
 
 /*
- * Start it: GET /metrics (Prometheus text), GET /health/live (should the process go on?), GET /health/ready
- * (may requests be sent here?) and GET /health (the same), each 200 or 503 with a JSON reason, GET /incidents (a JSON list of
- * those in memory, newest first) and GET /incidents/ID (one of them), GET /tasks and GET /threads
- * (skink/dump.h; JSON with ?format=json), the tasks being those of `scheduler`, of the servers that have http_server's routes,
- * of their workers, and of what the recovery watches. `address` as for skink_http_listen(); *ret_port (may be NULL) says which port. On 0 the caller owns it.
- * Errors: those of skink_scheduler_create, skink_scheduler_start and skink_http_listen; -EINVAL for an empty token.
+ * Start it: GET /metrics (Prometheus text), GET /health/live (should the process go on?), GET /health/ready (may
+ * requests be sent here?) and GET /health (the same), each 200 or 503 with a JSON reason, GET /incidents (a JSON list
+ * of those in memory, newest first) and GET /incidents/ID (one of them), GET /tasks and GET /threads (skink/dump.h;
+ * JSON with ?format=json), the tasks being those of `scheduler`, of the servers that have http_server's routes, of
+ * their workers, and of what the recovery watches. `address` as for skink_http_listen(); *ret_port (may be NULL) says
+ * which port. On 0 the caller owns it.
+ *   -EINVAL  a NULL, or an empty token
+ *   -E2BIG   sources newer than this library, with a new field in use
+ *   else as skink_scheduler_create(), skink_scheduler_start() and skink_http_listen()
  */
 SKINK_NODISCARD SKINK_API int skink_stats_server_start(const skink_stats_sources *sources, const char *address,
                                                        int *ret_port, skink_stats_server **ret_server) SKINK_ANY_THREAD;
 
-/* Call the watched server unhealthy while the process has more than max_rss_bytes in memory, or its queue of requests has been
- * full for longer than max_queue_ns. 0 in either: never for that reason. At once. */
+/* Call the watched server unhealthy while the process has more than max_rss_bytes in memory, or its queue of requests
+ * has been full for longer than max_queue_ns. 0 in either: never for that reason. At once. */
 SKINK_API void skink_stats_server_set_health(skink_stats_server *server, uint64_t max_rss_bytes,
                                              uint64_t max_queue_ns) SKINK_ANY_THREAD;
 

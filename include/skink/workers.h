@@ -29,9 +29,9 @@ typedef struct skink_workers_options {
     uint32_t threads;             /* default 64, at most 1024                                                       */
     size_t stack_size_bytes;      /* of each request; default 1 MiB: what blocks is often deep; used pages count    */
     uint64_t deadlock_timeout_ns; /* of a request whose route has none: for how long it may block its thread until
-                                     that is taken from it; default: the recovery's                              */
-    uint64_t time_limit_ns; /* how long a request may take there, waits included; default: as long as it wants. For
-                               one with a request timeout it is that one                                         */
+                                     that is taken from it; at least 10 ms; default: the recovery's              */
+    uint64_t time_limit_ns;       /* how long a request may take there, waits included; default: as long as it wants.
+                                     For one with a request timeout it is that one                               */
 } skink_workers_options;
 #define SKINK_WORKERS_OPTIONS_INIT                                                                                     \
     {                                                                                                                  \
@@ -41,7 +41,8 @@ typedef struct skink_workers_options {
 /*
  * Create workers that do not run yet; NULL options means all defaults. On 0 the caller owns them. What is handed to
  * them waits for the start.
- *   -EINVAL, -E2BIG, -ENOMEM, -EMFILE, -ENFILE
+ *   -EINVAL  unknown flag or a value out of range
+ *   -E2BIG, -ENOTSUP, -ENOMEM, -EMFILE, -ENFILE   as skink_scheduler_create()
  */
 SKINK_NODISCARD SKINK_API int skink_workers_create(const skink_workers_options *options,
                                                    skink_workers **ret_workers) SKINK_ANY_THREAD;
@@ -50,8 +51,8 @@ SKINK_NODISCARD SKINK_API int skink_workers_create(const skink_workers_options *
  * watched, and for nothing else. */
 SKINK_API skink_scheduler *skink_workers_scheduler_at(skink_workers *workers, size_t i) SKINK_ANY_THREAD;
 
-/* Change how long requests may block their threads, and how long they may take, for those that start from now on; 0 as in
- * the options. */
+/* Change how long requests may block their threads, and how long they may take, for those that start from now on; 0 as
+ * in the options. */
 SKINK_API void skink_workers_set_timeouts(skink_workers *workers, uint64_t deadlock_timeout_ns,
                                           uint64_t time_limit_ns) SKINK_ANY_THREAD;
 
@@ -59,11 +60,11 @@ SKINK_API void skink_workers_set_timeouts(skink_workers *workers, uint64_t deadl
 SKINK_NODISCARD SKINK_API int skink_workers_start(skink_workers *workers) SKINK_ANY_THREAD;
 
 /*
- * Stop them: nothing new is taken, what was handed to them may finish until deadline_ns, then it is cancelled, and
- * what has not ended a second after that is dropped. Never blocks for longer than the deadline and some two
- * seconds, however many of them are stuck. To be called while the loops of the servers still run, or their
- * requests cannot be answered. While another thread stops or starts them the call waits for that first: a second stop does
- * not bring the deadline of the first forward.
+ * Stop them: nothing new is taken, what was handed to them may finish until deadline_ns, then it is cancelled, and what
+ * has not ended a second after that is dropped. Never blocks for longer than the deadline and some two seconds, however
+ * many of them are stuck. To be called while the loops of the servers still run, or their requests cannot be answered.
+ * While another thread stops or starts them the call waits for that first: a second stop does not bring the deadline of
+ * the first forward.
  *   0           everything had ended by itself
  *   -ECANCELED  something was cut
  *   -EALREADY   they do not run
