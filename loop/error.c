@@ -2,6 +2,7 @@
 /* error.c - sentences for error codes, and the version. */
 #include "skink/error.h"
 #include "skink/version.h"
+#include <errno.h>
 #include <uv.h>
 
 const char *skink_strerror(int error)
@@ -9,20 +10,29 @@ const char *skink_strerror(int error)
     switch (error) {
     case 0:
         return "success";
-    case UV_EINVAL:
+    /* What these mean here, or what libuv has no name for. */
+    case -EINVAL:
         return "invalid argument";
-    case UV_EPERM:
+    case -EPERM:
         return "not permitted from here";
-    case UV_EALREADY:
+    case -EALREADY:
         return "it has happened before";
-    case UV_ECANCELED:
+    case -ECANCELED:
         return "cancelled";
-    case UV_ETIMEDOUT:
+    case -ETIMEDOUT:
         return "the deadline passed first";
-    case UV_EAGAIN:
+    case -EAGAIN:
         return "a limit is reached; try again later";
-    case -35:
-        return "it would wait for itself"; /* EDEADLK, which libuv has no name for */
+    case -EDEADLK:
+        return "it would wait for itself";
+    case -E2BIG:
+        return "options of a newer version";
+    case -ENOTSUP:
+        return "not supported in this process";
+    case -EBADMSG:
+        return "malformed";
+    case -EMEDIUMTYPE:
+        return "of another media type";
     default:
         break;
     }

@@ -64,7 +64,8 @@ static void each_error_has_a_sentence_of_its_own(void **state)
     (void)state;
     static const int errors[] = { 0,           -EINVAL, -EPERM,  -EALREADY, -ECANCELED, -ETIMEDOUT, -EAGAIN,
                                   -EDEADLK,    -E2BIG,  -ENOMEM, -EEXIST,   -ENOENT,    -EBUSY,     -ESRCH,
-                                  -EADDRINUSE, -EACCES, -EMFILE, -ENFILE,   -EBADF };
+                                  -EADDRINUSE, -EACCES, -EMFILE, -ENFILE,   -EBADF,     -EBADMSG,   -EMEDIUMTYPE,
+                                  -ENOTSUP,    -ERANGE, -EIO,    -EMSGSIZE, -ENOTCONN,  -EPIPE,     -ECONNRESET };
     enum { COUNT = sizeof errors / sizeof *errors };
     for (int i = 0; i < COUNT; i++) {
         assert_true(strlen(skink_strerror(errors[i])) > 3);
