@@ -210,11 +210,12 @@ static int stop_schedulers(const struct plan *plan, uint64_t deadline_ns)
     return worst;
 }
 
-static bool is_on_a_loop_of(const struct plan *plan)
+/* On one of these loops; or with workers on any, since skink_workers_stop() would refuse, with the drain begun. */
+static bool would_wait_for_itself(const struct plan *plan)
 {
-    skink_scheduler *here = skink_scheduler_current();
+    const skink_scheduler *here = skink_scheduler_current();
     for (size_t i = 0; here && i < plan->server_count; i++)
-        if (plan->servers[i]->scheduler == here) return true;
+        if (plan->servers[i]->scheduler == here || plan->servers[i]->workers) return true;
     return false;
 }
 
@@ -260,6 +261,6 @@ int skink_shutdown(skink_http_server *const *servers, size_t server_count, const
     for (size_t i = 0; i < server_count; i++)
         if (!servers[i]) return -EINVAL;
     struct plan plan = { servers, server_count, given.delay_ns, given.grace_ns };
-    if (is_on_a_loop_of(&plan)) return -EDEADLK;
+    if (would_wait_for_itself(&plan)) return -EDEADLK;
     return run(&plan);
 }

@@ -48,7 +48,7 @@ SKINK_API void skink_http_server_drain(skink_http_server *server) SKINK_ANY_THRE
  *
  *   0           whatever was in flight has finished by itself
  *   -ECANCELED  something was cut: a task that was cancelled, dropped or is with a stray, or an answer not read
- *   -EDEADLK    called from a task of one of these schedulers
+ *   -EDEADLK    called from a task of one of these schedulers; or from any task, if a server has workers
  *   -ETIMEDOUT  a loop thread is stuck in a runtime section (see skink_scheduler_stop())
  *   -EINVAL     no server, or a NULL among them
  *   -E2BIG      options newer than this library, with a new field in use

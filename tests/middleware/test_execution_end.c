@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/middleware/test_execution_end.c - workers and their clients: who leaves, who stops; and routes on several loops. */
+#include "skink/shutdown.h"
 #include "tests/middleware/shop.h"
 #include <errno.h>
 #include <pthread.h>
@@ -97,6 +98,29 @@ static void a_worker_whose_loop_has_stopped_is_refused(void **state)
     assert_int_equal(atomic_load(&shop.result), -ECANCELED);
     test_wait_until(shop_stats(&shop).busy == 0, WAIT_MS);
     close(fd);
+    shop_destroy(&shop);
+}
+
+static void shut_down_from_here(skink_request *request, void *arg)
+{
+    struct shop *shop = arg;
+    atomic_store(&shop->result, skink_shutdown(&shop->fixture.server, 1, NULL));
+    skink_respond_text(request, 200, "asked");
+}
+
+static void a_shutdown_by_a_worker_is_refused(void **state)
+{
+    (void)state;
+    struct shop shop;
+    shop_create(&shop, &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });
+    fixture_route(&shop.fixture, "GET", "/shutdown", shut_down_from_here, &shop);
+    shop_start(&shop);
+    int fd = shop_ask(&shop, "/shutdown", 0);
+    client_expect(fd, "", 200, "asked");
+    assert_int_equal(atomic_load(&shop.result), -EDEADLK);
+    client_expect(fd, "GET /step HTTP/1.1\r\n" H "\r\n", 200, "stepped"); /* the connection was not told to close */
+    close(fd);
+    shop_hello(&shop);
     shop_destroy(&shop);
 }
 
@@ -265,6 +289,7 @@ static const struct test_case cases[] = {
     CASE(a_worker_whose_loop_has_stopped_is_refused),
     CASE(a_second_stop_waits_for_the_first),
     CASE(workers_that_were_stopped_can_be_started_again),
+    CASE(a_shutdown_by_a_worker_is_refused),
     CASE(workers_stop_and_are_destroyed_unused),
     CASE(routes_are_copied_to_another_loop),
     CASE(routes_are_not_copied_to_a_server_that_has_some),
