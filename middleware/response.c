@@ -582,6 +582,7 @@ static int note_missing_here(void *arg)
 
 int skink_respond_number(skink_request *request, int number)
 {
+    if (!request) return -EINVAL;
     if (!skink__http_error_exists(number)) return -ENOENT;
     if (number == SKINK__HTTP_NO_ANSWER) /* before the answer: a client that has it finds it in the metrics */
         (void)skink__runtime_call(request->server->scheduler, note_missing_here, request);

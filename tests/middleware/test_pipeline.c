@@ -366,6 +366,7 @@ static void answering_from_outside_a_task_is_refused(void **state)
     struct fixture fixture;
     fixture_create(&fixture, NULL, NULL);
     assert_int_equal(skink_respond_text(NULL, 200, "x"), -EINVAL);
+    assert_int_equal(skink_respond_number(NULL, 1001), -EINVAL); /* of a missing answer, which is counted as well */
     skink_http_server *server;
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.flags = 1u << 31;
