@@ -2,11 +2,11 @@
 /*
  * examples/deadlines.c - a time limit that is handed down: whatever look_up() waits for, it has 200 milliseconds.
  *
- *     ./deadlines          looks up a quick thing and a slow one, and says what came of it; asks a shaky one again until it
- *                          answers; and takes whichever of two is there first
+ *     ./deadlines     looks up a quick thing and a slow one, and says what came of it; asks a shaky one again until it
+ *                     answers; and takes whichever of two is there first
  */
-#include "skink/skink.h"
 #include <errno.h>
+#include <skink/skink.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -6,12 +6,12 @@
 
 static void hello(skink_request *request, void *arg)
 {
-    (void)!skink_respond_text(request, 200, arg);
+    skink_respond_text(request, 200, arg);
 }
 
 static void wait_a_second(skink_request *request, void *arg)
 {
-    if (skink_sleep(SKINK_S) == 0) (void)!skink_respond_text(request, 200, arg);
+    if (skink_sleep(SKINK_S) == 0) skink_respond_text(request, 200, arg);
 }
 
 int main(int argc, char **argv)

@@ -6,7 +6,7 @@
 static void hello(skink_request *request, void *arg)
 {
     (void)arg;
-    (void)!skink_respond_text(request, 200, "hello\n");
+    skink_respond_text(request, 200, "hello\n");
 }
 
 int main(void)

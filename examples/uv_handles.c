@@ -2,9 +2,9 @@
 /*
  * examples/uv_handles.c - libuv handles of one's own on the scheduler's loop: a UDP echo.
  *
- * The handle is started and closed inside skink_scheduler_uv(), in the runtime section. Its callbacks run there too: they
- * may only hand over, so the one for a datagram copies it and posts a task. The task, which may wait for whatever it
- * likes, goes back into the runtime section to send. Stops at SIGINT or SIGTERM.
+ * The handle is started and closed inside skink_scheduler_uv(), in the runtime section. Its callbacks run there too:
+ * they may only hand over, so the one for a datagram copies it and posts a task. The task, which may wait for whatever
+ * it likes, goes back into the runtime section to send. Stops at SIGINT or SIGTERM.
  */
 #include <netinet/in.h>
 #include <signal.h>
@@ -14,13 +14,15 @@
 #include <string.h>
 #include <uv.h>
 
+enum { DATAGRAM_MAX = 2048 }; /* bytes; what is longer is cut */
+
 struct echo {
     skink_scheduler *scheduler;
     uv_udp_t socket;
-    char buffer[2048]; /* for one datagram: libuv hands them over one at a time */
+    char buffer[DATAGRAM_MAX]; /* for one datagram: libuv hands them over one at a time */
     const char *port;
     int bound_port;
-    int error;
+    int open_error; /* of open_socket() */
     skink_future *closed;
 };
 
@@ -28,7 +30,7 @@ struct datagram {
     struct echo *echo;
     struct sockaddr_storage peer;
     size_t length;
-    char bytes[2048];
+    char bytes[DATAGRAM_MAX];
 };
 
 /* Runtime section. Tasks that have an answer may have their turn after the socket was closed: then libuv would open another. */
@@ -84,9 +86,10 @@ static void open_socket(uv_loop_t *loop, void *arg)
     uv_ip4_addr("127.0.0.1", atoi(echo->port), &address);
     uv_udp_init(loop, &echo->socket);
     echo->socket.data = echo;
-    echo->error = uv_udp_bind(&echo->socket, (struct sockaddr *)&address, 0);
-    if (!echo->error) echo->error = uv_udp_getsockname(&echo->socket, (struct sockaddr *)&address, &length);
-    if (!echo->error) echo->error = uv_udp_recv_start(&echo->socket, give_buffer, received);
+    int error = uv_udp_bind(&echo->socket, (struct sockaddr *)&address, 0);
+    if (!error) error = uv_udp_getsockname(&echo->socket, (struct sockaddr *)&address, &length);
+    if (!error) error = uv_udp_recv_start(&echo->socket, give_buffer, received);
+    echo->open_error = error;
     echo->bound_port = ntohs(address.sin_port);
 }
 
@@ -104,19 +107,21 @@ static void close_socket(uv_loop_t *loop, void *arg)
     uv_close((uv_handle_t *)&echo->socket, closed);
 }
 
-static void serve(struct echo *echo, const sigset_t *signals)
+static int serve(struct echo *echo, const sigset_t *signals)
 {
     int signal_number;
-    echo->error = skink_scheduler_start(echo->scheduler);
-    if (!echo->error) echo->error = skink_future_create(&echo->closed);
-    if (echo->error || skink_scheduler_uv(echo->scheduler, open_socket, echo)) return;
-    if (echo->error) return; /* the destroying of the scheduler closes what is open */
+    int error = skink_scheduler_start(echo->scheduler);
+    if (!error) error = skink_future_create(&echo->closed);
+    if (!error) error = skink_scheduler_uv(echo->scheduler, open_socket, echo);
+    if (!error) error = echo->open_error;
+    if (error) return error; /* destroying the scheduler closes what is open */
     printf("echo in capitals on UDP port %d\n", echo->bound_port);
     fflush(stdout);
     sigwait(signals, &signal_number);
-    if (skink_scheduler_uv(echo->scheduler, close_socket, echo) == 0)
-        (void)!skink_await(echo->closed, skink_after(SKINK_S), NULL);
-    (void)!skink_scheduler_stop(echo->scheduler, skink_after(SKINK_S));
+    error = skink_scheduler_uv(echo->scheduler, close_socket, echo);
+    if (!error) error = skink_await(echo->closed, skink_after(SKINK_S), NULL);
+    int stop_error = skink_scheduler_stop(echo->scheduler, skink_after(SKINK_S));
+    return error ? error : stop_error;
 }
 
 int main(int argc, char **argv)
@@ -128,10 +133,10 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     echo.port = argc > 1 ? argv[1] : "9999";
-    echo.error = skink_scheduler_create(NULL, &echo.scheduler);
-    if (!echo.error) serve(&echo, &signals);
-    if (echo.error) fprintf(stderr, "uv_handles: %s\n", skink_strerror(echo.error));
+    int error = skink_scheduler_create(NULL, &echo.scheduler);
+    if (!error) error = serve(&echo, &signals);
+    if (error) fprintf(stderr, "uv_handles: %s\n", skink_strerror(error));
     skink_scheduler_destroy(echo.scheduler);
     skink_future_unref(echo.closed);
-    return echo.error != 0;
+    return error != 0;
 }

@@ -12,13 +12,13 @@
  *
  *     sleep     nanosleep (the default)
  *     mutex     a mutex that another thread holds for that time
- *     deadlock  two mutexes, which a worker of the thread pool takes in the other order; the worker gives up after that time
+ *     deadlock  two mutexes, which a thread of the pool takes in the other order; that one gives up after that time
  *     read      read(2) from a pipe that another thread writes to after that time
  *     spin      computing for that time
  *     selfwait  blocking on a future that only another task of the same loop completes. That task can run only once
  *               this one has let go of the loop. So the wait is refused at once, and the answer is 500 with the number
- *               of EDEADLK. With detection.mode=off the watchdog resolves it: the other task suspends for N milliseconds
- *               and completes the future; without ms it completes it at once, with ms=forever never.
+ *               of EDEADLK. With detection.mode=off the watchdog resolves it: the other task suspends for N ms and
+ *               completes the future; without ms it completes it at once, with ms=forever never.
  *
  * After the time every helper thread has ended and been joined.
  */
@@ -40,17 +40,17 @@ SKINK_MODULE;
 /* An answer that cannot be given is counted by the server: the client is gone, or was told that we are stuck. */
 static void answer(skink_request *request, const char *text)
 {
-    (void)!skink_respond_text(request, 200, text);
+    skink_respond_text(request, 200, text);
 }
 
 static void refuse(skink_request *request, const char *message)
 {
-    (void)!skink_respond_error(request, 400, 400, message);
+    skink_respond_error(request, 400, 400, message);
 }
 
 static void fail_with(skink_request *request, int error)
 {
-    (void)!skink_respond_error(request, 500, error < 0 ? -error : error, skink_strerror(error < 0 ? error : -error));
+    skink_respond_error(request, 500, error < 0 ? -error : error, skink_strerror(error < 0 ? error : -error));
 }
 
 /* --- times --- */
@@ -299,7 +299,7 @@ static void echo(skink_request *request, void *arg)
     size_t length;
     const void *body = skink_request_body(request, &length);
     const char *type = skink_request_header(request, "Content-Type");
-    (void)!skink_respond(request, 200, type ? type : "application/octet-stream", body, length);
+    skink_respond(request, 200, type ? type : "application/octet-stream", body, length);
 }
 
 static void sleep_awhile(skink_request *request, void *arg)

@@ -6,8 +6,9 @@
  *
  *     GET  /stream?bytes=N      N bytes, written piece by piece; without N, until the client leaves
  *     PUT  /upload              200, and how many bytes the body had, read as it arrives; at most 64 GiB
- *     GET  /cold?ms=N           needs what takes N milliseconds to load (200 by default), and is loaded once: however many
- *                               requests come meanwhile, they are suspended until it is there. Says how often it was loaded
+ *     GET  /cold?ms=N           needs what takes N milliseconds to load (200 by default), and is loaded once: however
+ *                               many requests come meanwhile, they are suspended until it is there. Says how often it
+ *                               was loaded
  */
 #include "skink/module.h"
 #include "skink/skink.h"
@@ -21,7 +22,7 @@ SKINK_MODULE;
 
 static void refuse(skink_request *request, const char *message)
 {
-    (void)!skink_respond_error(request, 400, 400, message);
+    skink_respond_error(request, 400, 400, message);
 }
 
 /* False for anything that is not a whole number up to NUMBER_MAX. */
@@ -58,7 +59,7 @@ static void stream(skink_request *request, void *arg)
         error = skink_response_write(request, piece, n);
         if (bytes) left -= n;
     }
-    if (!error) (void)!skink_response_end(request);
+    if (!error) skink_response_end(request);
 }
 
 static void upload(skink_request *request, void *arg)
@@ -74,7 +75,7 @@ static void upload(skink_request *request, void *arg)
     }
     if (error) return; /* the client is gone, or has been told what is wrong with its body */
     snprintf(text, sizeof text, "%" PRIu64 " bytes\n", total);
-    (void)!skink_respond_text(request, 200, text);
+    skink_respond_text(request, 200, text);
 }
 
 static skink_once catalogue_once = SKINK_ONCE_INIT;
@@ -101,12 +102,12 @@ static void cold(skink_request *request, void *arg)
     if (catalogue_load_ns == 0) catalogue_load_ns = load_ms * SKINK_MS;
     int error = skink_once_run(&catalogue_once, load_catalogue, NULL, skink_after(30 * SKINK_S));
     if (error) {
-        (void)!skink_respond_error(request, 500, -error, skink_strerror(error));
+        skink_respond_error(request, 500, -error, skink_strerror(error));
         return;
     }
     char text[64];
     snprintf(text, sizeof text, "loaded %d time%s\n", catalogue_loads, catalogue_loads == 1 ? "" : "s");
-    (void)!skink_respond_text(request, 200, text);
+    skink_respond_text(request, 200, text);
 }
 
 int skink_module_init(const skink_module *module)

@@ -66,7 +66,12 @@ static void embed_serves_two_routes(void **state)
     assert_string_equal(http_body(answer), "a second later\n");
     assert_true(test_now_ns() - start >= test_ms(1000));
     free(answer);
+    int waits = http_begin(port, "GET", "/wait");
+    free(http_get(port, "/hello")); /* the loop has the other one by now, and the end lets it finish */
     assert_int_equal(skinkd_end(program, SIGTERM, 10000), 0);
+    answer = http_finish(waits, 5000);
+    assert_string_equal(http_body(answer), "a second later\n");
+    free(answer);
     skinkd_free(program);
 }
 
