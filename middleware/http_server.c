@@ -219,9 +219,9 @@ int skink_http_route_set_limits(skink_http_server *server, const char *pattern, 
                                 uint32_t max_queue)
 {
     if (!server || !pattern) return -EINVAL;
-    struct skink__limit *limit = skink__routes_limit(&server->routes, pattern);
-    if (!limit) return -ENOENT;
-    set_limits(limit, max_requests, max_queue);
+    const struct skink__route *route = skink__routes_next(&server->routes, NULL, pattern);
+    if (!route) return -ENOENT;
+    set_limits(route->limit, max_requests, max_queue); /* which all methods of a pattern share */
     skink__http_server_review_limits(server);
     return 0;
 }
@@ -355,7 +355,11 @@ int skink_http_route_set_timeout(skink_http_server *server, const char *pattern,
 {
     if (!server || !pattern) return -EINVAL;
     if (deadlock_timeout_ns && deadlock_timeout_ns < slice_timeout_min_ns) return -EINVAL;
-    return skink__routes_set_timeout(&server->routes, pattern, deadlock_timeout_ns);
+    struct skink__route *route = skink__routes_next(&server->routes, NULL, pattern);
+    if (!route) return -ENOENT;
+    for (; route; route = skink__routes_next(&server->routes, route, pattern))
+        atomic_store_explicit(&route->deadlock_timeout_ns, deadlock_timeout_ns, memory_order_relaxed);
+    return 0;
 }
 
 int skink_http_set_request_timeout(skink_http_server *server, uint64_t request_timeout_ns)
@@ -368,27 +372,28 @@ int skink_http_set_request_timeout(skink_http_server *server, uint64_t request_t
 int skink_http_route_set_request_timeout(skink_http_server *server, const char *pattern, uint64_t request_timeout_ns)
 {
     if (!server || !pattern) return -EINVAL;
-    return skink__routes_set_request_timeout(&server->routes, pattern, request_timeout_ns);
+    struct skink__route *route = skink__routes_next(&server->routes, NULL, pattern);
+    if (!route) return -ENOENT;
+    for (; route; route = skink__routes_next(&server->routes, route, pattern))
+        atomic_store_explicit(&route->request_timeout_ns, request_timeout_ns, memory_order_relaxed);
+    return 0;
 }
 
 int skink_http_route_set_action(skink_http_server *server, const char *pattern, skink_action action)
 {
     if (!server || !pattern || (unsigned)action > SKINK_ACTION_OFF) return -EINVAL;
-    int err = -ENOENT;
-    struct skink__route *route = atomic_load_explicit(&server->routes.first, memory_order_acquire);
-    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire)) {
-        if (strcmp(route->pattern, pattern) != 0) continue;
+    struct skink__route *route = skink__routes_next(&server->routes, NULL, pattern);
+    if (!route) return -ENOENT;
+    for (; route; route = skink__routes_next(&server->routes, route, pattern))
         atomic_store_explicit(&route->action, (unsigned)action, memory_order_relaxed);
-        err = 0;
-    }
-    return err;
+    return 0;
 }
 
 void skink_http_quarantine_lift(skink_http_server *server)
 {
     if (!server) return;
-    struct skink__route *route = atomic_load_explicit(&server->routes.first, memory_order_acquire);
-    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire))
+    struct skink__route *route = NULL;
+    while ((route = skink__routes_next(&server->routes, route, NULL)) != NULL)
         skink__quarantine_lift(&route->quarantine);
 }
 
@@ -396,18 +401,19 @@ int skink_http_route_set_execution(skink_http_server *server, const char *patter
 {
     if (!server || !pattern || !can_execute(execution, server->workers)) return -EINVAL;
     skink__mutex_lock(&server->admin);
-    int err =
-        atomic_load(&server->listened) ? -EBUSY : skink__routes_set_execution(&server->routes, pattern, execution);
+    struct skink__route *route = skink__routes_next(&server->routes, NULL, pattern);
+    int err = atomic_load(&server->listened) ? -EBUSY : route ? 0 : -ENOENT;
+    for (; route && !err; route = skink__routes_next(&server->routes, route, pattern))
+        route->execution = execution;
     skink__mutex_unlock(&server->admin);
     return err;
 }
 
 bool skink_http_route_at(const skink_http_server *server, size_t i, const char **ret_method, const char **ret_pattern)
 {
-    const struct skink__route *route =
-        atomic_load_explicit((_Atomic(struct skink__route *) *)&server->routes.first, memory_order_acquire);
+    const struct skink__route *route = skink__routes_next(&server->routes, NULL, NULL);
     while (route && i-- > 0)
-        route = atomic_load_explicit((_Atomic(struct skink__route *) *)&route->next, memory_order_acquire);
+        route = skink__routes_next(&server->routes, route, NULL);
     if (!route) return false;
     *ret_method = llhttp_method_name(route->method);
     *ret_pattern = route->pattern;
@@ -435,7 +441,6 @@ struct attach {
     int err;
 };
 
-/* Runtime section. */
 void skink__http_server_fix(skink_http_server *server)
 {
     skink__mutex_lock(&server->admin);

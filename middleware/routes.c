@@ -229,48 +229,14 @@ int skink__routes_add(struct skink__routes *routes, const char *method, const ch
     return 0;
 }
 
-int skink__routes_set_timeout(struct skink__routes *routes, const char *pattern, uint64_t deadlock_timeout_ns)
+struct skink__route *skink__routes_next(const struct skink__routes *routes, const struct skink__route *after,
+                                        const char *pattern)
 {
-    int err = -ENOENT;
-    struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);
-    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire)) {
-        if (strcmp(route->pattern, pattern) != 0) continue;
-        atomic_store_explicit(&route->deadlock_timeout_ns, deadlock_timeout_ns, memory_order_relaxed);
-        err = 0;
-    }
-    return err;
-}
-
-int skink__routes_set_request_timeout(struct skink__routes *routes, const char *pattern, uint64_t request_timeout_ns)
-{
-    int err = -ENOENT;
-    struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);
-    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire)) {
-        if (strcmp(route->pattern, pattern) != 0) continue;
-        atomic_store_explicit(&route->request_timeout_ns, request_timeout_ns, memory_order_relaxed);
-        err = 0;
-    }
-    return err;
-}
-
-int skink__routes_set_execution(struct skink__routes *routes, const char *pattern, skink_execution execution)
-{
-    int err = -ENOENT;
-    struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);
-    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire)) {
-        if (strcmp(route->pattern, pattern) != 0) continue;
-        route->execution = execution;
-        err = 0;
-    }
-    return err;
-}
-
-struct skink__limit *skink__routes_limit(struct skink__routes *routes, const char *pattern)
-{
-    struct skink__route *route = atomic_load_explicit(&routes->first, memory_order_acquire);
-    while (route && strcmp(route->pattern, pattern) != 0)
+    struct skink__route *route = atomic_load_explicit(
+        (_Atomic(struct skink__route *) *)(after ? &after->next : &routes->first), memory_order_acquire);
+    while (route && pattern && strcmp(route->pattern, pattern) != 0)
         route = atomic_load_explicit(&route->next, memory_order_acquire);
-    return route ? route->limit : NULL;
+    return route;
 }
 
 /* --- matching --- */

@@ -64,15 +64,10 @@ void skink__routes_fini(struct skink__routes *routes);
 int skink__routes_add(struct skink__routes *routes, const char *method, const char *pattern, skink_handler handler,
                       void *arg, struct skink__route **ret_route);
 
-/* All routes with this pattern; -ENOENT without one. */
-int skink__routes_set_timeout(struct skink__routes *routes, const char *pattern, uint64_t deadlock_timeout_ns);
-int skink__routes_set_request_timeout(struct skink__routes *routes, const char *pattern, uint64_t request_timeout_ns);
-
-/* All routes with this pattern; -ENOENT without one. Nobody may be matching meanwhile. */
-int skink__routes_set_execution(struct skink__routes *routes, const char *pattern, skink_execution execution);
-
-/* The limit of this pattern; NULL without such a route. */
-struct skink__limit *skink__routes_limit(struct skink__routes *routes, const char *pattern);
+/* In the order in which they were added: the next route behind `after` (NULL: the first) that has this pattern (NULL:
+ * any), with whatever method. NULL: there is none. Any thread. */
+struct skink__route *skink__routes_next(const struct skink__routes *routes, const struct skink__route *after,
+                                        const char *pattern);
 
 struct skink__route_match {
     struct skink__route *route; /* NULL: none; then allowed says whether the path is known */
