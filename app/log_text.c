@@ -2,8 +2,10 @@
 /* app/log_text.c - putting values where nothing in them can do harm (see log_text.h). */
 #include "app/log_text.h"
 #include "app/character.h"
+#include "loop/civil_date.h"
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { TAIL_BYTES = 8 }; /* kept free for the end of the line */
 
@@ -29,21 +31,6 @@ static void put_name(struct log_text *text, const char *name, size_t length)
     }
 }
 
-/* The date of a count of days since 1970, in the proleptic Gregorian calendar. gmtime_r() would do, but it takes a
- * lock of the C library's, which a stuck task may hold. Years start in March here, so that the leap day comes last. */
-static void date_of(int64_t days, int *ret_year, int *ret_month, int *ret_day)
-{
-    days += 719468; /* from 0000-03-01 */
-    int64_t era = days / 146097;
-    int64_t day_of_era = days % 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t month = (5 * day_of_year + 2) / 153;
-    *ret_day = (int)(day_of_year - (153 * month + 2) / 5 + 1);
-    *ret_month = (int)(month < 10 ? month + 3 : month - 9);
-    *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
-}
-
 static char *put_digits(char *at, unsigned number, unsigned digits)
 {
     for (unsigned i = digits; i-- > 0; number /= 10)
@@ -56,13 +43,12 @@ static void put_now(struct log_text *text)
 {
     struct timespec now;
     char stamp[32], *at = stamp;
-    int year, month, day;
     clock_gettime(CLOCK_REALTIME, &now);
-    date_of(now.tv_sec / 86400, &year, &month, &day);
-    unsigned seconds = (unsigned)(now.tv_sec % 86400);
-    at = put_digits(at, (unsigned)year, 4), *at++ = '-';
-    at = put_digits(at, (unsigned)month, 2), *at++ = '-';
-    at = put_digits(at, (unsigned)day, 2), *at++ = 'T';
+    struct skink__civil_date date = skink__civil_date_of((uint64_t)now.tv_sec / SKINK__SECONDS_A_DAY);
+    unsigned seconds = (unsigned)((uint64_t)now.tv_sec % SKINK__SECONDS_A_DAY);
+    at = put_digits(at, date.year, 4), *at++ = '-';
+    at = put_digits(at, date.month, 2), *at++ = '-';
+    at = put_digits(at, date.day, 2), *at++ = 'T';
     at = put_digits(at, seconds / 3600, 2), *at++ = ':';
     at = put_digits(at, seconds / 60 % 60, 2), *at++ = ':';
     at = put_digits(at, seconds % 60, 2), *at++ = '.';

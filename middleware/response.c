@@ -6,6 +6,7 @@
  * was declared stuck: so between its own answer, the one given for it and the client's leaving exactly one wins.
  */
 #include "middleware/response.h"
+#include "loop/civil_date.h"
 #include "loop/hooks.h"
 #include "loop/log_value.h"
 #include "loop/memory.h"
@@ -131,36 +132,21 @@ static const char *reason_of(int status)
     return i < sizeof reasons / sizeof *reasons && reasons[i] ? reasons[i] : "";
 }
 
-/* Days since 1970 as a date (proleptic Gregorian). gmtime_r() would take a lock that a stuck task may hold. */
-static void civil_from_days(int64_t days, int *ret_year, unsigned *ret_month, unsigned *ret_day)
-{
-    days += 719468; /* days from 0000-03-01 to 1970-01-01 */
-    int64_t era = days / 146097;
-    unsigned day_of_era = (unsigned)(days - era * 146097);
-    unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    unsigned shifted = (5 * day_of_year + 2) / 153; /* months from March */
-    *ret_day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    *ret_month = shifted < 10 ? shifted + 3 : shifted - 9;
-    *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
-}
-
 /* "Date: ...", made anew once a second of the monotonic clock; DATE_LINE_BYTES of it. */
 static const char *date_line(skink_http_server *server, uint64_t now_ns)
 {
-    static const char days[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const char weekdays[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     uint64_t second = now_ns / SKINK_S + 1; /* never 0, which is what a new server has */
     if (second == server->date_second) return server->date_line;
     server->date_second = second;
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
-    int64_t day_number = wall.tv_sec / 86400;
-    unsigned rest = (unsigned)(wall.tv_sec % 86400), month, day;
-    int year;
-    civil_from_days(day_number, &year, &month, &day);
-    snprintf(server->date_line, sizeof server->date_line, "Date: %.3s, %02u %.3s %04d %02u:%02u:%02u GMT\r\n",
-             days + day_number % 7 * 3, day % 100, months + (month - 1) * 3, year % 10000, rest / 3600 % 24,
-             rest / 60 % 60, rest % 60);
+    uint64_t days = (uint64_t)wall.tv_sec / SKINK__SECONDS_A_DAY;
+    unsigned rest = (unsigned)((uint64_t)wall.tv_sec % SKINK__SECONDS_A_DAY);
+    struct skink__civil_date date = skink__civil_date_of(days);
+    snprintf(server->date_line, sizeof server->date_line, "Date: %.3s, %02u %.3s %04u %02u:%02u:%02u GMT\r\n",
+             weekdays + days % 7 * 3, date.day % 100, months + (date.month - 1) * 3, date.year % 10000,
+             rest / 3600 % 24, rest / 60 % 60, rest % 60);
     return server->date_line;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* recovery/incident_json.c - incidents as JSON, for files and for the stats endpoint. The keys are documented in
  * docs/incidents.md. */
+#include "loop/civil_date.h"
 #include "loop/memory.h"
 #include "skink/incident.h"
 #include <errno.h>
@@ -56,24 +57,15 @@ static json_t *address_or_null(uint64_t address)
     return json_string(text);
 }
 
-static bool is_leap(unsigned year)
-{
-    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-/* RFC 3339, UTC. Not by gmtime_r(), which takes a lock of the C library's that a stuck task may hold. */
+/* RFC 3339, UTC. */
 static json_t *moment(uint64_t unix_ns)
 {
-    static const unsigned char month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     uint64_t unix_s = unix_ns / 1000000000;
-    unsigned days = (unsigned)(unix_s / 86400), seconds_of_day = (unsigned)(unix_s % 86400), year = 1970, month = 0;
-    for (; days >= 365u + is_leap(year); year++)
-        days -= 365u + is_leap(year);
-    for (; days >= month_days[month] + (unsigned)(month == 1 && is_leap(year)); month++)
-        days -= month_days[month] + (unsigned)(month == 1 && is_leap(year));
+    unsigned rest = (unsigned)(unix_s % SKINK__SECONDS_A_DAY);
+    struct skink__civil_date date = skink__civil_date_of(unix_s / SKINK__SECONDS_A_DAY);
     char text[64];
-    snprintf(text, sizeof text, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", year, month + 1, days + 1, seconds_of_day / 3600,
-             seconds_of_day / 60 % 60, seconds_of_day % 60, (unsigned)(unix_ns % 1000000000 / 1000));
+    snprintf(text, sizeof text, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", date.year, date.month, date.day, rest / 3600,
+             rest / 60 % 60, rest % 60, (unsigned)(unix_ns % 1000000000 / 1000));
     return json_string(text);
 }
 
