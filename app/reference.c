@@ -6,6 +6,7 @@
 #include "app/schema.h"
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -155,7 +156,7 @@ static void write_yaml(FILE *stream)
     fputs("# " CONFIG_LIST_NAME ":\n#   - path: /stick\n#     deadlock_timeout: 500ms\n", stream);
 }
 
-void skink__reference_write(enum reference_format format, FILE *stream)
+static void write_reference(enum reference_format format, FILE *stream)
 {
     if (format == REFERENCE_MARKDOWN)
         write_markdown(stream);
@@ -193,7 +194,7 @@ int skink__reference_renew(enum reference_format format, const char *text, char 
     FILE *stream = open_memstream(&renewed, &length);
     if (!stream) return -ENOMEM;
     fwrite(text, 1, (size_t)(body + 1 - text), stream);
-    skink__reference_write(format, stream);
+    write_reference(format, stream);
     fputs(end, stream);
     if (fclose(stream)) {
         free(renewed);

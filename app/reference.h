@@ -7,7 +7,6 @@
  */
 #ifndef SKINK_APP_REFERENCE_H
 #define SKINK_APP_REFERENCE_H
-#include <stdio.h>
 
 #define REFERENCE_BEGIN "reference: begin"
 #define REFERENCE_END "reference: end"
@@ -17,8 +16,6 @@ enum reference_format {
     REFERENCE_MAN,      /* docs/skinkd.8         */
     REFERENCE_YAML      /* app/skinkd.yaml       */
 };
-
-void skink__reference_write(enum reference_format format, FILE *stream);
 
 /* The format for a file of that name, by its ending. Returns 0, or -EINVAL for another ending. */
 int skink__reference_format_of(const char *file, enum reference_format *ret_format);

@@ -18,8 +18,12 @@ static int folded(char c)
     return tolower((unsigned char)c);
 }
 
-/* Three rows of the usual table are enough: a swap of neighbours looks back two. */
-unsigned skink__edit_distance(const char *one, const char *other)
+/*
+ * Single-character edits (insert, delete, replace, swap of neighbours) that turn one into the other, ignoring case. Words
+ * longer than 63 characters are cut there: nothing that long is a key. Three rows of the usual table are enough: a swap
+ * of neighbours looks back two.
+ */
+static unsigned edit_distance(const char *one, const char *other)
 {
     unsigned rows[3][WORD_MAX_LENGTH + 1];
     size_t height = strnlen(one, WORD_MAX_LENGTH);
@@ -43,7 +47,7 @@ unsigned skink__edit_distance(const char *one, const char *other)
 /* A quarter of the word may be wrong, and at least one letter: more is another word. */
 void skink__suggest_offer(struct suggestion *suggestion, const char *word, const char *candidate)
 {
-    unsigned distance = skink__edit_distance(word, candidate);
+    unsigned distance = edit_distance(word, candidate);
     unsigned allowed = (unsigned)strnlen(word, WORD_MAX_LENGTH) / 4;
     if (distance > (allowed ? allowed : 1)) return;
     if (suggestion->best && suggestion->distance <= distance) return;

@@ -4,12 +4,6 @@
 #define SKINK_APP_SUGGEST_H
 #include <stddef.h>
 
-/*
- * Single-character edits (insert, delete, replace, swap of neighbours) that turn one into the other, ignoring case.
- * Words longer than 63 characters are cut there: nothing that long is a key.
- */
-unsigned skink__edit_distance(const char *one, const char *other);
-
 /* Keeps the nearest candidate: start with SUGGEST_INIT, offer each, then read `best` (NULL when none is near). */
 struct suggestion {
     const char *best;

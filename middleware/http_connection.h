@@ -36,9 +36,6 @@ bool skink__connection_has_more(const struct skink__connection *connection);
 void skink__connection_flush(struct skink__connection *connection) SKINK__IN_RUNTIME;
 void skink__connections_flush(skink_http_server *server) SKINK__IN_RUNTIME;
 
-/* What the server's idle handle calls, between a turn's tasks and the next look at the sockets. */
-void skink__connections_on_turn_end(uv_idle_t *idle);
-
 /* The answer of its current request has been sent: go on with the next, or close. */
 void skink__connection_answered(struct skink__connection *connection, bool keep_alive) SKINK__IN_RUNTIME;
 

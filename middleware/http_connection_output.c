@@ -23,6 +23,15 @@ enum {
 
 /* --- what is held for the rest of the turn --- */
 
+/* The server's idle handle, between a turn's tasks and the next look at the sockets. */
+static void on_turn_end(uv_idle_t *idle)
+{
+    skink_http_server *server = idle->data;
+    skink__assert_runtime(server->scheduler);
+    uv_idle_stop(idle);
+    skink__connections_flush(server);
+}
+
 static void hold(struct skink__connection *connection)
 {
     skink_http_server *server = connection->server;
@@ -30,7 +39,7 @@ static void hold(struct skink__connection *connection)
     connection->next_held = server->held;
     if (server->held) server->held->previous_held = connection;
     server->held = connection;
-    int err = uv_idle_start(&server->turn_end, skink__connections_on_turn_end);
+    int err = uv_idle_start(&server->turn_end, on_turn_end);
     SKINK_ASSERT(err == 0); /* it fails on a closing handle only, and then there are no connections */
 }
 
@@ -60,14 +69,6 @@ void skink__connections_flush(skink_http_server *server)
     server->now_ns = skink_now();
     while (server->held)
         skink__connection_flush(server->held);
-}
-
-void skink__connections_on_turn_end(uv_idle_t *idle)
-{
-    skink_http_server *server = idle->data;
-    skink__assert_runtime(server->scheduler);
-    uv_idle_stop(idle);
-    skink__connections_flush(server);
 }
 
 /* --- output --- */

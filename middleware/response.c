@@ -170,7 +170,8 @@ static char *put_number(char *at, uint64_t number)
     return at;
 }
 
-bool skink__status_has_body(int status)
+/* If only an empty one. */
+static bool has_body(int status)
 {
     return status != 204 && status != 304;
 }
@@ -178,7 +179,7 @@ bool skink__status_has_body(int status)
 /* RFC 9110, 15.3.6: 205 has none either, but its length, 0, is told. */
 bool skink__status_may_have_body(int status)
 {
-    return skink__status_has_body(status) && status != 205;
+    return has_body(status) && status != 205;
 }
 
 /* Everything that an answer's head is made of. */
@@ -234,7 +235,7 @@ static char *put_head(skink_http_server *server, char *at, const struct head *he
     }
     if (answer->form == SKINK__BODY_CHUNKED) {
         at = PUT(at, "Transfer-Encoding: chunked\r\n");
-    } else if (answer->form != SKINK__BODY_TO_THE_END && skink__status_has_body(answer->status)) {
+    } else if (answer->form != SKINK__BODY_TO_THE_END && has_body(answer->status)) {
         at = PUT(at, "Content-Length: ");
         at = put_number(at, answer->length);
         at = PUT(at, "\r\n");
@@ -295,7 +296,7 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     server->now_ns = skink_now(); /* a task may have run for long since the loop was last asked */
     bool keep_alive = keeps_alive(request, answer) && skink__connection_body_is_over(connection);
     struct head head = head_of(request, answer, keep_alive);
-    bool no_body = request->message.method == HTTP_HEAD || !skink__status_has_body(answer->status);
+    bool no_body = request->message.method == HTTP_HEAD || !has_body(answer->status);
     size_t body_length = no_body ? 0 : answer->length;
     bool together = body_length <= SMALL_BODY_BYTES;
     char *start = scratch(server, &head, together ? body_length : 0);

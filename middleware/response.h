@@ -52,11 +52,10 @@ int skink__request_refusal(skink_request *request);
 /* May this be the value of a header? */
 bool skink__header_value_is_valid(const char *value);
 
-/* Is there a body to an answer of this status, if only an empty one? And may it be more than that? */
-bool skink__status_has_body(int status);
+/* May an answer of this status have a body that is not empty? */
 bool skink__status_may_have_body(int status);
 
-/* The same with an error of the server's own. */
+/* skink__answer() with an error of the server's own. */
 int skink__answer_error(skink_request *request, int number, const char *lines, bool close) SKINK__IN_RUNTIME;
 
 /* The same in the place of its handler, whose own answer will be dropped. If that has begun already, it is cut. */

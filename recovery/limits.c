@@ -92,6 +92,29 @@ int skink__limits_admittance(const skink_recovery *recovery)
     return limits->in_force[SKINK_LIMIT_BURST] ? SKINK__REFUSES_BURST : SKINK__ADMITS;
 }
 
+/* ---- the end ---- */
+
+/* The stuck thread is the one that a core file opens with. It may block the signal, or the host may take it and go on:
+ * then it is our turn. */
+_Noreturn static void abort_now(pid_t tid)
+{
+    enum { WAITS = 100, WAIT_MS = 10 };
+    skink__log(SKINK_LOG_ERROR, "event=abort tid=%d", (int)tid);
+    syscall(SYS_tgkill, getpid(), tid, SIGABRT);
+    for (int i = 0; i < WAITS; i++)
+        nanosleep(&(struct timespec){ .tv_nsec = WAIT_MS * 1000000L }, NULL);
+    abort();
+}
+
+void skink__abort_soon(skink_recovery *recovery, pid_t tid)
+{
+    struct skink__limits *limits = &recovery->limits;
+    if (limits->abort_tid) return;
+    limits->abort_tid = tid;
+    limits->abort_due_ns = skink_after(ABORT_PATIENCE_NS);
+    pthread_cond_signal(&recovery->reports.changed);
+}
+
 /* ---- when something has changed ---- */
 
 static void set(skink_recovery *recovery, skink_limit limit, bool in_force) SKINK__WITH_MUTEX
@@ -118,7 +141,7 @@ void skink__limits_settle(skink_recovery *recovery)
     for (struct skink__watch *watch = recovery->watches; watch && admittance != before; watch = watch->next)
         skink__scheduler_set_admittance(watch->scheduler, admittance);
     /* The helper thread is with the host, or dead, and cannot do it. */
-    if (limits->abort_tid && skink_now() >= limits->abort_due_ns) skink__abort_now(limits->abort_tid);
+    if (limits->abort_tid && skink_now() >= limits->abort_due_ns) abort_now(limits->abort_tid);
 }
 
 void skink__limits_note(skink_recovery *recovery, uint64_t now_ns, pid_t tid)
@@ -184,28 +207,5 @@ void skink__limits_tell(skink_recovery *recovery)
         if (limits->reached) limits->reached(limit, in_force, limits->arg);
         skink__recovery_lock(recovery);
     }
-    if (limits->abort_tid) skink__abort_now(limits->abort_tid);
-}
-
-/* ---- the end ---- */
-
-void skink__abort_soon(skink_recovery *recovery, pid_t tid)
-{
-    struct skink__limits *limits = &recovery->limits;
-    if (limits->abort_tid) return;
-    limits->abort_tid = tid;
-    limits->abort_due_ns = skink_after(ABORT_PATIENCE_NS);
-    pthread_cond_signal(&recovery->reports.changed);
-}
-
-/* The stuck thread is the one that a core file opens with. It may block the signal, or the host may take it and go on:
- * then it is our turn. */
-void skink__abort_now(pid_t tid)
-{
-    enum { WAITS = 100, WAIT_MS = 10 };
-    skink__log(SKINK_LOG_ERROR, "event=abort tid=%d", (int)tid);
-    syscall(SYS_tgkill, getpid(), tid, SIGABRT);
-    for (int i = 0; i < WAITS; i++)
-        nanosleep(&(struct timespec){ .tv_nsec = WAIT_MS * 1000000L }, NULL);
-    abort();
+    if (limits->abort_tid) abort_now(limits->abort_tid);
 }

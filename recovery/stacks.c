@@ -148,8 +148,8 @@ static bool is_own_affair(struct skink__symbols *symbols, const struct skink__fr
                skink__symbols_module(symbols, (uintptr_t)skink__visit_create); /* one string each */
 }
 
-size_t skink__stack_frames(struct skink__symbols *symbols, const uintptr_t *pcs, size_t pc_count,
-                           struct skink__frame *frames, size_t max)
+static size_t find_frames(struct skink__symbols *symbols, const uintptr_t *pcs, size_t pc_count,
+                          struct skink__frame *frames, size_t max)
 {
     const char *loop_unit = skink__symbols_unit(symbols, (uintptr_t)skink__visit_create);
     size_t count = 0;
@@ -173,7 +173,7 @@ void skink__stack_write_text(struct skink__text *text, struct skink__symbols *sy
                              size_t pc_count, bool cut)
 {
     struct skink__frame frames[FRAMES_MAX];
-    size_t count = skink__stack_frames(symbols, pcs, pc_count, frames, FRAMES_MAX);
+    size_t count = find_frames(symbols, pcs, pc_count, frames, FRAMES_MAX);
     for (size_t i = 0; i < count; i++) {
         skink__text_add(text, "    %s", frames[i].function);
         if (frames[i].file) skink__text_add(text, "  %s:%d", frames[i].file, frames[i].line);
@@ -186,7 +186,7 @@ void skink__stack_write_json(struct skink__text *text, struct skink__symbols *sy
                              size_t pc_count)
 {
     struct skink__frame frames[FRAMES_MAX];
-    size_t count = skink__stack_frames(symbols, pcs, pc_count, frames, FRAMES_MAX);
+    size_t count = find_frames(symbols, pcs, pc_count, frames, FRAMES_MAX);
     skink__text_add(text, "[");
     for (size_t i = 0; i < count; i++) {
         skink__text_add(text, "%s{\"function\":", i ? "," : "");

@@ -45,11 +45,8 @@ struct skink__group *skink__stacks_add(struct skink__stacks *stacks, const char 
 struct skink__group **skink__stacks_sorted(const struct skink__stacks *stacks);
 void skink__stacks_fini(struct skink__stacks *stacks);
 
-/* The frames of a stack, without those that are skink's own affair at both of its ends. */
-size_t skink__stack_frames(struct skink__symbols *symbols, const uintptr_t *pcs, size_t pc_count,
-                           struct skink__frame *frames, size_t max);
-
-/* As lines, or as a JSON array of objects: function, file, line, inlined, address. */
+/* A stack without what is skink's own affair at both of its ends: as lines, or as a JSON array of objects: function, file,
+ * line, inlined, address. */
 void skink__stack_write_text(struct skink__text *text, struct skink__symbols *symbols, const uintptr_t *pcs,
                              size_t pc_count, bool cut);
 void skink__stack_write_json(struct skink__text *text, struct skink__symbols *symbols, const uintptr_t *pcs,

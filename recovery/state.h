@@ -299,9 +299,8 @@ skink_health skink__limits_health(const skink_recovery *recovery) SKINK__WITH_MU
 /* The helper thread: there is something to tell; tell it, leaving the mutex meanwhile. */
 bool skink__limits_have_news(const skink_recovery *recovery) SKINK__WITH_MUTEX;
 void skink__limits_tell(skink_recovery *recovery) SKINK__WITH_MUTEX;
-/* End the process: when the helper thread has told everything; now. */
+/* End the process when the helper thread has told everything, or a few seconds have passed. */
 void skink__abort_soon(skink_recovery *recovery, pid_t tid) SKINK__WITH_MUTEX;
-void skink__abort_now(pid_t tid) __attribute__((noreturn));
 
 /* ---- the whole ---- */
 

@@ -138,13 +138,10 @@ enum skink__see skink__task_walk_see(const struct skink__sight *sight, void *arg
 
 /* ---- between steps ---- */
 
-const char *skink__sight_state_name(enum skink__sight_state state)
+/* Of a task at rest: the others are looked for elsewhere. */
+static const char *state_name(enum skink__sight_state state)
 {
-    static const char *const names[] = {
-        [SKINK__SIGHT_FRESH] = "fresh",     [SKINK__SIGHT_READY] = "ready", [SKINK__SIGHT_SUSPENDED] = "suspended",
-        [SKINK__SIGHT_RUNNING] = "running", [SKINK__SIGHT_STRAY] = "stray",
-    };
-    return names[state];
+    return state == SKINK__SIGHT_FRESH ? "fresh" : state == SKINK__SIGHT_READY ? "ready" : "suspended";
 }
 
 void skink__task_walk_collect(struct skink__task_walk *walk, struct skink__stacks *stacks,
@@ -159,8 +156,7 @@ void skink__task_walk_collect(struct skink__task_walk *walk, struct skink__stack
         } else if (state == SKINK__SIGHT_STRAY) {
             elsewhere->strays++;
         } else {
-            skink__stacks_add(stacks, skink__sight_state_name(state), record->pcs, record->pc_count, record->cut,
-                              record->name, 1);
+            skink__stacks_add(stacks, state_name(state), record->pcs, record->pc_count, record->cut, record->name, 1);
         }
         at += sizeof *record + record->pc_count * sizeof(uintptr_t);
     }

@@ -42,6 +42,4 @@ void skink__task_walk_forget(struct skink__task_walk *walk);
 /* Between steps: add the rule that the last one lacked, if any. -ENOMEM */
 int skink__task_walk_learn(struct skink__task_walk *walk, struct skink__symbols *symbols);
 
-/* "fresh", "ready", "suspended", "running", "stray". Static text. */
-const char *skink__sight_state_name(enum skink__sight_state state);
 #endif

@@ -8,6 +8,7 @@
 #include "app/allocate.h"
 #include "app/reference.h"
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
