@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * app/allocate.h - memory for the start of the program.
+ * app/allocate.h - memory for the start of the program, and for reading the configuration again.
  *
  * Reading a configuration of a few kilobytes without memory has no sensible way on, so these end the process with
- * status 1 and say why. Nothing here is called once the server runs.
+ * status 1 and say why. A server that runs calls them at SIGHUP alone.
  */
 #ifndef SKINK_APP_ALLOCATE_H
 #define SKINK_APP_ALLOCATE_H

@@ -49,7 +49,7 @@ static uint64_t number(const struct assembly *a, enum config_id id)
     return a->config->values[id].number;
 }
 
-/* The words are in the order of the enumerators, without the library's own default. */
+/* Words of the configuration are in the order of the library's enumerators, from the one that is named here on. */
 static skink_on_limit on_limit(const struct assembly *a)
 {
     return (skink_on_limit)(number(a, CONFIG_RECOVERY_ON_LIMIT) + SKINK_ON_LIMIT_UNHEALTHY);
@@ -75,7 +75,7 @@ static void raise_descriptor_limit(void)
     (void)!setrlimit(RLIMIT_NOFILE, &limit); /* if it cannot be raised, accepting says so later */
 }
 
-/* The same; without a text the key is not set. */
+/* As on_limit(); without a text the key is not set. */
 static skink_action action_of(const struct config_value *value)
 {
     return value->text ? (skink_action)(value->number + SKINK_ACTION_TAKEOVER) : SKINK_ACTION_DEFAULT;
@@ -112,7 +112,7 @@ static int create_recovery(struct assembly *a)
 
 static skink_detection detection_mode(const struct assembly *a)
 {
-    return SKINK_DETECTION_OFF + (skink_detection)number(a, CONFIG_DETECTION_MODE); /* the words are in its order */
+    return (skink_detection)(number(a, CONFIG_DETECTION_MODE) + SKINK_DETECTION_OFF); /* as on_limit() */
 }
 
 static int create_loop(struct assembly *a, size_t i)
@@ -141,7 +141,7 @@ static int create_loops(struct assembly *a)
     return error;
 }
 
-/* The words are in the order of the enumerators, without the library's own default. */
+/* As on_limit(). */
 static skink_execution execution(const struct config_value *value)
 {
     return (skink_execution)(value->number + SKINK_EXECUTE_LOOP);

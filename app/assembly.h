@@ -26,7 +26,8 @@ struct assembly; /* opaque */
 
 /*
  * Build everything and start it. On EXIT_STATUS_OK the caller owns *ret_assembly and requests are being answered; else
- * everything is undone and the reason is on stderr. Once the sockets are open the process becomes `user` (NULL: it stays who it is). The configuration must live for longer.
+ * everything is undone and the reason is on stderr. Once the sockets are open the process becomes `user` (NULL: it stays
+ * who it is). The configuration must live for longer.
  */
 enum exit_status skink__assembly_start(const struct config *config, const char *const *modules, size_t module_count,
                                        const char *user, struct assembly **ret_assembly);

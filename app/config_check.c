@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { SERVER_HEADER_MAX = 128 };
+enum { SERVER_HEADER_MAX = 128 }; /* skink_http_server_create() takes no longer one */
 
 static void check_proxies(const struct config *config, struct problems *problems)
 {

@@ -11,9 +11,9 @@
 #define VALUE_TEXT_BYTES 32
 
 /*
- * Read `length` bytes of text as a value of this key, its range included. On true *ret_number is in nanoseconds,
- * bytes or a count, a word's position, and 0 for other texts, which are the value themselves. On false `complaint` says what is wrong
- * and what was expected.
+ * Read `length` bytes of text as a value of this key, its range included. On true *ret_number is in nanoseconds, bytes
+ * or a count, a word's position, and 0 for other texts, which are the value themselves. On false `complaint` says what
+ * is wrong and what was expected.
  */
 bool skink__value_parse(const struct config_key *key, const char *text, size_t length, uint64_t *ret_number,
                         char complaint[COMPLAINT_BYTES]);

@@ -43,8 +43,7 @@ static bool assign(struct inherited *inherited, const char *names, char *complai
     if (unnamed <= 2 && stats <= 1) return true;
     snprintf(complaint, INHERITED_COMPLAINT_BYTES,
              "%zu inherited sockets, of which %zu are for stats and %zu have no name; expected at most one for stats "
-             "and two "
-             "without FileDescriptorName=http or stats",
+             "and two without FileDescriptorName=http or stats",
              inherited->count, stats, unnamed);
     return false;
 }

@@ -67,7 +67,7 @@ static void wake_writer(void)
     if (atomic_load(&writer.asleep) && atomic_exchange(&writer.asleep, false)) sem_post(&writer.wake);
 }
 
-/* A file that cannot be written, said once, on stderr. */
+/* With errno, of a write or of opening it: a file that cannot be written, said once, on stderr. */
 static void note_result(struct log_output *output, bool written, uint64_t lines)
 {
     int error = errno;
@@ -116,7 +116,9 @@ static void reopen_files(void)
     for (int i = 0; i < OUTPUTS; i++) {
         struct log_output *output = &outputs[i];
         int error = output->path ? skink__output_open(output, output->path) : 0;
-        if (error) errno = error, note_result(output, false, 0);
+        if (!error) continue;
+        errno = error;
+        note_result(output, false, 0);
     }
 }
 

@@ -46,7 +46,7 @@ static const char help_text[] =
     "\n"
     "A key can also be set in the environment: SKINK_LOOP_DEADLOCK_TIMEOUT=1s.\n"
     "SIGTERM and SIGINT end the server gracefully, a second one at once. SIGHUP reads the configuration again,\n"
-    "SIGUSR1 opens the logs anew. SIGUSR2: go on in spite of recovery's limits.\n"
+    "SIGUSR1 opens the logs anew, SIGUSR2 goes on in spite of recovery's limits.\n"
     "Exit status: 0 all well; 1 cannot start; 2 mistake in configuration or usage; 3 the stop cut something;\n"
     "70 recovery.on_limit says drain, and a limit was reached.\n"
     "See skinkd(8).\n";

@@ -7,10 +7,11 @@
 #     CASE(name)                     time limit of the unit: TIMEOUT, 20 s unless said
 #     CASE_TIMEOUT(name, seconds)    one of its own
 #     CASE_SERIAL(name, seconds)     and no other test runs beside it: for those that are a load, or do not bear one
-#     CASE_TIMED(name, seconds)      the same for those that judge times, which a sanitizer's build does not: there others run beside
-#     CASE_PLAIN(name, seconds)      not in a sanitizer's build: for what it would not see more of
-# Those with a time limit of their own are begun first: what takes long shall not be alone in the end.
-# A source that defines __wrap_NAME() at the begin of a line, to make NAME() fail, gets all calls of NAME() in its program.
+#     CASE_TIMED(name, seconds)      the same where times are judged; a sanitizer's build judges none, and runs others beside it
+#     CASE_PLAIN(name, seconds)      left out of a sanitizer's build, which would see nothing more
+# Those with a time limit of their own are begun first, so that what takes long is not alone in the end.
+# A source that defines __wrap_NAME() at the beginning of a line, to make NAME() fail, gets all calls of NAME() in its
+# program.
 # LAYER is the folder's name unless said; SERIAL makes every case of the unit serial. Each test has the static library and the
 # application's code (skink_app) linked, so internal functions can be called.
 # A hang is found by a time limit, so these have room: for a machine that is busy with other things, and for sanitizers.

@@ -45,8 +45,9 @@ struct skink__lease {
     /* The slice n that has used half of its timeout. Watchdog writes, loop thread reads after winning 2; relaxed:
      * a mark that is seen late only means that the slice goes on until its next call. */
     _Atomic uint64_t late_slice;
-    /* Timeout of the slice in `word`; 0: the watchdog's own; with SKINK__SLICE_BLOCKS. Loop thread writes before transition 1 (whose release
-     * publishes it), only when it changes. A reader must find the same word before and after. */
+    /* Timeout of the slice in `word`; 0: the watchdog's own; with SKINK__SLICE_BLOCKS. Loop thread writes before
+     * transition 1 (whose release publishes it), only when it changes. A reader must find the same word before and
+     * after. */
     _Atomic uint64_t timeout_ns;
     /* The slice that its task has extended, and by how much. Loop thread writes, the time first; watchdog reads. */
     _Atomic uint64_t extended_slice;
@@ -111,10 +112,10 @@ static inline void skink__lease_unpeek(struct skink__lease *lease, uint64_t slic
     atomic_store_explicit(&lease->word, skink__lease_word(SKINK__RUNNING, slice), memory_order_release);
 }
 
-/* Has the thread been in this slice up to now, and was all that the caller has read of tasks before at rest? The word stays as it is. A
- * load would not do: a processor with a weak order may show what the runtime section writes before it shows the word of
- * transition 2. A compare-exchange comes either after that, and fails, or before it: then the acquire of transition 2 pairs with this
- * release, and the section's writes come after the caller's looks. */
+/* Has the thread been in this slice up to now, and was all that the caller has read of tasks before at rest? The word
+ * stays as it is. A load would not do: a processor with a weak order may show what the runtime section writes before it
+ * shows the word of transition 2. A compare-exchange comes either after that, and fails, or before it: then the acquire
+ * of transition 2 pairs with this release, and the section's writes come after the caller's looks. */
 static inline bool skink__lease_stood(struct skink__lease *lease, uint64_t word)
 {
     uint64_t expected = word;

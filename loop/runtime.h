@@ -108,6 +108,9 @@ struct skink__task_spec {
 int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec,
                          skink_task **ret_task) SKINK__IN_RUNTIME;
 
+/* The same from any thread, in the runtime section of this scheduler, of another one, or of none. */
+int skink__scheduler_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
+
 /* Where one task waits until the runtime section of the slot's scheduler wakes it. All zero: nobody waits. It must stay where
  * it is for as long as somebody does. */
 struct skink__wait_slot {
@@ -124,9 +127,6 @@ void skink__wait_end(struct skink__wait_slot *slot, int result) SKINK__IN_RUNTIM
 
 /* On any thread, when its memory is about to go: a task that was dropped may have left something in it. */
 void skink__wait_slot_fini(struct skink__wait_slot *slot);
-
-/* The same from any thread that is in the runtime section of any scheduler, or of no scheduler at all. */
-int skink__scheduler_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
 
 /* In the runtime section, by the calling task: it needs its arg no longer. The callbacks of its kind, which would be given
  * that, are not called any more, should it still be abandoned or dropped on its last few steps. */

@@ -2,9 +2,10 @@
 /*
  * loop/shadow_stack.c - see shadow_stack.h.
  *
- * With shadow stacks (Intel CET and AMD; the guarded control stacks of aarch64) the first switch of stacks would end the process with
- * SIGSEGV, far from any hint of why. Normally they are off, since our assembly does not claim to support them and the C library then
- * leaves them off; but a loader or a tunable may insist. makecontext() and swapcontext() switch the shadow stack, too.
+ * With shadow stacks (Intel CET and AMD; the guarded control stacks of aarch64) the first switch of stacks would end
+ * the process with SIGSEGV, far from any hint of why. Normally they are off, since our assembly does not claim to
+ * support them and the C library then leaves them off; but a loader or a tunable may insist. makecontext() and
+ * swapcontext() switch the shadow stack, too.
  */
 #include "loop/shadow_stack.h"
 #include <sys/prctl.h>

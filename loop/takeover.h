@@ -38,19 +38,21 @@ struct skink__lease *skink__thread_lease(struct skink__thread *thread);
  * else, in the middle of a takeover. */
 void skink__thread_prepare(struct skink__thread *thread);
 
-/* A signal that loop threads do not block from now on, whatever the host's mask says; 0: none. Those that run already keep
- * their masks. Its handler gets a stack of its own on them (SA_ONSTACK), as a task's may be nearly used up. Any thread. */
+/* A signal that loop threads do not block from now on, whatever the host's mask says; 0: none. Those that run already
+ * keep their masks. Its handler gets a stack of its own on them (SA_ONSTACK), as a task's may be nearly used up. Any
+ * thread. */
 void skink__threads_keep_unblocked(int signal_number);
 
 /* The kernel's id of the thread, 0 before it runs or is prepared; the generation it runs or ran as. */
 pid_t skink__thread_tid(const struct skink__thread *thread);
 uint64_t skink__thread_generation(const struct skink__thread *thread);
 
-/* The future for which its task blocks it at this moment (skink_future_block()); 0: it does not. *ret_by_pool: work on the
- * pool is known to complete it; else its own loop may have to. Any thread. */
+/* The future for which its task blocks it at this moment (skink_future_block()); 0: it does not. *ret_by_pool: work on
+ * the pool is known to complete it; else its own loop may have to. Any thread. */
 uintptr_t skink__thread_blocks_on(const struct skink__thread *thread, bool *ret_by_pool);
 
-/* Whose loop thread it is or was; NULL if never. A pointer to compare with; only a thread that has not ended keeps it alive. */
+/* Whose loop thread it is or was; NULL if never. A pointer to compare with; only a thread that has not ended keeps it
+ * alive. */
 const skink_scheduler *skink__thread_scheduler(const struct skink__thread *thread);
 
 /* Whom to tell that a stray has come back. */

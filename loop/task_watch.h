@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* loop/task_watch.h - where a task that is watched leaves its stack and comes back to it (the watch itself: loop/runtime.h). */
+/* loop/task_watch.h - where a task that is watched leaves its stack and comes back to it (the watch itself:
+ * loop/runtime.h). */
 #ifndef SKINK_LOOP_TASK_WATCH_H
 #define SKINK_LOOP_TASK_WATCH_H
 #include "loop/runtime.h"

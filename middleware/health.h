@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* middleware/health.h - may requests be sent here? One answer for /health/ready and for the metric skink_healthy; and: should it live on? */
+/* middleware/health.h - may requests be sent here? One answer for /health/ready and for the metric skink_healthy; and:
+ * should it live on? */
 #ifndef SKINK_MIDDLEWARE_HEALTH_H
 #define SKINK_MIDDLEWARE_HEALTH_H
 #include "skink/recovery.h"
@@ -38,8 +39,8 @@ struct skink__health_verdict {
     const char *message; /* a sentence for people, without quotes in it; static */
 };
 
-/* Any thread; takes no lock that a loop thread holds across a task. Asks the watchdog for a look, and takes a second where
- * that does not come. */
+/* Any thread; takes no lock that a loop thread holds across a task. Asks the watchdog for a look, and takes a second
+ * where that does not come. */
 struct skink__health_facts skink__health_read(const skink_stats_sources *sources,
                                               const struct skink__health_limits *limits);
 

@@ -25,7 +25,7 @@ static enum skink__activity activity_of(const struct skink__connection *connecti
 {
     if (connection->closing) return SKINK__ACTIVITY_IDLE;
     if (connection->current || connection->output) return SKINK__ACTIVITY_BUSY;
-    /* An empty line, as some clients put behind a body, is not the begin of a request. */
+    /* An empty line, as some clients put behind a body, is not the beginning of a request. */
     bool reads = connection->reading && skink__http_parser_begun(&connection->parser);
     if (connection->lingering || connection->fresh || (reads && skink__connection_reads_refused(connection)))
         return SKINK__ACTIVITY_LOOSE;

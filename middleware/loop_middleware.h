@@ -10,7 +10,8 @@
 #include "loop/runtime.h"
 #include "middleware/request.h"
 
-/* Start a prepared request where it is to run: as a task on the loop, or on a worker. 0, or the number of the error to answer with. */
+/* Start a prepared request where it is to run: as a task on the loop, or on a worker. 0, or the number of the error to
+ * answer with. */
 int skink__loop_middleware_start(skink_request *request) SKINK__IN_RUNTIME;
 
 /* The number of the error with which a prepared request must be answered at once, as it would not be started now; else
@@ -25,7 +26,7 @@ void skink__loop_middleware_refuse(skink_request *request, int number) SKINK__IN
 /* It was declared stuck. */
 void skink__request_note_stuck(skink_request *request, const struct skink__abandonment *why) SKINK__IN_RUNTIME;
 
-/* In its task: its route came into quarantine while it waited for its turn. And, back in the runtime section: say so. */
+/* In its task: its route came into quarantine while it waited for its turn. And, in the runtime section: say so. */
 bool skink__request_came_too_late(const skink_request *request);
 void skink__request_refuse_late(skink_request *request) SKINK__IN_RUNTIME;
 

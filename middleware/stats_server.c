@@ -3,8 +3,9 @@
  * stats_server.c - /metrics, /health and /incidents, on a scheduler and an HTTP server of their own.
  *
  * Its loop thread is neither the watched one nor the watchdog, and no recovery watches it: its handlers read counters
- * and write text, so there is nothing in them to get stuck in; dumps are made on a thread of their own. What it shares with the watched loop is atomic words,
- * and the lock of the library's allocator, which nobody holds for longer than a few instructions.
+ * and write text, so there is nothing in them to get stuck in; dumps are made on a thread of their own. What it shares
+ * with the watched loop is atomic words, and the lock of the library's allocator, which nobody holds for longer than a
+ * few instructions.
  *
  * It is kept small, since it is there in every process and idle nearly always: short stacks, few connections, and a
  * page whose memory is let go when it was large.

@@ -207,24 +207,22 @@ static skink_capture ask(struct skink__investigation *investigation)
 
 /* ---- conclude ---- */
 
-/* The call that it is blocked in; else the one it was blocked in when it was declared; else what the handler saw. */
-static void find_call(struct skink__investigation *investigation)
+/* The call that it is blocked in; else the one it was blocked in when it was declared; else what the handler saw. False:
+ * none is known. */
+static bool find_call(const struct skink__investigation *investigation, struct skink__blocked *ret_called)
 {
     const struct skink__incident *incident = investigation->incident;
     const struct skink__thread_view *view = &investigation->chain.threads[0];
     const struct skink__captured *captured = &investigation->captured;
-    struct skink__blocked *called = &investigation->called;
-    investigation->is_called = false;
-    if (investigation->chain.count > 0 && view->answer == SKINK__BLOCKED_YES)
-        *called = view->blocked;
-    else if (skink__parse_blocked(incident->declared_call, called) == SKINK__BLOCKED_YES)
-        ;
-    else if (incident->facts.capture == SKINK_CAPTURE_OK && captured->in_call) {
-        called->number = (long)captured->call_number;
-        memcpy(called->arguments, captured->call_arguments, sizeof called->arguments);
-    } else
-        return;
-    investigation->is_called = called->number >= 0;
+    if (investigation->chain.count > 0 && view->answer == SKINK__BLOCKED_YES) {
+        *ret_called = view->blocked;
+        return true;
+    }
+    if (skink__parse_blocked(incident->declared_call, ret_called) == SKINK__BLOCKED_YES) return true;
+    if (incident->facts.capture != SKINK_CAPTURE_OK || !captured->in_call) return false;
+    ret_called->number = (long)captured->call_number;
+    memcpy(ret_called->arguments, captured->call_arguments, sizeof ret_called->arguments);
+    return true;
 }
 
 static void set_descriptor(struct skink__incident *incident, int fd)
@@ -273,7 +271,8 @@ static void conclude(struct skink__investigation *investigation)
     struct skink__incident *incident = investigation->incident;
     const struct skink__lock_chain *chain = &investigation->chain;
     enum skink__wait_kind wait = chain->count > 0 ? chain->threads[0].wait.kind : SKINK__WAIT_NONE;
-    find_call(investigation);
+    struct skink__blocked *called = &investigation->called;
+    investigation->is_called = find_call(investigation, called) && called->number >= 0;
     describe_wait(investigation);
     struct skink__symptoms symptoms = { .at_ceiling = incident->facts.cause == SKINK_CAUSE_STARVED,
                                         .declared_state = incident->declared_state,

@@ -42,7 +42,7 @@ SKINK__CAPABILITY(skink__recovery_mutex);
 enum skink__subject_role {
     SKINK__SUBJECT_WATCHED,  /* a standby's, or a scheduler's loop thread                                      */
     SKINK__SUBJECT_HELD,     /* abandoned at the stray limit; not counted as a stray before the hold is over   */
-    SKINK__SUBJECT_BLOCKING, /* abandoned in a stretch that is known to block; counted by itself */
+    SKINK__SUBJECT_BLOCKING, /* abandoned in a stretch that is known to block; counted by itself               */
     SKINK__SUBJECT_STRAY,    /* abandoned, living, counted                                                     */
     SKINK__SUBJECT_ENDING    /* abandoned by a stop of its scheduler, which came a moment before our declaration */
 };
@@ -220,9 +220,9 @@ void skink__reports_stop(skink_recovery *recovery) SKINK__WITHOUT_MUTEX;
 
 struct skink__investigation;
 
-/* Memory and tables that it needs; NULL without memory. To be freed by fini; NULL is fine. */
+/* Memory and tables that it needs; NULL without memory. */
 struct skink__investigation *skink__investigation_create(skink_recovery *recovery);
-void skink__investigation_destroy(struct skink__investigation *investigation);
+void skink__investigation_destroy(struct skink__investigation *investigation); /* NULL is fine */
 
 /* Find stack, cause and what it waits for; the findings are the caller's. */
 void skink__investigate(struct skink__investigation *investigation, struct skink__incident *incident);
@@ -252,8 +252,8 @@ struct skink__poison {
     bool asked SKINK__UNDER_MUTEX; /* and not answered */
     pid_t tid SKINK__UNDER_MUTEX;
     uint64_t slice SKINK__UNDER_MUTEX;
-    uint64_t owner_number
-        SKINK__UNDER_MUTEX; /* of the incident whose stray holds the lock; 0: none, or not known yet */
+    /* Of the incident whose stray holds the lock; 0: none, or not known yet. */
+    uint64_t owner_number SKINK__UNDER_MUTEX;
 };
 
 /* The watchdog: is this slice blocked on a stray's lock? */
@@ -277,8 +277,8 @@ struct skink__limits {
     uint32_t next SKINK__UNDER_MUTEX;
     uint32_t accepted_strays SKINK__UNDER_MUTEX; /* a human knows of so many */
     bool in_force[SKINK_LIMITS] SKINK__UNDER_MUTEX;
-    bool news
-        [SKINK_LIMITS] SKINK__UNDER_MUTEX; /* the host has not been told yet; not in the ring of reports, as these must not be lost */
+    /* The host has not been told yet; not in the ring of reports, as these must not be lost. */
+    bool news[SKINK_LIMITS] SKINK__UNDER_MUTEX;
     uint64_t reached_count[SKINK_LIMITS] SKINK__UNDER_MUTEX;
     pid_t newest_tid SKINK__UNDER_MUTEX; /* of the thread that was declared stuck last */
     pid_t abort_tid SKINK__UNDER_MUTEX;  /* not 0: the process is to end, with this thread on top */

@@ -2,9 +2,10 @@
 /*
  * recovery/task_walk.h - the stacks of suspended tasks, walked on the loop in as little of its time as can be.
  *
- * The walk needs a rule for each address that it meets (symbols.h), and finding one takes a thousand times as long as using it.
- * So the loop has a table of rules that it only reads. At an address that is not in the table it stops; the helper thread
- * adds the rule, and the next step begins with the same task. There are few different addresses in many stacks.
+ * The walk needs a rule for each address that it meets (symbols.h), and finding one takes a thousand times as long as
+ * using it. So the loop has a table of rules that it only reads. At an address that is not in the table it stops; the
+ * helper thread adds the rule, and the next step begins with the same task. There are few different addresses in many
+ * stacks.
  *
  * Owned by the helper thread, and by the loop during a step (loop/visit.h).
  */
@@ -19,8 +20,8 @@ struct skink__task_walk;
 
 int skink__task_walk_create(struct skink__task_walk **ret_walk); /* -ENOMEM */
 
-/* Each visit of several in a row has a reference, and who makes them has one: what was learned serves all of them. The last
- * one frees it. unref: for skink__visit_create(). */
+/* Each visit of several in a row has a reference, and who makes them has one: what was learned serves all of them. The
+ * last one frees it. unref: for skink__visit_create(). */
 struct skink__task_walk *skink__task_walk_ref(struct skink__task_walk *walk);
 void skink__task_walk_unref(void *arg);
 

@@ -33,9 +33,10 @@ static bool read_word(void *arg, uintptr_t address, uintptr_t *ret_word)
 
 /* ---- out of a function that keeps its return address in a register (aarch64) ----
  *
- * Nobody can read another thread's register. But such functions of the C library are called by others of its own, and these keep
- * frame pointers: a little above the stack pointer lie the caller's saved frame pointer and the address that the caller returns
- * to. The call before that address tells which function the caller is, and its unwind rules say where those two must be.
+ * Nobody can read another thread's register. But such functions of the C library are called by others of its own, and
+ * these keep frame pointers: a little above the stack pointer lie the caller's saved frame pointer and the address that
+ * the caller returns to. The call before that address tells which function the caller is, and its unwind rules say
+ * where those two must be.
  */
 
 enum { RECORD_AT_MAX = 64, RECORD_ALIGNMENT = 16, PROLOGUE_BYTES = 128, INSTRUCTION_BYTES = 4 };
@@ -63,8 +64,9 @@ static bool find_layout(struct skink__symbols *symbols, uintptr_t function, uint
     return false;
 }
 
-/* From such a function's registers to those of its caller's caller. *ret_caller is the caller's first address: which of its
- * calls it was is not known. What an earlier call has left there may look the same; then there are two, and none is believed. */
+/* From such a function's registers to those of its caller's caller. *ret_caller is the caller's first address: which of
+ * its calls it was is not known. What an earlier call has left there may look the same; then there are two, and none is
+ * believed. */
 static bool step_over_caller(struct skink__symbols *symbols, const struct skink__unwind_rule *rule,
                              struct skink__stack_reader *reader, struct skink__registers *registers,
                              uintptr_t *ret_caller)

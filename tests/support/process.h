@@ -9,14 +9,15 @@
 int test_thread_count(pid_t pid);
 int test_fd_count(pid_t pid); /* without the one used for counting */
 
-/* The same without files that are mapped: of the program's code and its debug information, each of which diagnosis opens, for
- * good, when a stack first has an address of it. Which incident that is, nobody can tell. */
+/* The same without files that are mapped: of the program's code and its debug information, each of which diagnosis
+ * opens, for good, when a stack first has an address of it. Which incident that is, nobody can tell. */
 int test_fd_count_but_code(pid_t pid);
 long test_resident_kb(pid_t pid);
 
 /* Does a thread of the calling process sleep in the kernel? Not while it runs, nor while it waits for a processor. */
 bool test_thread_sleeps(pid_t tid);
 
-/* Does the kernel know guards that cost no mapping (MADV_GUARD_INSTALL, Linux 6.13)? Without, a process has some 32,000 stacks. */
+/* Does the kernel know guards that cost no mapping (MADV_GUARD_INSTALL, Linux 6.13)? Without, a process has some 32,000
+ * stacks. */
 bool test_has_guard_markers(void);
 #endif
