@@ -11,7 +11,6 @@
 #include "skink/recovery.h"
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 /* Exit statuses of skinkd; the man page explains them. */
 enum exit_status {

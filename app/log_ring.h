@@ -9,7 +9,6 @@
 #define SKINK_APP_LOG_RING_H
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #define LOG_LINE_BYTES 1200 /* less than PIPE_BUF, so that a pipe takes a line whole or not at all */

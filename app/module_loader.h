@@ -5,7 +5,6 @@
 #include "skink/http_server.h"
 #include "skink/scheduler.h"
 #include <stdbool.h>
-#include <stddef.h>
 
 #define MODULE_COMPLAINT_BYTES 512
 

@@ -18,7 +18,6 @@
 #ifndef SKINK_LOOP_ALARM_H
 #define SKINK_LOOP_ALARM_H
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 /* All zero: there is none. */

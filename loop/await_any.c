@@ -6,7 +6,6 @@
  * at a stop leaves the others linked, and they may be found long after its stack has gone. Who wakes claims the whole
  * first; then, under the lock of its future, the task. So none of the later ones touches the task.
  */
-#include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
 #include <errno.h>

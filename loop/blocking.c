@@ -7,7 +7,6 @@
  * watchdog that saw the flag a moment ago can take this slice away no more, since its number has passed.
  */
 #include "skink/blocking.h"
-#include "loop/hooks.h"
 #include "loop/state.h"
 #include <errno.h>
 

@@ -13,7 +13,6 @@
  *   | or: dropped at a stop:  |                                |
  *   | lock; task = NULL       | lock; nobody: fn is not called |
  */
-#include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
 #include <errno.h>

@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 
 static skink_hooks hooks_in_force;
 static _Atomic bool frozen;

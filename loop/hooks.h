@@ -3,7 +3,6 @@
 #ifndef SKINK_LOOP_HOOKS_H
 #define SKINK_LOOP_HOOKS_H
 #include "skink/hooks.h"
-#include <stdbool.h>
 
 /* One logfmt line to the host; cut at 1023 bytes. Allocates nothing, takes no lock. */
 void skink__log(skink_log_level level, const char *format, ...) SKINK_PRINTF(2, 3);

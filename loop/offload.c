@@ -4,7 +4,6 @@
  *
  * The work's memory is on the heap: a task that is dropped at a stop leaves work behind that still runs.
  */
-#include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
 #include "loop/thread_roles.h"

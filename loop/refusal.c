@@ -5,7 +5,6 @@
 #include "loop/switch.h"
 #include <execinfo.h>
 #include <pthread.h>
-#include <string.h>
 
 static void refused_lock(skink_scheduler *scheduler) SKINK__ACQUIRES(skink__refused_mutex) SKINK__UNCHECKED
 {

@@ -9,7 +9,6 @@
 #define SKINK_LOOP_REFUSAL_H
 #include "loop/runtime.h"
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 enum { SKINK__REFUSAL_DEPTH = 64 };

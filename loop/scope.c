@@ -6,7 +6,6 @@
  * (skink__scopes_limit()). A token that fires from the task's own loop ends the wait there and then; from elsewhere it posts
  * the scope to the inbox, once, and the loop does it.
  */
-#include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
 #include "skink/token.h"

@@ -9,7 +9,6 @@
  * The limit on living tasks is a limit on objects made; a stock holds a few of them back. Once all of them have been made,
  * what one has free is what another lacks. Then the loop's own list, too, goes to the shared one every turn.
  */
-#include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
 #include <errno.h>

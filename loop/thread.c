@@ -11,7 +11,6 @@
 #include "loop/task_watch.h"
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>

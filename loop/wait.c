@@ -16,7 +16,6 @@
  * It may be claimed, and even posted to the inbox, before it has left its stack: the inbox is only looked at by the
  * thread that still runs on that stack.
  */
-#include "loop/hooks.h"
 #include "loop/state.h"
 #include <errno.h>
 

@@ -19,7 +19,6 @@
 #include "skink/clock.h"
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { SERVER_HEADER_MAX = 128, SCRATCH_BYTES = 8192 };

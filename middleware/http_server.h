@@ -17,7 +17,6 @@
 #include "middleware/request_id.h"
 #include "middleware/routes.h"
 #include "skink/http_server.h"
-#include <pthread.h>
 #include <stdatomic.h>
 
 struct skink__connection;

@@ -3,7 +3,6 @@
 #include "middleware/process_metrics.h"
 #include "skink/clock.h"
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>

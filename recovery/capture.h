@@ -10,7 +10,6 @@
  */
 #ifndef SKINK_RECOVERY_CAPTURE_H
 #define SKINK_RECOVERY_CAPTURE_H
-#include "skink/incident.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

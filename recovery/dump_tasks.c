@@ -20,7 +20,6 @@
 #include "skink/incident.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define STEP_BUDGET_NS (300 * SKINK_US) /* a step, with what belongs to it, stays below a millisecond */

@@ -12,14 +12,12 @@
 #include "recovery/roster.h"
 #include "recovery/stacks.h"
 #include "recovery/syscall_names.h"
-#include "skink/clock.h"
 #include "skink/incident.h"
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { ANSWERS = 3, ROLES = SKINK__ROLE_HELPER + 1, THREADS_MAX = 8192 };

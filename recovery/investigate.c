@@ -23,7 +23,6 @@
 #include "recovery/state.h"
 #include "recovery/symbols.h"
 #include "recovery/syscall_names.h"
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>

@@ -4,7 +4,6 @@
 #include "loop/memory.h"
 #include "recovery/state.h"
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 

@@ -6,7 +6,6 @@
 #define SKINK_RECOVERY_REFUSED_H
 #include "loop/refusal.h"
 #include "recovery/unwind.h"
-#include "skink/recovery.h"
 
 /* What the helper thread is to put names to; made where the wait was refused. */
 struct skink__refused_stacks {

@@ -2,7 +2,6 @@
 /* recovery/syscall_names.h - system calls that a thread may be found in, by number. */
 #ifndef SKINK_RECOVERY_SYSCALL_NAMES_H
 #define SKINK_RECOVERY_SYSCALL_NAMES_H
-#include <stdint.h>
 
 /* What its first argument is, as far as somebody wants to know what a thread waits for. */
 enum skink__call_kind {

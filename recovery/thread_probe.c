@@ -2,7 +2,6 @@
 /* recovery/thread_probe.c - reading /proc/self/task/TID; see thread_probe.h. */
 #include "recovery/thread_probe.h"
 #include "skink/clock.h"
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -5,7 +5,6 @@
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 
 enum { PLENTY = -1 };

@@ -17,7 +17,6 @@
  */
 #ifndef SKINK_TESTS_SUPPORT_SCARCE_H
 #define SKINK_TESTS_SUPPORT_SCARCE_H
-#include <stdbool.h>
 
 /* Set the hooks: before anything else of the library. Fails the case when it cannot. Once is enough for a process. */
 void scarce_install(void);
