@@ -136,6 +136,7 @@ static void an_operator_may_go_on_in_spite_of_a_limit(void **state)
     struct skinkd *server = START("--set", "loop.deadlock_timeout=100ms", "--set", "recovery.late_window=10ms", "--set",
                                   "recovery.max_strays=1", "--set", "quarantine.strikes=1");
     assert_int_equal(ask(server, "/stick"), 503);
+    test_wait_until(sample(server, "skink_strays") == 1, 4000); /* its client may know before the limit does */
     assert_int_equal(ask(server, "/hello"), 503);
     char *answer = http_get(server->stats_port, "/health");
     assert_int_equal(http_status(answer), 503);
