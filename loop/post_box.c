@@ -250,12 +250,16 @@ static bool box_is_in_order(struct skink__post_box *box)
     return !box->detour;
 }
 
-/* Objects for as many tasks as there may be have been made, and as many tasks live. */
+/* Objects for as many tasks as there may be have been made, and as many tasks live. The loop counts meanwhile. Acquire: those
+ * that end are looked at last, so that there may seem to be fewer than there are, and never more. */
 static bool is_at_limit(const skink_scheduler *scheduler)
 {
     const struct skink__task_pool *pool = &scheduler->tasks;
-    return atomic_load_explicit(&pool->task_count, memory_order_relaxed) >= pool->task_max &&
-           skink__post_room(scheduler) == 0;
+    if (atomic_load_explicit(&pool->task_count, memory_order_relaxed) < pool->task_max) return false;
+    uint64_t spawned = atomic_load_explicit(&scheduler->tasks_spawned, memory_order_acquire) +
+                       atomic_load_explicit(&scheduler->posts_queued, memory_order_acquire);
+    uint64_t finished = skink__tasks_finished(scheduler);
+    return spawned >= finished && spawned - finished >= pool->task_max;
 }
 
 __attribute__((noinline)) int skink__post_from_elsewhere(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg)

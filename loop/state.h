@@ -218,8 +218,8 @@ struct skink__post_slot {
     void *arg;
 };
 
-/* How many tasks more may live now. */
-uint64_t skink__post_room(const skink_scheduler *scheduler);
+/* Runtime: how many tasks more may live now. */
+uint64_t skink__post_room(const skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 /* Runtime: one more at the end of the ready queue. -EAGAIN at the limit of living tasks, -ENOMEM. */
 int skink__post_push(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg) SKINK__IN_RUNTIME;
 /* The same with as many of them as can be had. Returns how many those were; *ret_err says why not all. */
@@ -269,6 +269,7 @@ struct skink__task_pool {
     _Atomic uint32_t task_count;                /* any; objects ever made */
     _Atomic(skink_task *) shared;               /* any; pushed by compare-exchange, taken whole by exchange */
     _Atomic(struct skink__task_chunk *) chunks; /* any; only ever pushed to */
+    pthread_mutex_t taking;                     /* held by who takes from `shared` until the rest is back */
 };
 
 enum { SKINK__CHUNK_TASKS_MAX = 64 };

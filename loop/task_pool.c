@@ -28,6 +28,7 @@ static void set_next(skink_task *task, skink_task *next)
 void skink__task_pool_init(struct skink__task_pool *pool, uint32_t task_max)
 {
     *pool = (struct skink__task_pool){ .task_max = task_max };
+    pthread_mutex_init(&pool->taking, NULL);
     pool->chunk_tasks = task_max / 1024;
     if (pool->chunk_tasks < 1) pool->chunk_tasks = 1;
     if (pool->chunk_tasks > SKINK__CHUNK_TASKS_MAX) pool->chunk_tasks = SKINK__CHUNK_TASKS_MAX;
@@ -41,6 +42,7 @@ void skink__task_pool_fini(struct skink__task_pool *pool)
         skink__free_aligned(chunk);
         chunk = next;
     }
+    pthread_mutex_destroy(&pool->taking);
 }
 
 static bool all_are_made(const struct skink__task_pool *pool)
@@ -119,8 +121,8 @@ static void put_back(struct skink__task_pool *pool, skink_task *rest)
     }
 }
 
-/* As many as a stock may have. */
-static skink_task *take_shared(struct skink__task_pool *pool)
+/* As many as a stock may have; who has the lock. */
+static skink_task *take_some(struct skink__task_pool *pool)
 {
     if (!atomic_load_explicit(&pool->shared, memory_order_relaxed)) return NULL;
     skink_task *first = atomic_exchange_explicit(&pool->shared, NULL, memory_order_acquire), *last = first;
@@ -132,6 +134,25 @@ static skink_task *take_shared(struct skink__task_pool *pool)
     skink_task *rest = next_of(last);
     set_next(last, NULL);
     put_back(pool, rest);
+    return first;
+}
+
+/* Nobody waits for one who has all of the list in hand at this moment: rather make new ones. */
+static skink_task *take_shared(struct skink__task_pool *pool)
+{
+    if (!atomic_load_explicit(&pool->shared, memory_order_relaxed)) return NULL;
+    if (pthread_mutex_trylock(&pool->taking)) return NULL;
+    skink_task *first = take_some(pool);
+    pthread_mutex_unlock(&pool->taking);
+    return first;
+}
+
+/* There are no more to be made: only if the list is empty indeed there is none. */
+static skink_task *take_last(struct skink__task_pool *pool)
+{
+    pthread_mutex_lock(&pool->taking);
+    skink_task *first = take_some(pool);
+    pthread_mutex_unlock(&pool->taking);
     return first;
 }
 
@@ -162,7 +183,7 @@ skink_task *skink__task_acquire_here(skink_scheduler *scheduler, int *ret_err)
             pool->returning_count = 0;
         }
         if (!task) task = make_chunk(scheduler, ret_err);
-        if (!task) task = take_shared(pool); /* somebody may have been about to put the rest back */
+        if (!task) task = take_last(pool);
         if (!task) return NULL;
     }
     pool->free = next_of(task);
@@ -224,7 +245,7 @@ __attribute__((noinline)) skink_task *skink__task_acquire_foreign(skink_schedule
     if (stock.scheduler != scheduler) stock_open(scheduler);
     if (!stock.tasks) stock.tasks = take_shared(&scheduler->tasks);
     if (!stock.tasks) stock.tasks = make_chunk(scheduler, ret_err);
-    if (!stock.tasks) stock.tasks = take_shared(&scheduler->tasks); /* as above */
+    if (!stock.tasks) stock.tasks = take_last(&scheduler->tasks);
     skink_task *task = stock.tasks;
     if (!task) return NULL;
     stock.tasks = next_of(task);

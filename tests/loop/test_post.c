@@ -5,7 +5,7 @@
  * What all posts have in common with tasks is in test_scheduler.c. Here is what is their own: a task object and a stack that
  * pass from post to post, the limit, memory that is missing, boxes that run full, go idle, are closed and left behind.
  */
-#include "loop/runtime.h"
+#include "loop/state.h"
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/scarce.h"
@@ -453,6 +453,103 @@ static void boxes_without_memory_are_done_without(void **state)
     scarce_assert_no_blocks();
 }
 
+/* ---- below the limit ---- */
+
+struct posters {
+    struct fixture f;
+    long at_once; /* so many live, and one more of each poster */
+    int each;     /* so many are posted by each */
+    _Atomic long accepted, ran;
+    _Atomic int refused;
+};
+
+static void run_one(void *arg)
+{
+    struct posters *p = arg;
+    atomic_fetch_add(&p->ran, 1);
+}
+
+static void *post_below_the_limit(void *arg)
+{
+    struct posters *p = arg;
+    for (int i = 0; i < p->each; i++) {
+        while (atomic_load(&p->accepted) - atomic_load(&p->ran) > p->at_once)
+            sched_yield();
+        int err = skink_post(p->f.scheduler, run_one, p);
+        atomic_fetch_add(&p->accepted, err == 0);
+        atomic_fetch_add(&p->refused, err != 0);
+    }
+    return NULL;
+}
+
+static void never_run(void *arg, int error, void *value)
+{
+    (void)arg;
+    (void)error;
+    (void)value;
+}
+
+/* As many task objects as there may be have been made, and are free again. */
+static void make_all_objects(skink_scheduler *scheduler, int task_max)
+{
+    skink_future **futures = calloc((size_t)task_max, sizeof(skink_future *));
+    for (int i = 0; i < task_max; i++) {
+        assert_int_equal(skink_future_create(&futures[i]), 0);
+        assert_int_equal(skink_future_then(futures[i], SKINK_ON_LOOP, scheduler, never_run, NULL), 0);
+    }
+    for (int i = 0; i < task_max; i++)
+        skink_future_unref(futures[i]);
+    free(futures);
+}
+
+static void post_many(struct posters *p, int task_max, int posters)
+{
+    pthread_t threads[4];
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.task_max = (uint32_t)task_max;
+    assert_int_equal(skink_scheduler_create(&options, &p->f.scheduler), 0);
+    make_all_objects(p->f.scheduler, task_max);
+    start(&p->f);
+    for (int i = 0; i < posters; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, post_below_the_limit, p), 0);
+    for (int i = 0; i < posters; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&p->refused), 0);
+    test_wait_until(atomic_load(&p->ran) == (long)posters * p->each, PATIENCE_MS);
+    stop_clean(&p->f);
+    skink_scheduler_destroy(p->f.scheduler);
+}
+
+/* Who looks for a free object may find the list of them in another one's hands. */
+static void half_of_a_small_limit_is_never_refused(void **state)
+{
+    (void)state;
+    struct posters p = { .at_once = 50, .each = 20000 };
+    post_many(&p, 100, 3);
+}
+
+/* Goal: who counts those that live while the loop counts as well takes nothing for a limit that is none.
+ * | loop                          | poster                                      |
+ * |                               | reads how many have come: none              |
+ * | one comes, runs and ends      |                                             |
+ * |                               | reads how many have gone: one               | */
+static void who_counts_while_the_loop_does_is_not_refused(void **state)
+{
+    struct fixture *f = *state;
+    enum { TASK_MAX = 65536, POSTS = 100 /* the last ones by a box */ };
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.task_max = TASK_MAX;
+    assert_int_equal(skink_scheduler_create(&options, &f->scheduler), 0);
+    make_all_objects(f->scheduler, TASK_MAX);
+    atomic_store(&f->scheduler->tasks_finished, 1);
+    for (int i = 0; i < POSTS; i++)
+        assert_int_equal(skink_post(f->scheduler, finish, f), 0);
+    atomic_store(&f->scheduler->tasks_finished, 0);
+    start(f);
+    wait_finished(f, POSTS);
+    stop_clean(f);
+}
+
 static const struct test_case cases[] = {
     CASE(posts_of_a_task_run_in_order_and_inherit_nothing),
     CASE(posts_of_another_thread_run_in_order_and_inherit_nothing),
@@ -467,6 +564,8 @@ static const struct test_case cases[] = {
     CASE(posts_before_a_start_that_never_comes_are_dropped),
     CASE(posts_that_wait_at_the_deadline_of_a_stop_start_cancelled),
     CASE(boxes_without_memory_are_done_without),
+    CASE(half_of_a_small_limit_is_never_refused),
+    CASE(who_counts_while_the_loop_does_is_not_refused),
 };
 
 TEST_MAIN(cases, setup, teardown)
