@@ -3,6 +3,7 @@
 #include "tests/recovery/fixture.h"
 #include "tests/support/process.h"
 #include <stdlib.h>
+#include <unistd.h>
 #include <uv.h>
 
 /* Let time pass in which something must not happen. */
@@ -52,6 +53,25 @@ static void watchdog_that_watches_nothing_parks(void **state)
     assert_int_equal(skink_recovery_create(NULL, &f.recovery), 0);
     let_it_park(&f);
     skink_recovery_destroy(f.recovery);
+}
+
+/* Goal: descriptor 0, which is free where the host has closed its standard input, is a bell like any other; the first one
+ * that a recovery opens is its bell's. */
+static void host_without_standard_input_is_watched(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int standard_input = dup(0);
+    close(0);
+    fixture_start(&f, NULL);
+    for (int round = 0; round < 3; round++) {
+        let_it_park(&f);
+        assert_true(loop_is_alive(&f, 5000)); /* it rings */
+    }
+    assert_int_equal(fixture_stop(&f), 0); /* each ring is read before the end */
+    if (standard_input < 0) return;
+    dup2(standard_input, 0);
+    close(standard_input);
 }
 
 /* Each round: parked, then a task comes in by a post (which rings the inbox), gets stuck, and must be declared. */
@@ -269,6 +289,7 @@ static void current_slice_is_told_while_it_runs(void **state)
 static const struct test_case cases[] = {
     CASE(idle_watchdog_does_nothing),
     CASE(watchdog_that_watches_nothing_parks),
+    CASE(host_without_standard_input_is_watched),
     CASE_TIMEOUT(stuck_slice_after_a_rest_is_declared, 60),
     CASE(stuck_slice_after_a_timer_is_declared),
     CASE(started_after_the_watchdog_parked_is_watched),
