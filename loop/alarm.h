@@ -11,7 +11,8 @@
  *
  * At the moment of a look a slice that runs has been seen, and at the moment of the other no slice runs. So whichever came
  * last before a slice began, the next look comes within a period of its beginning. A loop that is stuck puts nothing off.
- * The loop reads no clock for it: libuv has just done so. tests/model/alarm.pml is all of this in Promela.
+ * The loop reads no clock for it: libuv has just done so. A timeout that asks for a shorter period makes the alarm go off
+ * before the first task that has it can run; who has put it off at that moment looks for that afterwards. tests/model/alarm.pml is all of this in Promela.
  *
  * The timerfd stays open as long as the scheduler's memory is there, as a loop thread may be about to set it.
  */
@@ -42,7 +43,10 @@ void skink__alarm_want(struct skink__alarm *alarm, uint64_t period_ns, uint64_t 
 /* One period from now. Watchdog. */
 void skink__alarm_set(struct skink__alarm *alarm, uint64_t period_ns);
 
+/* Any thread, when a timeout has come into use that is shorter than any before: it goes off at once. */
+void skink__alarm_go_off(struct skink__alarm *alarm);
+
 /* Loop thread, between two slices. shortest_timeout_ns is of the scheduler's tasks: with a shorter one than the watchdog
  * knows of, the alarm is to go off. */
-void skink__alarm_put_off_now(struct skink__alarm *alarm, uint64_t now_ms, uint64_t shortest_timeout_ns);
+void skink__alarm_put_off_now(struct skink__alarm *alarm, uint64_t now_ms, const _Atomic uint64_t *shortest_timeout_ns);
 #endif

@@ -299,8 +299,7 @@ static void put_alarm_off(skink_scheduler *scheduler)
 {
     uint64_t now_ms = uv_now(&scheduler->loop);
     if (now_ms < scheduler->alarm.next_ms) return;
-    uint64_t shortest_ns = atomic_load_explicit(&scheduler->shortest_timeout_ns, memory_order_relaxed);
-    skink__alarm_put_off_now(&scheduler->alarm, now_ms, shortest_ns);
+    skink__alarm_put_off_now(&scheduler->alarm, now_ms, &scheduler->shortest_timeout_ns);
 }
 
 /* libuv and the inbox: fills the ready queue. */

@@ -71,13 +71,15 @@ static void give_handle(skink_task *task)
     atomic_store_explicit(&task->refs, 2, memory_order_relaxed);
 }
 
-/* The watchdog samples by the shortest timeout there is. Only ever goes down. */
+/* The watchdog samples by the shortest timeout there is, and is told before the task can run. Only ever goes down. */
 static void note_timeout(skink_scheduler *scheduler, uint64_t timeout_ns)
 {
     if (!timeout_ns) return;
     uint64_t shortest = atomic_load_explicit(&scheduler->shortest_timeout_ns, memory_order_relaxed);
-    while (timeout_ns < shortest &&
-           !atomic_compare_exchange_weak(&scheduler->shortest_timeout_ns, &shortest, timeout_ns)) {
+    while (timeout_ns < shortest) {
+        if (!atomic_compare_exchange_weak(&scheduler->shortest_timeout_ns, &shortest, timeout_ns)) continue;
+        skink__alarm_go_off(&scheduler->alarm);
+        return;
     }
 }
 

@@ -327,6 +327,8 @@ static uint64_t tick(skink_recovery *recovery) SKINK__WITH_MUTEX
         uint64_t wanted_ns = look(recovery, watch);
         if (wanted_ns < next_ns) next_ns = wanted_ns;
         all_under_alarm &= is_under_alarm(recovery, watch);
+        /* A timeout that has come into use since the period was chosen: we may have undone the alarm that it has made go off. */
+        if (skink__scheduler_shortest_timeout(watch->scheduler) < recovery->shortest_timeout_ns) next_ns = 0;
     }
     skink__holds_settle(recovery);
     skink__limits_settle(recovery);

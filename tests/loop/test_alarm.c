@@ -136,9 +136,27 @@ static void shorter_timeout_than_it_is_for_is_not_put_off(void **state)
     stop(f);
 }
 
-/* ---- a watchdog that comes in between ---- */
+static void shorter_timeout_than_any_before_makes_it_go_off(void **state)
+{
+    struct fixture *f = *state;
+    skink__alarm_want(f->alarm, 3600 * SKINK_S, TIMEOUT_NS);
+    skink__alarm_set(f->alarm, 3600 * SKINK_S);
+    skink_task_options options = { .size = sizeof options, .deadlock_timeout_ns = TIMEOUT_NS / 2 };
+    assert_int_equal(skink_spawn(f->scheduler, &options, NULL, nothing, NULL), 0);
+    test_wait_until(rest_ns(f) == 0, 5000);
+    skink__alarm_set(f->alarm, 3600 * SKINK_S);
+    assert_int_equal(skink_spawn(f->scheduler, &options, NULL, nothing, NULL), 0); /* no shorter one */
+    assert_true(rest_ns(f) > SKINK_S);
+    options.deadlock_timeout_ns = TIMEOUT_NS / 4;
+    assert_int_equal(skink_spawn(f->scheduler, &options, NULL, nothing, NULL), 0);
+    test_wait_until(rest_ns(f) == 0, 5000);
+}
+
+/* ---- somebody who comes in between ---- */
 
 static struct skink__alarm *changed_alarm; /* its next setting comes too late */
+static _Atomic uint64_t *shortened;        /* the same: a task with a short timeout comes first */
+static struct skink__alarm *its_alarm;
 
 /* The library's calls come here as well. */
 int timerfd_settime(int fd, int flags, const struct itimerspec *time, struct itimerspec *ret_before)
@@ -148,6 +166,12 @@ int timerfd_settime(int fd, int flags, const struct itimerspec *time, struct iti
     if (alarm) {
         skink__alarm_want(alarm, PERIOD_NS / 10, TIMEOUT_NS / 10);
         skink__alarm_set(alarm, PERIOD_NS / 10);
+    }
+    _Atomic uint64_t *shortest_ns = shortened;
+    shortened = NULL;
+    if (shortest_ns) {
+        atomic_store(shortest_ns, TIMEOUT_NS / 10);
+        skink__alarm_go_off(its_alarm);
     }
     return (int)syscall(SYS_timerfd_settime, fd, flags, time, ret_before);
 }
@@ -167,11 +191,33 @@ static void period_that_changes_meanwhile_is_the_one_that_counts(void **state)
     assert_int_equal(skink__alarm_open(&alarm), 0);
     skink__alarm_want(&alarm, PERIOD_NS, TIMEOUT_NS);
     changed_alarm = &alarm;
-    skink__alarm_put_off_now(&alarm, 0, UINT64_MAX);
+    skink__alarm_put_off_now(&alarm, 0, &(_Atomic uint64_t){ UINT64_MAX });
     assert_null(changed_alarm);
     struct itimerspec time;
     assert_int_equal(timerfd_gettime(atomic_load(&alarm.fd), &time), 0);
     assert_in_range((uint64_t)time.it_value.tv_nsec, 0, PERIOD_NS / 10); /* 0: gone off by now */
+    skink__alarm_fini(&alarm);
+}
+
+/* Goal: what a loop thread does when it was kept from its processor does not keep a shorter timeout from the watchdog.
+ * | loop                       | who spawns a task                    |
+ * | sees no shorter timeout    |                                      |
+ * |                            | notes it, lets the alarm go off      |
+ * | sets the alarm: 100 ms     |                                      |
+ * | and lets it go off         |                                      | */
+static void timeout_that_comes_meanwhile_is_not_put_off(void **state)
+{
+    struct skink__alarm alarm = { 0 };
+    _Atomic uint64_t shortest_ns = UINT64_MAX;
+    (void)state; /* no loop: this is its thread */
+    assert_int_equal(skink__alarm_open(&alarm), 0);
+    skink__alarm_want(&alarm, 3600 * SKINK_S, TIMEOUT_NS);
+    its_alarm = &alarm;
+    shortened = &shortest_ns;
+    skink__alarm_put_off_now(&alarm, 0, &shortest_ns);
+    assert_null(shortened);
+    struct pollfd readable = { .fd = atomic_load(&alarm.fd), .events = POLLIN };
+    assert_int_equal(poll(&readable, 1, 5000), 1);
     skink__alarm_fini(&alarm);
 }
 
@@ -192,7 +238,9 @@ static const struct test_case cases[] = {
     CASE(loop_that_turns_puts_it_off_by_a_period_at_most),
     CASE(loop_that_is_stuck_does_not_put_it_off),
     CASE(shorter_timeout_than_it_is_for_is_not_put_off),
+    CASE(shorter_timeout_than_any_before_makes_it_go_off),
     CASE(period_that_changes_meanwhile_is_the_one_that_counts),
+    CASE(timeout_that_comes_meanwhile_is_not_put_off),
     CASE(nobody_who_wants_it_no_alarm),
 };
 TEST_MAIN(cases, setup, teardown)

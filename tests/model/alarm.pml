@@ -47,6 +47,7 @@ bool gone_off;      /* since it was last set, and nobody has taken notice: the e
 byte alarm_period;  /* skink__alarm.period_ns; 0: nobody wants it */
 byte alarm_timeout; /* skink__alarm.timeout_ns, as the period that it has */
 bool short_task;    /* scheduler.shortest_timeout_ns is the short one; else there is none */
+bool spawned;       /* and the first task that has it may run */
 
 /* The watchdog. */
 #define NOBODY 0
@@ -67,12 +68,12 @@ bool bell;
 /* ghosts */
 byte age;        /* of the slice that runs; else 0 */
 byte within;     /* by that age it is seen */
-byte overlooked; /* 1, and the ticks since the loop turned with a timeout that the watchdog did not know */
 bool stuck;      /* the slice does not end by itself */
 byte acts;
 
 #define END_SLICE age = 0; within = 0; own = false
 #define SET_ALARM(p) d_step { alarm = p; gone_off = false }
+#define GO_OFF d_step { alarm = 0; gone_off = true } /* set to the next nanosecond */
 #define KICK kicked = true
 #define WAKES (rest == 0 || kicked || (gone_off && watched))
 #define SLICE_TIMEOUT (own -> TIMEOUT(SHORT) : TIMEOUT(timeout_set))
@@ -89,17 +90,15 @@ proctype Clock()
         if
         :: watched && state == RUNNING && !remembered -> assert(age < within)
         :: watched && state == RUNNING && remembered && standby ->
-            /* The first of the short ones may be seen before that is known. */
-            assert(own && within == LONG -> age < TIMEOUT(SHORT) + within : counted + since < SLICE_TIMEOUT)
+            assert(counted + since < SLICE_TIMEOUT)
         :: else
         fi;
-        assert(overlooked <= LONG);
+        assert(watched && own -> period == SHORT : true); /* the watchdog knows of the timeout */
         gone_off = gone_off || alarm == 1;
         alarm = (alarm > 0 -> alarm - 1 : 0);
         rest = (rest == NEVER -> NEVER : rest - 1);
         since = (remembered -> MIN(since + 1, TIMEOUT(LONG)) : 0);
-        age = (state == RUNNING || state == CALL -> MIN(age + 1, OLDEST) : 0);
-        overlooked = (overlooked > 0 -> overlooked + 1 : 0)
+        age = (state == RUNNING || state == CALL -> MIN(age + 1, OLDEST) : 0)
        }
     od
 }
@@ -118,16 +117,17 @@ inline show_life()
     fi
 }
 
+#define IS_FOR_LONGER (short_task && SHORT < alarm_timeout)
 #ifdef MUTATE_KNOWS_NO_SHORTER
 #define MAY_PUT_OFF true
 #else
-#define MAY_PUT_OFF (!(s && SHORT < alarm_timeout))
+#define MAY_PUT_OFF (!IS_FOR_LONGER)
 #endif
 
 /* put_alarm_off(), skink__alarm_put_off_now() */
 inline put_off()
 {
-    atomic { s = short_task; p = alarm_period };
+    p = alarm_period;
     if
     :: p != 0 && MAY_PUT_OFF ->
         do
@@ -140,7 +140,13 @@ inline put_off()
                 :: else -> break
                 fi
             }
-        od
+        od;
+#if !defined(MUTATE_KNOWS_NO_SHORTER) && !defined(MUTATE_LOOP_UNDOES)
+        if
+        :: IS_FOR_LONGER -> GO_OFF
+        :: else
+        fi
+#endif
     :: else
     fi
 }
@@ -149,7 +155,6 @@ inline put_off()
 proctype Loop()
 {
     byte p;
-    bool s;
 fresh: /* skink__loop_run() */
     atomic { assert(state == FRESH); state = RUNTIME; show_life(); goto batch };
 turn:
@@ -157,12 +162,9 @@ turn:
     :: in_poll = true; in_poll = false
     :: skip
     fi;
-    d_step {
-        show_life();
-        overlooked = (watched && short_task && SHORT < period && overlooked == 0 -> 1 : overlooked)
-    };
+    d_step { show_life() };
     if
-    :: put_off(); p = 0; s = false
+    :: put_off(); p = 0
     :: skip /* half of a period has not passed */
     fi;
 batch:
@@ -174,18 +176,18 @@ batch:
     :: atomic { /* transition 1 */
             state = RUNNING;
             NEW_NUMBER;
-            within = period;
             if
-            :: short_task -> own = true
+            :: spawned -> own = true
             :: true
-            fi
+            fi;
+            within = (own -> SHORT : period)
         };
 host_code:
         if
         :: atomic { state == RUNNING && !stuck -> state = RUNTIME; END_SLICE; goto batch }
         :: atomic { state == RUNNING && !stuck -> state = CALL };
 #ifdef MUTATE_PUTS_OFF_AT_CALLS
-            put_off(); p = 0; s = false;
+            put_off(); p = 0;
 #endif
             atomic {
                 if
@@ -204,7 +206,6 @@ bool a_stray;
 proctype Stray()
 {
     byte p;
-    bool s;
     do
     :: a_stray -> put_off(); a_stray = false
     od
@@ -331,7 +332,6 @@ proctype Watchdog()
             period = (short_task || short_elsewhere -> SHORT : timeout_set); /* choose_period() */
             wanted = NEVER;
             has_standby = standby;
-            overlooked = (period == SHORT -> 0 : overlooked);
             if
             :: watched -> look()
             :: else -> asleep = true; under = true
@@ -345,7 +345,13 @@ proctype Watchdog()
             :: subject != NOBODY && same && word == RUNTIME && in_poll -> d_step { asleep = true; counted = 0; since = 0 }
             :: subject != NOBODY && same && !(word == RUNTIME && in_poll) -> look_at_same()
             fi;
-            is_under_alarm()
+            is_under_alarm();
+            if
+#ifndef MUTATE_WATCHDOG_UNDOES
+            :: short_task && period != SHORT -> wanted = 0
+#endif
+            :: else
+            fi
         :: else
         fi;
         atomic {
@@ -371,7 +377,7 @@ proctype Watchdog()
             }
         :: else
         fi;
-        d_step { rest = wanted; wanted = 0; overlooked = (asleep -> 0 : overlooked); dog_sleeps = true };
+        d_step { rest = wanted; wanted = 0; dog_sleeps = true };
         d_step { /* skink__sleep_until(); there may be other reasons to wake up, though none that is there for ever */
 #ifdef LIVENESS
             WAKES ->
@@ -394,7 +400,12 @@ proctype Watchdog()
 proctype Others()
 {
     do
-    :: !short_task -> short_task = true /* a task is spawned */
+    :: !short_task -> /* note_timeout(); then the task is handed over */
+        short_task = true;
+#ifndef MUTATE_SHORTER_UNSAID
+        GO_OFF;
+#endif
+        spawned = true
     :: atomic { dog_sleeps && !standby -> standby = true; KICK }
     od
 }
@@ -419,7 +430,6 @@ proctype Host()
             bell = false;
             subject = NOBODY;
             remembered = false;
-            overlooked = 0;
             alarm_timeout = 0;
             alarm_period = 0 }
     :: atomic { dog_sleeps && !watched -> /* skink_recovery_watch() */
