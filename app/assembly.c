@@ -231,8 +231,11 @@ static enum exit_status load_modules(struct assembly *a, const char *const *modu
 {
     char complaint[MODULE_COMPLAINT_BYTES];
     for (size_t i = 0; i < module_count; i++) {
-        if (!skink__module_load(modules[i], a->loops[0].scheduler, a->http[0], (uint32_t)a->loop_count, complaint))
-            return cannot_start("%s", complaint);
+        skink__signals_heed(); /* a module may take its time, or hang */
+        bool loaded =
+            skink__module_load(modules[i], a->loops[0].scheduler, a->http[0], (uint32_t)a->loop_count, complaint);
+        skink__signals_heed_no_more();
+        if (!loaded) return cannot_start("%s", complaint);
         skink__log_line(SKINK_LOG_INFO, "event=module_loaded file=%s", SKINK__QUOTED(modules[i]));
     }
     int error = 0;

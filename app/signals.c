@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -34,6 +35,51 @@ void skink__signals_block(void)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
 
+/* The thread that takes them meanwhile. Not the main thread with them unblocked: what threads the foreign code starts
+ * would have them unblocked as well, for ever. */
+static struct {
+    pthread_t thread;
+    bool running;
+} heed;
+
+static void fill_ends(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+}
+
+static void *wait_for_end(void *arg)
+{
+    sigset_t ends, signals;
+    int number = 0;
+    (void)arg;
+    fill_ends(&ends);
+    signals = ends;
+    sigaddset(&signals, SIGNAL_ASKED); /* it is no longer needed */
+    while (sigwait(&signals, &number) != 0) {
+    }
+    if (number == SIGNAL_ASKED) return NULL;
+    signal(number, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+    raise(number);
+    _exit(128 + number); /* the first process of a container: for that one the kernel does not do it */
+}
+
+void skink__signals_heed(void)
+{
+    /* Without a thread they wait until somebody asks for them. */
+    heed.running = pthread_create(&heed.thread, NULL, wait_for_end, NULL) == 0;
+}
+
+void skink__signals_heed_no_more(void)
+{
+    if (!heed.running) return;
+    pthread_kill(heed.thread, SIGNAL_ASKED);
+    pthread_join(heed.thread, NULL);
+    heed.running = false;
+}
+
 int skink__signals_wait(void)
 {
     sigset_t signals;
@@ -59,9 +105,7 @@ void skink__signals_arm_second(int status)
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
+    fill_ends(&signals);
     pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
 }
 

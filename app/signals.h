@@ -2,13 +2,18 @@
 /*
  * app/signals.h - what the process is told from outside, taken in one place by the main thread.
  *
- * Threads  block before the first thread; wait and arm in the main thread; ask_to_stop anywhere.
+ * Threads  block before the first thread; heed, wait and arm in the main thread; ask_to_stop anywhere.
  */
 #ifndef SKINK_APP_SIGNALS_H
 #define SKINK_APP_SIGNALS_H
 
 /* Block them in this thread and in all that it will create. SIGPIPE is ignored from here on. */
 void skink__signals_block(void);
+
+/* Between the two a SIGTERM or SIGINT ends the process as it does any other: for a time in which foreign code runs that may
+ * hang, and there is nothing yet to be ended with care. */
+void skink__signals_heed(void);
+void skink__signals_heed_no_more(void);
 
 /* Wait for the next one: SIGTERM, SIGINT, SIGHUP, SIGUSR1 (the logs have been moved away), SIGUSR2 (an operator says to
  * go on), or 0 when the process itself asked to stop. */

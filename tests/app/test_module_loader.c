@@ -3,6 +3,7 @@
 #include "config_fixture.h"
 #include "skinkd_fixture.h"
 #include "tests/support/case.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,20 @@ static void a_bare_name_is_looked_for_in_the_current_folder(void **state)
     refused("failing_init.so", "failing_init.so: skink_module_init failed with -28");
 }
 
+/* Nothing is served yet, so there is nothing to be waited for. */
+static void a_module_that_hangs_can_be_ended(void **state)
+{
+    (void)state;
+    static const int signals[] = { SIGTERM, SIGINT };
+    for (int i = 0; i < 2; i++) {
+        struct skinkd *server =
+            program_start(TEST_SKINKD, (const char *const[]){ "--module", MODULES "hanging_init.so", NULL });
+        assert_true(skinkd_says(server, "hanging_init: begun\n", 5000));
+        assert_int_equal(skinkd_end(server, signals[i], 5000), 128 + signals[i]);
+        skinkd_free(server);
+    }
+}
+
 static const struct test_case cases[] = {
     CASE(a_missing_file_is_named),
     CASE(a_file_that_is_no_shared_object_is_named),
@@ -94,5 +109,6 @@ static const struct test_case cases[] = {
     CASE(a_module_that_cannot_begin_says_why),
     CASE(the_same_module_twice_is_refused),
     CASE(a_bare_name_is_looked_for_in_the_current_folder),
+    CASE(a_module_that_hangs_can_be_ended),
 };
 TEST_MAIN(cases, NULL, NULL)
