@@ -74,6 +74,20 @@ static bool lacks_its_body(const struct skink__connection *connection)
            connection->current->state == SKINK__REQUEST_OPEN;
 }
 
+static void note_stalled(struct skink__connection *connection)
+{
+    connection->stalled_at = connection->output_at;
+    connection->stalled_unread = skink__transport_unread(&connection->transport);
+}
+
+/* Since then. The kernel takes more only when a good part of what it has is gone, which is megabytes and takes a slow client
+ * its time: so what it has is asked for, too. */
+static bool has_taken_some(const struct skink__connection *connection)
+{
+    return connection->output_at != connection->stalled_at ||
+           skink__transport_unread(&connection->transport) < connection->stalled_unread;
+}
+
 /* Its client has the whole answer, and yet its task writes on: for as long as a client may take nothing of one. */
 static bool has_its_answer(const struct skink__connection *connection)
 {
@@ -96,7 +110,7 @@ void skink__connection_settle(struct skink__connection *connection)
     }
     skink__connection_note_activity(connection);
     if (skink__connection_is_stalled(connection)) {
-        if (connection->waiting != WAITING_STALLED) connection->stalled_at = connection->output_at;
+        if (connection->waiting != WAITING_STALLED) note_stalled(connection);
         skink__connection_wait_for(connection, WAITING_STALLED);
     } else if (connection->lingering) {
         if (connection->eof) {
@@ -177,7 +191,7 @@ void skink__connection_on_stalled(struct skink__deadline *entry, void *server)
     struct skink__connection *connection = of_deadline(entry);
     if (!skink__connection_is_stalled(connection)) {
         if (connection->current) skink__request_client_left(connection->current, false); /* nobody waits for it */
-    } else if (connection->output_at == connection->stalled_at) {
+    } else if (!has_taken_some(connection)) {
         skink__connection_close(connection); /* not one byte in all that time */
         return;
     }

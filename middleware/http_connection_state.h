@@ -38,8 +38,9 @@ struct skink__connection {
     struct skink__connection *next_held;
     char *output; /* what the kernel has not taken yet, or has not been given; NULL while there is nothing */
     size_t output_at, output_length, output_capacity;
-    size_t stalled_at; /* output_at when the stalled deadline was set */
-    size_t discarded;  /* bytes thrown away while lingering */
+    size_t stalled_at;     /* output_at when the stalled deadline was set */
+    size_t stalled_unread; /* and what the kernel had of it that the client had not taken */
+    size_t discarded;      /* bytes thrown away while lingering */
     struct skink__peer peer;
     enum skink__waiting_for waiting : 8;
     bool refused : 1;       /* beyond max_connections */

@@ -3,6 +3,8 @@
 #include "middleware/transport.h"
 #include "loop/hooks.h"
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -88,6 +90,13 @@ ssize_t skink__transport_write(struct skink__transport *transport, struct iovec 
     while (n < 0 && errno == EINTR);
     if (n >= 0) return n;
     return errno == EAGAIN || errno == ENOBUFS ? 0 : -EPIPE;
+}
+
+size_t skink__transport_unread(const struct skink__transport *transport)
+{
+    int n = 0;
+    if (transport->loopback) return 0; /* what it has is its client's at once */
+    return ioctl(transport->fd, SIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
 }
 
 /* --- the end --- */

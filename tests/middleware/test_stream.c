@@ -417,6 +417,49 @@ static void a_reader_that_takes_nothing_is_left(void **state)
     fixture_destroy(&stream.fixture);
 }
 
+/* Take a little for so long, and say how long the longest pause between two bites was. */
+static uint64_t nibble(int fd, uint64_t duration_ns)
+{
+    char bite[2048];
+    uint64_t begun_ns = test_now_ns(), last_ns = begun_ns, longest_ns = 0;
+    while (last_ns - begun_ns < duration_ns) {
+        ssize_t n = recv(fd, bite, sizeof bite, MSG_DONTWAIT);
+        test_nap();
+        if (n == 0 || (n < 0 && errno != EAGAIN)) break; /* the connection has ended */
+        if (n < 0) continue;
+        uint64_t now_ns = test_now_ns();
+        if (now_ns - last_ns > longest_ns) longest_ns = now_ns - last_ns;
+        last_ns = now_ns;
+    }
+    return longest_ns;
+}
+
+/* Goal: who takes a few bytes all the time is not gone, although the kernel, which has megabytes for it, takes no more from us
+ * meanwhile. Where the reader itself was held up for long there is nothing to be learned. */
+static void a_reader_that_is_very_slow_is_not_left(void **state)
+{
+    (void)state;
+    enum { IDLE_MS = 500 };
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.idle_timeout_ns = IDLE_MS * SKINK_MS;
+    struct stream stream;
+    create(&stream, &options);
+    fixture_start(&stream.fixture);
+    int fd = connect_small(stream.fixture.port);
+    char request[128];
+    snprintf(request, sizeof request, "GET /give?bytes=%d HTTP/1.1\r\n" H "\r\n", BIG_BYTES);
+    client_send_text(fd, request);
+    uint64_t pause_ns = nibble(fd, 3 * IDLE_MS * SKINK_MS);
+    if (pause_ns < IDLE_MS / 2 * SKINK_MS) {
+        assert_int_equal(atomic_load(&stream.done), 0);
+        assert_int_equal(fixture_stats(&stream.fixture).in_flight, 1);
+    }
+    test_wait_until(atomic_load(&stream.done) == 1, 8000); /* and now it takes nothing any more */
+    assert_int_equal(atomic_load(&stream.last_result), -ECANCELED);
+    close(fd);
+    fixture_destroy(&stream.fixture);
+}
+
 static void a_handler_that_returns_in_the_middle_has_its_connection_cut(void **state)
 {
     (void)state;
@@ -564,6 +607,7 @@ static const struct test_case cases[] = {
     CASE(a_head_has_its_answer_at_once_and_keeps_nobody_waiting),
     CASE(a_head_without_end_is_ended_by_the_idle_timeout),
     CASE(a_reader_that_takes_nothing_is_left),
+    CASE(a_reader_that_is_very_slow_is_not_left),
     CASE(a_handler_that_returns_in_the_middle_has_its_connection_cut),
     CASE(stuck_in_the_middle_and_not_free_in_time_is_cut_once),
     CASE(stuck_in_the_middle_and_free_in_time_goes_on_writing),
