@@ -168,16 +168,32 @@ static struct skink__connection *of_deadline(struct skink__deadline *entry)
     return connection;
 }
 
+/*
+ * A client is not late by what has only not been looked at: while a task held the loop, its bytes may have come in time and
+ * wait in the socket. So that is read first, and its time begins anew. False: nothing has come.
+ */
+static bool catch_up(struct skink__connection *connection) SKINK__IN_RUNTIME
+{
+    if (connection->eof || !skink__transport_has_input(&connection->transport)) return false;
+    skink__connection_read_some(connection);
+    skink__connection_settle(connection);
+    return true;
+}
+
 void skink__connection_on_idle(struct skink__deadline *entry, void *server)
 {
     (void)server;
-    skink__connection_close(of_deadline(entry));
+    struct skink__connection *connection = of_deadline(entry);
+    if (!catch_up(connection)) skink__connection_close(connection);
 }
 
 void skink__connection_on_header_timeout(struct skink__deadline *entry, void *server)
 {
     (void)server;
     struct skink__connection *connection = of_deadline(entry);
+    bool again = connection->extended; /* once: who sends without end is late in the end */
+    if (!connection->body_coming) connection->extended = true;
+    if (!again && catch_up(connection)) return;
     if (connection->body_coming)
         skink__connection_end_body_badly(connection, SKINK__HTTP_REQUEST_TIMEOUT);
     else

@@ -36,7 +36,7 @@ void skink__connection_client_left(struct skink__connection *connection)
 
 void skink__connection_parse_anew(struct skink__connection *connection)
 {
-    connection->told_to_go_on = connection->prepared = false;
+    connection->told_to_go_on = connection->prepared = connection->extended = false;
     skink__http_parser_init(&connection->parser, &connection->server->limits);
 }
 

@@ -50,6 +50,7 @@ struct skink__connection {
     bool advancing : 1;     /* advance() is on the stack */
     bool prepared : 1;      /* the target of the request being read has been understood */
     bool body_coming : 1;   /* of `current`, which takes it as it comes */
+    bool extended : 1;      /* the request being read has had its time a second time */
     bool told_to_go_on : 1; /* 100 Continue has been sent for the request being read */
     bool held : 1;          /* the output has not been given to the kernel: there may be more in a moment */
     bool close_after : 1;   /* close when the output is out */

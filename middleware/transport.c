@@ -92,6 +92,13 @@ ssize_t skink__transport_write(struct skink__transport *transport, struct iovec 
     return errno == EAGAIN || errno == ENOBUFS ? 0 : -EPIPE;
 }
 
+bool skink__transport_has_input(const struct skink__transport *transport)
+{
+    char byte;
+    if (transport->loopback) return skink__loopback_ready(transport->loopback) & UV_READABLE;
+    return recv(transport->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
 size_t skink__transport_unread(const struct skink__transport *transport)
 {
     int n = 0;

@@ -41,6 +41,9 @@ void skink__transport_watch(struct skink__transport *transport, int events);
 ssize_t skink__transport_read(struct skink__transport *transport, char *bytes, size_t length);
 ssize_t skink__transport_write(struct skink__transport *transport, struct iovec *parts, int count);
 
+/* Is there something to be read: bytes, the end, or what went wrong? */
+bool skink__transport_has_input(const struct skink__transport *transport);
+
 /* Bytes that were written, and that the client's side is not known to have. */
 size_t skink__transport_unread(const struct skink__transport *transport);
 

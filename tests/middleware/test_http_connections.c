@@ -227,6 +227,82 @@ static void a_byte_now_and_then_does_not_prolong_the_header_time(void **state)
     fixture_destroy(&fixture);
 }
 
+struct hold {
+    atomic_bool begun, release;
+};
+
+static void hold_the_loop(skink_request *request, void *arg)
+{
+    struct hold *hold = arg;
+    atomic_store(&hold->begun, true);
+    while (!atomic_load(&hold->release))
+        usleep(1000);
+    skink_respond_text(request, 200, "held");
+}
+
+static void take_as_it_comes(skink_request *request, void *arg)
+{
+    (void)arg;
+    char bytes[64], text[64] = "";
+    size_t n = 1, used = 0;
+    int err = 0;
+    while (!err && n > 0 && used + n < sizeof text) {
+        err = skink_request_read(request, bytes, sizeof bytes, &n);
+        if (!err) memcpy(text + used, bytes, n), used += n;
+    }
+    if (!err) skink_respond_text(request, 200, text);
+}
+
+/* Goal: a task that holds the loop for longer than clients may take costs none of them its connection.
+ * | clients                                | loop                    |
+ * | half of a body, twice; an idle one     | has read it             |
+ * |                                        | is held                 |
+ * | the rest; a request                    |                         |
+ * |                                        | all deadlines pass      |
+ * |                                        | goes on: reads first    | */
+static void what_came_while_the_loop_was_held_came_in_time(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct hold hold = { false, false };
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    uint64_t timeout_ns = test_patience(800) * SKINK_MS;
+    options.header_timeout_ns = options.idle_timeout_ns = timeout_ns;
+    fixture_create(&fixture, NULL, &options);
+    fixture_add_common_routes(&fixture);
+    fixture_route(&fixture, "GET", "/hold", hold_the_loop, &hold);
+    skink_route_options streamed = SKINK_ROUTE_OPTIONS_INIT;
+    streamed.stream_body = true;
+    assert_int_equal(skink_http_route(fixture.server, "PUT", "/take", &streamed, take_as_it_comes, NULL), 0);
+    fixture_start(&fixture);
+    int whole = client_connect(fixture.port), piecewise = client_connect(fixture.port),
+        idle = client_connect(fixture.port);
+    int holder = client_connect(fixture.port);
+    static const char hello[] = "GET /hello HTTP/1.1\r\n" H "\r\n";
+    client_expect(idle, hello, 200, "hello\n");
+    client_expect(piecewise, hello, 200, "hello\n");
+    client_send_text(piecewise, "PUT /take HTTP/1.1\r\n" H "Content-Length: 8\r\n\r\nhalf");
+    test_wait_until(fixture_stats(&fixture).in_flight == 1, 4000); /* its handler waits for more */
+    client_send_text(whole,
+                     "GET /hello HTTP/1.1\r\n" H "\r\nPOST /echo HTTP/1.1\r\n" H "Content-Length: 8\r\n\r\nhalf");
+    client_expect(whole, "", 200, "hello\n"); /* so what stands behind it has been read */
+    client_send_text(holder, "GET /hold HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(atomic_load(&hold.begun), 4000);
+    uint64_t held_ns = test_now_ns();
+    client_send_text(whole, "rest");
+    client_send_text(piecewise, "rest");
+    client_send_text(idle, hello);
+    test_wait_until(test_now_ns() - held_ns > timeout_ns + 10 * SKINK_MS, 10000);
+    atomic_store(&hold.release, true);
+    client_expect(whole, "", 200, "halfrest");
+    client_expect(piecewise, "", 200, "halfrest");
+    client_expect(idle, "", 200, "hello\n");
+    client_expect(holder, "", 200, "held");
+    assert_true(client_sees_end(idle, 8000)); /* and again nothing has come */
+    close(whole), close(piecewise), close(idle), close(holder);
+    fixture_destroy(&fixture);
+}
+
 static void connections_beyond_the_limit_are_turned_away(void **state)
 {
     (void)state;
@@ -265,6 +341,7 @@ static const struct test_case cases[] = {
     CASE(continue_is_sent_when_it_is_waited_for),
     CASE(a_slow_request_gets_408_and_an_idle_connection_is_closed),
     CASE(a_byte_now_and_then_does_not_prolong_the_header_time),
+    CASE(what_came_while_the_loop_was_held_came_in_time),
     CASE(connections_beyond_the_limit_are_turned_away),
 };
 TEST_MAIN(cases, NULL, NULL)
