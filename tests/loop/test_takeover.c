@@ -31,6 +31,7 @@ struct fixture {
 struct stuck {
     struct fixture *f;
     void (*then)(struct stuck *s); /* its first API call after it is free again */
+    _Atomic bool *ready;           /* NULL, or what a post behind it is to set */
     _Atomic bool stuck, freed, finished;
     _Atomic bool on_fresh_thread;
     _Atomic int abandoned; /* hook calls */
@@ -84,6 +85,11 @@ static void note_abandoned(void *arg, const struct skink__abandonment *why)
     atomic_fetch_add(&s->abandoned, 1);
 }
 
+static void set_flag(void *arg)
+{
+    atomic_store((_Atomic bool *)arg, true);
+}
+
 static void spawn_in_runtime(struct uv_loop_s *loop, void *arg)
 {
     struct stuck *s = arg;
@@ -91,6 +97,7 @@ static void spawn_in_runtime(struct uv_loop_s *loop, void *arg)
     struct skink__task_spec spec = { .name = "stuck", .kind = &kind, .fn = get_stuck, .arg = s };
     (void)loop;
     assert_int_equal(skink__runtime_spawn(s->f->scheduler, &spec, NULL), 0);
+    if (s->ready) assert_int_equal(skink_post(s->f->scheduler, set_flag, (void *)s->ready), 0);
 }
 
 static void spawn_stuck(struct stuck *s)
@@ -115,7 +122,7 @@ static void *run_fresh(void *arg)
 }
 
 /* What the watchdog does: abandon the thread and hand the scheduler to a fresh one. */
-static void take_over(struct fixture *f, bool hold)
+static void take_over_task(struct fixture *f, const char *name, bool hold)
 {
     struct skink__thread *stray = skink__scheduler_thread(f->scheduler);
     struct skink__lease *lease = skink__thread_lease(stray);
@@ -126,7 +133,7 @@ static void take_over(struct fixture *f, bool hold)
     f->when_ended = (struct skink__ended){ .fn = count_ended, .arg = f };
     assert_null(skink__thread_on_ended(stray, &f->when_ended));
     assert_true(skink__lease_abandon(lease, skink__lease_slice(word)));
-    assert_string_equal(skink__takeover_task_name(f->scheduler), "stuck");
+    assert_string_equal(skink__takeover_task_name(f->scheduler), name);
     skink__takeover_begin(f->scheduler, fresh, &(struct skink__abandonment){ .incident_id = "incident-7" }, hold);
     pthread_t id;
     assert_int_equal(pthread_create(&id, NULL, run_fresh, fresh), 0);
@@ -134,9 +141,9 @@ static void take_over(struct fixture *f, bool hold)
     skink__thread_unref(stray);
 }
 
-static void set_flag(void *arg)
+static void take_over(struct fixture *f, bool hold)
 {
-    atomic_store((_Atomic bool *)arg, true);
+    take_over_task(f, "stuck", hold);
 }
 
 static void wait_others_run(struct fixture *f)
@@ -251,6 +258,50 @@ static void a_stuck_task_that_just_returns_ends_on_the_loop(void **state)
     stuck_task_migrates_at(*state, NULL);
 }
 
+/* Goal: posts follow one another on one stack without going back to the loop. One that got stuck and then just returns may
+ * not go on with the next: that has been run by the fresh thread.
+ * | stray               | fresh thread                 |
+ * | runs the first post |                              |
+ * |                     | runs the second, once        |
+ * | the first returns   |                              |
+ * | ends                | takes the task to its end    | */
+struct posts {
+    struct stuck first;
+    _Atomic int second;
+};
+
+static void count_second(void *arg)
+{
+    struct posts *p = arg;
+    atomic_fetch_add(&p->second, 1);
+}
+
+static void post_two(struct uv_loop_s *loop, void *arg)
+{
+    struct posts *p = arg;
+    (void)loop;
+    assert_int_equal(skink_post(p->first.f->scheduler, get_stuck, &p->first), 0);
+    assert_int_equal(skink_post(p->first.f->scheduler, count_second, p), 0);
+}
+
+static void a_stuck_post_that_just_returns_leaves_the_next_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct posts p = { .first.f = f };
+    assert_int_equal(skink_scheduler_uv(f->scheduler, post_two, &p), 0);
+    test_wait_until(atomic_load(&p.first.stuck), 5000);
+    take_over_task(f, "post", false);
+    test_wait_until(atomic_load(&p.second) == 1, 5000);
+    assert_int_equal(skink_scheduler_uv(f->scheduler, post_two, &p), 0); /* and some more, which wait */
+    atomic_store(&p.first.freed, true);
+    test_wait_until(atomic_load(&f->ended) == 1, 5000);
+    test_wait_until(atomic_load(&p.second) == 2, 5000);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_living == 0, 5000);
+    assert_int_equal(stats.migrations, 1);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(1000)), 0);
+}
+
 /* Goal: the result of a self-wait. The task blocks on what only a task behind it can complete. */
 struct self_wait {
     skink_scheduler *scheduler;
@@ -315,19 +366,43 @@ static void a_held_scheduler_runs_no_task_until_it_is_released(void **state)
 {
     struct fixture *f = *state;
     struct stuck s = { .f = f, .then = at_yield };
-    _Atomic bool ran = false;
+    _Atomic bool ran = false, was_ready_ran = false;
+    s.ready = &was_ready_ran;
     spawn_stuck(&s);
     take_over(f, true);
     test_wait_until(atomic_load(&s.abandoned) == 1, 5000); /* the runtime section works */
     assert_int_equal(skink_post(f->scheduler, set_flag, &ran), 0);
     assert_int_equal(skink_scheduler_uv(f->scheduler, nothing_in_runtime, NULL), 0);
     assert_false(atomic_load(&ran));
+    assert_false(atomic_load(&was_ready_ran));
+    /* It sleeps meanwhile, whatever is ready. */
+    struct skink__thread *thread = skink__scheduler_thread(f->scheduler);
+    uint64_t turns = skink__lease_slice(atomic_load(&skink__thread_lease(thread)->word));
+    for (int i = 0; i < 20; i++)
+        test_nap();
+    assert_in_range(skink__lease_slice(atomic_load(&skink__thread_lease(thread)->word)) - turns, 0, 5);
+    skink__thread_unref(thread);
     assert_true(skink__scheduler_is_held(f->scheduler));
     skink__scheduler_release_hold(f->scheduler);
-    test_wait_until(atomic_load(&ran), 5000);
+    test_wait_until(atomic_load(&ran) && atomic_load(&was_ready_ran), 5000);
     atomic_store(&s.freed, true);
     test_wait_until(atomic_load(&s.finished), 5000);
     assert_true(atomic_load(&s.on_fresh_thread));
+}
+
+static void a_stop_ends_a_hold(void **state)
+{
+    struct fixture *f = *state;
+    struct stuck s = { .f = f };
+    spawn_stuck(&s);
+    take_over(f, true);
+    test_wait_until(atomic_load(&s.abandoned) == 1, 5000);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), -ECANCELED);
+    assert_false(skink__scheduler_is_held(f->scheduler));
+    assert_int_equal(skink_scheduler_start(f->scheduler), 0);
+    wait_others_run(f);
+    atomic_store(&s.freed, true);
+    test_wait_until(atomic_load(&f->ended) == 1, 5000);
 }
 
 /* Goal: a slice marked late goes through the ready queue at its next call, as a new slice, behind the others. */
@@ -555,7 +630,9 @@ static const struct test_case cases[] = {
     CASE(a_stuck_task_migrates_at_token),
     CASE(a_stuck_task_that_just_returns_ends_on_the_loop),
     CASE(a_task_that_waits_for_its_own_loop_gets_its_result_after_the_takeover),
+    CASE(a_stuck_post_that_just_returns_leaves_the_next_alone),
     CASE(a_held_scheduler_runs_no_task_until_it_is_released),
+    CASE(a_stop_ends_a_hold),
     CASE(a_late_slice_goes_through_the_ready_queue_at_its_next_call),
     CASE(a_stray_that_comes_back_after_the_stop_runs_no_further),
     CASE(a_stop_is_clean_again_once_the_strays_of_a_run_before_have_gone),
