@@ -39,7 +39,6 @@ static void set_aside(skink_scheduler *scheduler, struct skink__message *message
         skink__log(SKINK_LOG_ERROR, "event=no_stack scheduler=%s stacks=%llu", SKINK__LOG_WORD(scheduler->name),
                    (unsigned long long)scheduler->stacks.allocated);
     skink__queue_push(&scheduler->stackless, message);
-    scheduler->chain_end = 0;
     skink__stack_retry(scheduler);
 }
 

@@ -293,6 +293,129 @@ static void task_without_memory_for_its_stack_starts_when_there_is_some(void **s
     close_attempt(&a);
 }
 
+/* Goal: a task that has a stack goes on past those that wait for one, and when it gives its stack back, those come before what
+ * it has posted meanwhile. All of that without memory.
+ * | the first               | the others                     | the last          |
+ * | waits, with a stack     | are set aside without one      |                   |
+ * | goes on, posts, ends    |                                | is posted         |
+ * |                         | run, one on the other's stack  |                   |
+ * |                         |                                | runs              | */
+struct queue_jump {
+    struct attempt a;
+    _Atomic int ran_before_last;
+};
+
+static void run_last(void *arg)
+{
+    struct queue_jump *q = arg;
+    atomic_store(&q->ran_before_last, atomic_load(&q->a.ran));
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void hold_on_and_post(void *arg)
+{
+    struct queue_jump *q = arg;
+    q->a.err = skink_post(q->a.scheduler, nothing, NULL); /* so that the next needs no memory */
+    hold_on(&q->a);
+    q->a.again = skink_post(q->a.scheduler, run_last, q);
+}
+
+static void tasks_without_memory_for_their_stacks_keep_their_place(void **state)
+{
+    (void)state;
+    enum { TASKS = 100 };
+    struct queue_jump q = { 0 };
+    struct attempt *a = &q.a;
+    open_attempt(a, NULL, 0);
+    assert_int_equal(skink_post(a->scheduler, hold_on_and_post, &q), 0);
+    test_wait_until(atomic_load(&a->ran) == 1, 5000);
+    int tasks = 1;
+    scarce_fail_all();
+    while (tasks < TASKS && skink_post(a->scheduler, hold_on, a) == 0)
+        tasks++;
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    long before = scarce_failures();
+    test_wait_until(scarce_failures() > before + 3 && skink_scheduler_stats_read(a->scheduler, &stats) == 0 &&
+                        stats.tasks_living == (uint64_t)tasks,
+                    5000);
+    assert_true(atomic_load(&a->ran) < tasks); /* some lack a stack */
+    assert_int_equal(skink_future_complete(a->future, NULL), 0);
+    test_wait_until(atomic_load(&a->ran) == tasks, 5000);
+    test_wait_until(atomic_load(&q.ran_before_last) != 0, 5000);
+    scarce_end();
+    assert_int_equal(a->err, 0);
+    assert_int_equal(a->again, 0);
+    assert_int_equal(atomic_load(&q.ran_before_last), tasks);
+    assert_int_equal(skink_scheduler_stop(a->scheduler, test_deadline_ns(5000)), 0);
+    close_attempt(a);
+}
+
+/* Goal: a post whose turn comes while there is no object for its task is not lost: it waits aside. Its turn comes on the stack of
+ * the task before it, of which the host keeps the object. */
+static void fill_queue(void *arg)
+{
+    struct attempt *a = arg;
+    enum { POSTS = 3 };
+    for (int i = 0; i < POSTS; i++)
+        a->err |= skink_post(a->scheduler, note_run, a);
+    scarce_fail_all();
+    for (a->n = POSTS; skink_spawn(a->scheduler, NULL, NULL, note_run, a) == 0; a->n++) {
+    }
+}
+
+static void post_without_memory_for_its_task_runs_when_there_is_some(void **state)
+{
+    (void)state;
+    struct attempt a;
+    skink_task *task;
+    open_attempt(&a, NULL, 0);
+    assert_int_equal(skink_spawn(a.scheduler, NULL, &task, fill_queue, &a), 0);
+    assert_int_equal(skink_task_await(task, test_deadline_ns(5000)), 0);
+    test_wait_until(scarce_failures() >= 2, 5000);
+    scarce_end();
+    assert_int_equal(a.err, 0);
+    test_wait_until(atomic_load(&a.ran) == (int)a.n, 5000);
+    skink_task_unref(task);
+    assert_int_equal(skink_scheduler_stop(a.scheduler, test_deadline_ns(5000)), 0);
+    assert_int_equal(atomic_load(&a.ran), (int)a.n);
+    close_attempt(&a);
+}
+
+/* Goal: what posts and tasks have used once serves the next ones: the hundred-thousandth needs no memory. */
+static void post_again_and_again(void *arg)
+{
+    struct attempt *a = arg;
+    enum { ROUNDS = 2000, AT_ONCE = 50 };
+    for (int round = 0; round < ROUNDS && !a->err; round++) {
+        if (round == 2) scarce_fail_all();
+        for (int i = 0; i < AT_ONCE && !a->err; i++)
+            a->err = skink_post(a->scheduler, note_run, a);
+        for (int i = 0; i < 4 && !a->err; i++)
+            a->err = skink_spawn(a->scheduler, NULL, NULL, note_run, a);
+        if (!a->err) a->err = skink_yield();
+    }
+    a->failures = scarce_end();
+    sem_post(&a->finished);
+}
+
+static void posts_and_tasks_in_a_steady_state_need_no_memory(void **state)
+{
+    (void)state;
+    struct attempt a;
+    open_attempt(&a, NULL, 0);
+    assert_int_equal(skink_post(a.scheduler, post_again_and_again, &a), 0);
+    while (sem_wait(&a.finished) != 0) {
+    }
+    assert_int_equal(a.err, 0);
+    assert_int_equal(a.failures, 0);
+    test_wait_until(atomic_load(&a.ran) == 2000 * 54, 5000);
+    close_attempt(&a);
+}
+
 static int call_token(struct attempt *a)
 {
     (void)a;
@@ -623,6 +746,9 @@ static const struct test_case cases[] = {
     CASE(offload_without_memory_fails_and_can_be_repeated),
     CASE(offload_start_without_memory_fails_and_can_be_repeated),
     CASE(offload_start_from_a_task_without_memory_fails_and_can_be_repeated),
+    CASE(tasks_without_memory_for_their_stacks_keep_their_place),
+    CASE(post_without_memory_for_its_task_runs_when_there_is_some),
+    CASE(posts_and_tasks_in_a_steady_state_need_no_memory),
     CASE(uv_call_needs_no_memory),
     CASE(cancel_needs_no_memory),
 };

@@ -77,6 +77,13 @@ static uint64_t stretches(struct stretch *s)
     return stats.blocking_begun;
 }
 
+static uint64_t tasks_blocking(struct stretch *s)
+{
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    assert_int_equal(skink_scheduler_stats_read(s->f.scheduler, &stats), 0);
+    return stats.tasks_blocking;
+}
+
 /* The timeout is far away: nothing but the grace can let the others run. */
 static void the_loop_goes_on_after_the_grace_and_the_task_comes_back(void **state)
 {
@@ -87,9 +94,11 @@ static void the_loop_goes_on_after_the_grace_and_the_task_comes_back(void **stat
         test_wait_until(atomic_load(&s->begun) == i, 5000);
         assert_true(loop_is_alive(&s->f, 5000));
         assert_int_equal(fixture_stats(&s->f).blocking_threads, 1);
+        assert_int_equal(tasks_blocking(s), 1);
         sem_post(&s->release);
         test_wait_until(atomic_load(&s->ended) == i, 5000);
         assert_int_equal(atomic_load(&s->result), 0);
+        assert_int_equal(tasks_blocking(s), 0);
         assert_int_equal(atomic_load(&s->tid_before), atomic_load(&s->tid_within));
         assert_int_not_equal(atomic_load(&s->tid_after), atomic_load(&s->tid_within));
         test_wait_until(fixture_stats(&s->f).blocking_threads == 0, 5000);
