@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define MS UINT64_C(1000000)
@@ -449,6 +450,10 @@ static void sizes_and_counts_are_checked(void **state)
     check_value(CONFIG_RECOVERY_MAX_STRAYS, "8.5", false, 0, "\"8.5\" is not a whole number; " EXPECTED_STRAYS);
     check_value(CONFIG_RECOVERY_MAX_STRAYS, "8s", false, 0, "is not a whole number");
     check_value(CONFIG_RECOVERY_MAX_STRAYS, "0x8", false, 0, "is not a whole number");
+    check_value(CONFIG_RECOVERY_MAX_STRAYS, "07", false, 0, "starts with a zero");
+    check_value(CONFIG_RECOVERY_MAX_STRAYS, "18446744073709551621", false, 0, "is too large"); /* 5, in 64 bits */
+    check_value(CONFIG_RECOVERY_MAX_STRAYS, "18446744073709551617", false, 0, "is too large");
+    check_value(CONFIG_RECOVERY_MAX_STRAYS, "1", true, 1, NULL);
 }
 
 static void addresses_are_checked(void **state)
@@ -459,6 +464,11 @@ static void addresses_are_checked(void **state)
                                         "[::]:65535",     "unix:/run/x", "unix:x" };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         check_value(id, good[i], true, 0, NULL);
+    char local[5 + sizeof((struct sockaddr_un *)NULL)->sun_path + 1] = "unix:";
+    memset(local + 5, 'x', sizeof local - 5 - 2); /* and its NUL fills the socket's name */
+    check_value(id, local, true, 0, NULL);
+    strcat(local, "x");
+    check_value(id, local, false, 0, "is too long for a unix socket");
     check_value(id, "127.0.0.1", false, 0, "has no port; " EXPECTED_LISTEN);
     check_value(id, "127.0.0.1:", false, 0, "has no port from 0 to 65535");
     check_value(id, "127.0.0.1:65536", false, 0, "has no port from 0 to 65535");
@@ -490,6 +500,39 @@ static void messages_quote_no_control_characters(void **state)
     skink__quote(text, sizeof text, quoted);
     assert_int_equal(strlen(quoted), QUOTED_BYTES - 1);
     assert_string_equal(quoted + QUOTED_BYTES - 5, "...\"");
+}
+
+static void a_server_header_is_text_of_128_bytes_at_most(void **state)
+{
+    (void)state;
+    static const struct {
+        int length;
+        char last;
+        bool good;
+    } headers[] = { { 128, '~', true }, { 129, 'x', false }, { 1, '\x7f', false }, { 2, ' ', true } };
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        char setting[200] = "http.server_header=";
+        char *value = setting + strlen(setting);
+        memset(value, 'x', (size_t)headers[i].length);
+        value[headers[i].length - 1] = headers[i].last;
+        const char *const settings[] = { setting, NULL };
+        struct loaded *loaded = load_all(NULL, NULL, settings);
+        assert_int_equal(loaded->errors, headers[i].good ? 0 : 1);
+        loaded_free(loaded);
+    }
+}
+
+static void limits_are_enough_for_every_loop(void **state)
+{
+    (void)state;
+    assert_said("loop.count: 2\nconcurrency.max_requests: 2\nroutes: [{path: /a, max_requests: 2}]\n", "");
+    assert_said("loop.count: 2\nconcurrency.max_requests: 0\nroutes: [{path: /a, max_requests: 0}]\n", "");
+    assert_said(
+        "loop.count: 2\nconcurrency.max_requests: 1\nroutes: [{path: /a, max_requests: 1}]\n",
+        "FILE:2:27: concurrency.max_requests: 1 is less than loop.count, which is 2; expected 0 or at least one "
+        "for each loop\n"
+        "FILE:3:35: routes: max_requests: 1 is less than loop.count, which is 2; expected 0 or at least one for "
+        "each loop\n");
 }
 
 /* --- values that do not fit each other: they hold, and it is said --- */
@@ -533,6 +576,13 @@ static void what_keeps_it_is_not(void **state)
     assert_said("quarantine.strikes: 6\nrecovery.burst: 0\nquarantine.window: 5m\n", "");
     assert_said("quarantine: {strikes: 1, window: 1s, period: 15s}\n", "");
     assert_said("loop.count: 4\n", "");
+    assert_said("loop.deadlock_timeout: 20s\nquarantine.window: 42s\n", ""); /* the third just so */
+    assert_said(
+        "quarantine: {strikes: 0, period: 5s}\n", /* no quarantine, so none is broken */
+        "FILE:1:23: warning: quarantine.strikes: 0 is no quarantine: requests of one route that never come back "
+        "reach recovery.max_strays, which is 8, and then nobody is served\n");
+    assert_said("quarantine.strikes: 0\nloop.count: x\n", /* a mistake first: what it will be is not known */
+                "FILE:2:13: loop.count: \"x\" is not a number; expected a whole number from 1 to 256, such as 1\n");
 }
 
 static const struct test_case cases[] = {
@@ -558,6 +608,8 @@ static const struct test_case cases[] = {
     CASE(sizes_and_counts_are_checked),
     CASE(addresses_are_checked),
     CASE(messages_quote_no_control_characters),
+    CASE(a_server_header_is_text_of_128_bytes_at_most),
+    CASE(limits_are_enough_for_every_loop),
     CASE(what_breaks_the_promise_of_quarantine_is_said),
     CASE(what_keeps_it_is_not),
 };

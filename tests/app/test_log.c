@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/app/test_log.c - log lines: their form, and that no reader, however slow, makes the writer wait. */
 #include "app/log.h"
+#include "app/log_ring.h"
 #include "config_fixture.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -202,6 +204,50 @@ static void a_line_that_was_torn_does_not_take_the_next_with_it(void **state)
     close(fd);
 }
 
+/* Goal: a ring that is full refuses, however often it has gone round, and loses and doubles nothing. */
+static void a_full_ring_refuses_and_keeps_the_order(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 3 };
+    assert_true(skink__log_ring_open());
+    assert_null(skink__log_ring_take());
+    for (int round = 0; round < ROUNDS; round++) {
+        uint16_t put = 0, taken = 0;
+        for (struct log_slot *slot; (slot = skink__log_ring_claim()) != NULL; skink__log_ring_publish(slot)) {
+            assert_true(put < 10000);
+            slot->length = put++;
+        }
+        assert_int_equal(put, 1024);
+        struct log_slot *slot = skink__log_ring_take();
+        assert_int_equal(slot->length, taken++);
+        skink__log_ring_release(slot);
+        slot = skink__log_ring_claim(); /* one is free again, and no more */
+        assert_non_null(slot);
+        assert_null(skink__log_ring_claim());
+        slot->length = put++;
+        for (struct log_slot *next; (next = skink__log_ring_take()) != NULL; skink__log_ring_release(next))
+            assert_int_equal(next->length, taken++);
+        assert_int_equal(taken, 1024); /* the last one has not been published */
+        skink__log_ring_publish(slot);
+        slot = skink__log_ring_take();
+        assert_int_equal(slot->length, taken);
+        skink__log_ring_release(slot);
+    }
+}
+
+static void a_line_leaves_errno_alone(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    close(ends[0]);
+    signal(SIGPIPE, SIG_IGN);
+    skink__log_open(ends[1]);
+    errno = ENOTTY;
+    skink__log_hook(SKINK_LOG_WARNING, "event=test", NULL); /* which fails with EPIPE */
+    assert_int_equal(errno, ENOTTY);
+}
+
 static const struct test_case cases[] = {
     CASE(a_line_has_time_level_and_text),
     CASE(long_lines_are_cut_and_stay_one_line),
@@ -211,5 +257,7 @@ static const struct test_case cases[] = {
     CASE(lines_of_several_threads_do_not_mix),
     CASE(a_file_gets_the_lines_in_order),
     CASE(a_line_that_was_torn_does_not_take_the_next_with_it),
+    CASE(a_full_ring_refuses_and_keeps_the_order),
+    CASE(a_line_leaves_errno_alone),
 };
 TEST_MAIN(cases, NULL, NULL)
