@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* loop/alarm.c - see alarm.h. */
 #include "loop/alarm.h"
+#include "loop/descriptor.h"
 #include "skink/clock.h"
-#include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -13,12 +14,8 @@
 int skink__alarm_open(struct skink__alarm *alarm)
 {
     if (atomic_load_explicit(&alarm->fd, memory_order_relaxed)) return 0;
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (fd == 0) { /* of a host that has closed its standard input; here it means none */
-        close(fd);
-        return -EBADF;
-    }
-    if (fd < 0) return -errno;
+    int fd = skink__descriptor_not_zero(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (fd < 0) return fd;
     atomic_store_explicit(&alarm->fd, fd, memory_order_relaxed);
     return 0;
 }

@@ -2,6 +2,7 @@
 /*
  * recovery/recovery.c - the public calls: making and ending a recovery, choosing what it watches, reading its counters.
  */
+#include "loop/descriptor.h"
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/options.h"
@@ -9,7 +10,6 @@
 #include "recovery/refused.h"
 #include "recovery/state.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <signal.h>
 #include <stdio.h>
@@ -151,21 +151,10 @@ static void init_inert(skink_recovery *recovery)
     pthread_cond_init(&recovery->reports.changed, NULL);
 }
 
-/* 0, of a host that has closed its standard input, means none to a bell (loop/doorbell.h). */
-static int open_bell(void)
-{
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd != 0) return fd < 0 ? -errno : fd;
-    int other = fcntl(fd, F_DUPFD_CLOEXEC, 1);
-    int err = other < 0 ? -errno : other;
-    close(fd);
-    return err;
-}
-
 static int open_wakeups(skink_recovery *recovery)
 {
-    SKINK__ASSUME(skink__recovery_mutex); /* nor now */
-    int bell = open_bell();
+    SKINK__ASSUME(skink__recovery_mutex);                                          /* nor now */
+    int bell = skink__descriptor_not_zero(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); /* loop/doorbell.h: 0 is none */
     if (bell < 0) return bell;
     recovery->wakeup_fd = bell;
     recovery->alarms_fd = epoll_create1(EPOLL_CLOEXEC);

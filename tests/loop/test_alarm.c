@@ -234,6 +234,21 @@ static void nobody_who_wants_it_no_alarm(void **state)
     stop(f);
 }
 
+static void descriptor_0_is_none(void **state)
+{
+    (void)state;
+    struct skink__alarm alarm = { 0 };
+    int standard_input = dup(0);
+    close(0);
+    assert_int_equal(skink__alarm_open(&alarm), 0);
+    assert_true(atomic_load(&alarm.fd) > 0);
+    assert_int_equal(close(0), -1); /* it is free again */
+    skink__alarm_fini(&alarm);
+    if (standard_input < 0) return;
+    dup2(standard_input, 0);
+    close(standard_input);
+}
+
 static const struct test_case cases[] = {
     CASE(loop_that_turns_puts_it_off_by_a_period_at_most),
     CASE(loop_that_is_stuck_does_not_put_it_off),
@@ -242,5 +257,6 @@ static const struct test_case cases[] = {
     CASE(period_that_changes_meanwhile_is_the_one_that_counts),
     CASE(timeout_that_comes_meanwhile_is_not_put_off),
     CASE(nobody_who_wants_it_no_alarm),
+    CASE(descriptor_0_is_none),
 };
 TEST_MAIN(cases, setup, teardown)

@@ -283,15 +283,10 @@ static void workers_stop_and_are_destroyed_unused(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(a_client_that_leaves_cancels_its_request),
-    CASE(a_stop_lets_requests_finish),
-    CASE(a_stop_with_stuck_workers_does_not_hang),
-    CASE(a_worker_whose_loop_has_stopped_is_refused),
-    CASE(a_second_stop_waits_for_the_first),
-    CASE(workers_that_were_stopped_can_be_started_again),
-    CASE(a_shutdown_by_a_worker_is_refused),
-    CASE(workers_stop_and_are_destroyed_unused),
-    CASE(routes_are_copied_to_another_loop),
-    CASE(routes_are_not_copied_to_a_server_that_has_some),
+    CASE(a_client_that_leaves_cancels_its_request), CASE(a_stop_lets_requests_finish),
+    CASE(a_stop_with_stuck_workers_does_not_hang),  CASE(a_worker_whose_loop_has_stopped_is_refused),
+    CASE(a_second_stop_waits_for_the_first),        CASE(workers_that_were_stopped_can_be_started_again),
+    CASE(a_shutdown_by_a_worker_is_refused),        CASE(workers_stop_and_are_destroyed_unused),
+    CASE(routes_are_copied_to_another_loop),        CASE(routes_are_not_copied_to_a_server_that_has_some),
 };
 TEST_MAIN(cases, NULL, NULL)
