@@ -69,6 +69,21 @@ int test_fd_count_but_code(pid_t pid)
     return count;
 }
 
+int test_fd_count_to(const char *part_of_path)
+{
+    int count = 0;
+    char target[4096];
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir) return -1;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        ssize_t length = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
+        target[length < 0 ? 0 : length] = '\0';
+        if (strstr(target, part_of_path)) count++;
+    }
+    closedir(dir);
+    return count;
+}
+
 long test_resident_kb(pid_t pid)
 {
     char path[64];

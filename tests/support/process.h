@@ -12,6 +12,10 @@ int test_fd_count(pid_t pid); /* without the one used for counting */
 /* The same without files that are mapped: of the program's code and its debug information, each of which diagnosis
  * opens, for good, when a stack first has an address of it. Which incident that is, nobody can tell. */
 int test_fd_count_but_code(pid_t pid);
+
+/* Of the calling process, how many lead to where the path has this in it. */
+int test_fd_count_to(const char *part_of_path);
+
 long test_resident_kb(pid_t pid);
 
 /* Does a thread of the calling process sleep in the kernel? Not while it runs, nor while it waits for a processor. */
