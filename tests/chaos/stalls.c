@@ -15,6 +15,7 @@
  */
 #include "skink/skink.h"
 #include "tests/support/case.h"
+#include "tests/support/diagnosis.h"
 #include "tests/support/process.h"
 #include "tests/support/wait.h"
 #include <arpa/inet.h>
@@ -500,6 +501,7 @@ static void run(struct site *site, uint64_t stalls, uint64_t pace)
 {
     pthread_t clients[CLIENTS];
     site_open(site);
+    test_warm_diagnosis();
     uint64_t warm_up = WARM_UP < stalls ? WARM_UP : stalls;
     inject(site, warm_up, 0); /* what is made once for all is made now */
     if (!test_wait(is_settled, site, 60000)) fault(site, "it does not settle after the warm-up");

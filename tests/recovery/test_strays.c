@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Abandoned threads: counted, limited, let go; and what is left after many of them: nothing. */
 #include "tests/recovery/fixture.h"
+#include "tests/support/diagnosis.h"
 #include "tests/support/process.h"
 #include <errno.h>
 #include <sched.h>
@@ -214,6 +215,7 @@ static void declare_and_return_cycles_leave_nothing_behind(void **state)
     struct fixture f;
     skink_recovery_options options = { .deadlock_timeout_ns = 10 * SKINK_MS };
     fixture_start(&f, &options);
+    test_warm_diagnosis();
     int threads = 0, fds = 0, cycles = cycles_wanted();
     long resident_kb = 0;
     for (int i = 0; i < WARM_UP + cycles; i++) {
