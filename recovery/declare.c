@@ -42,7 +42,7 @@ struct work {
 };
 
 /* The scheduler is ours meanwhile: transition 3 is won, or p. */
-static void note_work(const struct skink__watch *watch, struct work *ret_work)
+static void note_work(const struct skink__watch *watch, struct work *ret_work) SKINK__WITH_MUTEX
 {
     skink_scheduler *scheduler = watch->scheduler;
     struct skink__task_label label;
