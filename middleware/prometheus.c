@@ -3,6 +3,7 @@
 #include "middleware/prometheus.h"
 #include "loop/hooks.h"
 #include "loop/memory.h"
+#include "loop/utf8.h"
 #include "skink/clock.h"
 #include <inttypes.h>
 #include <math.h>
@@ -67,29 +68,11 @@ static void put_text(struct skink__prometheus *writer, const char *text)
 
 /* ---- escaping ---- */
 
-/* Bytes of the well-formed UTF-8 character that text begins with (Unicode 15, table 3-7); 0 if there is none. The
- * terminating NUL is no continuation, so nothing is read behind it. */
-static size_t character_length(const unsigned char *text)
-{
-    unsigned char lead = text[0], lowest = 0x80, highest = 0xBF;
-    if (lead < 0x80) return 1;
-    if (lead < 0xC2 || lead > 0xF4) return 0;
-    size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    if (lead == 0xE0) lowest = 0xA0;  /* overlong */
-    if (lead == 0xED) highest = 0x9F; /* surrogates */
-    if (lead == 0xF0) lowest = 0x90;  /* overlong */
-    if (lead == 0xF4) highest = 0x8F; /* beyond U+10FFFF */
-    if (text[1] < lowest || text[1] > highest) return 0;
-    for (size_t i = 2; i < length; i++)
-        if (text[i] < 0x80 || text[i] > 0xBF) return 0;
-    return length;
-}
-
 /* Quotes are escaped in label values, and must not be in HELP. */
 static void put_escaped(struct skink__prometheus *writer, const char *text, bool quoted)
 {
     while (*text) {
-        size_t length = character_length((const unsigned char *)text);
+        size_t length = skink__utf8_length(text);
         if (!length)
             put_text(writer, "\xEF\xBF\xBD"); /* U+FFFD for each bad byte */
         else if (*text == '\\')

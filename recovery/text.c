@@ -2,6 +2,7 @@
 /* recovery/text.c - see text.h. */
 #include "recovery/text.h"
 #include "loop/memory.h"
+#include "loop/utf8.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,18 +44,6 @@ void skink__text_add(struct skink__text *text, const char *format, ...)
     va_end(arguments);
 }
 
-/* How many bytes the character takes that begins here; 0: it is none (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *s)
-{
-    size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : 4;
-    if (length == 4 && (s[0] < 0xf0 || s[0] > 0xf4)) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) return 0;
-    if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
-    return length;
-}
-
 void skink__text_add_json(struct skink__text *text, const char *string)
 {
     if (!string) {
@@ -62,17 +51,17 @@ void skink__text_add_json(struct skink__text *text, const char *string)
         return;
     }
     append(text, "\"", 1);
-    for (const unsigned char *s = (const unsigned char *)string; *s;) {
-        size_t length = utf8_length(s);
+    for (const char *s = string; *s;) {
+        size_t length = skink__utf8_length(s);
         if (length == 0) {
             append(text, "\xEF\xBF\xBD", 3);
             length = 1;
         } else if (*s == '"' || *s == '\\') {
             skink__text_add(text, "\\%c", *s);
-        } else if (*s < ' ' || *s == 0x7f) {
-            skink__text_add(text, "\\u%04x", *s);
+        } else if ((unsigned char)*s < ' ' || *s == 0x7f) {
+            skink__text_add(text, "\\u%04x", (unsigned char)*s);
         } else {
-            append(text, (const char *)s, length);
+            append(text, s, length);
         }
         s += length;
     }
