@@ -335,17 +335,6 @@ int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats
 
 /* ---- destroy ---- */
 
-static void drop_messages(skink_scheduler *scheduler) SKINK__IN_RUNTIME
-{
-    struct skink__message *message = skink__inbox_close(&scheduler->inbox);
-    while (message) {
-        struct skink__message *next = message->next;
-        message->deliver(scheduler, message, true);
-        message = next;
-    }
-    skink__boxes_close(scheduler);
-}
-
 struct skink__thread *skink__scheduler_stand_in(skink_scheduler *scheduler)
 {
     struct skink__thread *outer = skink__thread_self();
@@ -358,7 +347,6 @@ static void dismantle(skink_scheduler *scheduler)
 {
     enum { CLOSE_TIMEOUT_S = 2 };
     struct skink__thread *outer = skink__scheduler_stand_in(scheduler);
-    drop_messages(scheduler);
     skink__stop_drop_all(scheduler);
     bool closed = skink__uv_close(scheduler, skink_after(CLOSE_TIMEOUT_S * SKINK_S));
     skink__thread_set_self(outer);

@@ -683,7 +683,6 @@ struct skink_scheduler {
     bool stopped SKINK__GUARDED_BY(skink__scheduler_mutex);
     pthread_mutex_t control; /* one start, stop or skink_scheduler_uv without a loop thread at a time */
     struct skink__thread_environment environment;
-    bool has_environment;
 
     struct skink__abandonment abandonment SKINK__OF_RUNTIME; /* winner of transition 3 writes; the fresh thread reads */
     skink_task *stuck SKINK__OF_RUNTIME;                     /* same */
@@ -787,8 +786,8 @@ void skink__loop_note_stuck(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 void skink__loop_end(struct skink__thread *thread, skink_scheduler *scheduler, bool abandoned)
     SKINK__RELEASES(skink__runtime_section);
 
-/* Runtime: the next step of stopping (stop.c); whether it need not wait for its time; and its last, dropping whatever
- * task is left. */
+/* Runtime: the next step of stopping (stop.c); whether it need not wait for its time; and its last, which closes the
+ * inbox and drops whatever task is left. */
 bool skink__stop_is_due(const skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 void skink__stop_step(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 void skink__stop_drop_all(skink_scheduler *scheduler) SKINK__IN_RUNTIME;

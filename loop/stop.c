@@ -77,7 +77,14 @@ static void drop_queue(skink_scheduler *scheduler, struct skink__ready_queue *qu
 
 void skink__stop_drop_all(skink_scheduler *scheduler)
 {
-    scheduler->stop_phase = SKINK__STOP_DONE;
+    scheduler->stop_phase = SKINK__STOP_DONE; /* first: what is delivered closed may look at it */
+    struct skink__message *message = skink__inbox_close(&scheduler->inbox);
+    while (message) {
+        struct skink__message *next = message->next;
+        message->deliver(scheduler, message, true);
+        message = next;
+    }
+    skink__boxes_close(scheduler);
     drop_queue(scheduler, &scheduler->ready);
     drop_queue(scheduler, &scheduler->stackless);
     for_each_task(scheduler, drop_waiting);
@@ -127,15 +134,8 @@ static void finish(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     if (has_tasks(scheduler) || strays_have_tasks(scheduler)) scheduler->stop_cut = true;
     skink__stop_wake_at(scheduler, SKINK_FOREVER);
-    scheduler->stop_phase = SKINK__STOP_DONE; /* first: what is delivered closed may look at it */
+    scheduler->stop_phase = SKINK__STOP_DONE; /* what is given up and dropped may look at it */
     for_each_task(scheduler, give_up_one);
-    struct skink__message *message = skink__inbox_close(&scheduler->inbox);
-    while (message) {
-        struct skink__message *next = message->next;
-        message->deliver(scheduler, message, true);
-        message = next;
-    }
-    skink__boxes_close(scheduler);
     skink__stop_drop_all(scheduler);
 }
 
