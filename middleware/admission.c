@@ -101,7 +101,7 @@ void skink__admission_review(skink_http_server *server)
 {
     server->now_ns = skink_now();
     let_in(server, &server->limit);
-    struct skink__route *route = atomic_load_explicit(&server->routes.first, memory_order_acquire);
-    for (; route; route = atomic_load_explicit(&route->next, memory_order_acquire))
+    struct skink__route *route = NULL;
+    while ((route = skink__routes_next(&server->routes, route, NULL)) != NULL)
         if (route->owns_limit) let_in(server, route->limit);
 }

@@ -10,8 +10,6 @@
 #include "skink/clock.h"
 #include <stddef.h>
 
-enum { POLL_DISCONNECT = UV_DISCONNECT };
-
 void skink__connection_wait_for(struct skink__connection *connection, enum skink__waiting_for waiting)
 {
     if (connection->waiting == waiting) return;
@@ -38,7 +36,7 @@ static void watch(struct skink__connection *connection)
         if (connection->lingering || waiting_bytes < connection->server->max_backlog_bytes)
             events |= UV_READABLE;
         else if (!connection->left)
-            events |= POLL_DISCONNECT;
+            events |= UV_DISCONNECT;
     }
     if (skink__connection_is_stalled(connection)) events |= UV_WRITABLE;
     skink__transport_watch(&connection->transport, events);
@@ -150,7 +148,7 @@ void skink__connection_on_ready(struct skink__transport *transport, int status, 
     if (events & UV_WRITABLE && connection->output) skink__connection_write_some(connection);
     if (events & UV_READABLE && !connection->closing) {
         skink__connection_read_some(connection);
-    } else if (events & POLL_DISCONNECT && !connection->closing && !connection->left) {
+    } else if (events & UV_DISCONNECT && !connection->closing && !connection->left) {
         connection->left = true;
         skink__connection_client_left(connection);
     }

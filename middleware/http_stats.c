@@ -45,12 +45,9 @@ static void read_route(const struct skink__route *route, struct skink__http_rout
 static void for_each(const skink_http_server *server, void (*each)(const struct skink__route *route, void *arg),
                      void *arg)
 {
-    const struct skink__route *route =
-        atomic_load_explicit((_Atomic(struct skink__route *) *)&server->routes.first, memory_order_acquire);
-    while (route) {
+    const struct skink__route *route = NULL;
+    while ((route = skink__routes_next(&server->routes, route, NULL)) != NULL)
         each(route, arg);
-        route = atomic_load_explicit((_Atomic(struct skink__route *) *)&route->next, memory_order_acquire);
-    }
     each(&server->routes.none, arg);
 }
 
@@ -168,9 +165,8 @@ void skink__http_stats_limits(const skink_http_server *server,
     for (const skink_http_server *twin = server; twin; twin = twin_server(twin))
         add_limit(&twin->limit, &stats);
     each(&stats, arg);
-    const struct skink__route *route =
-        atomic_load_explicit((_Atomic(struct skink__route *) *)&server->routes.first, memory_order_acquire);
-    for (; route; route = atomic_load_explicit((_Atomic(struct skink__route *) *)&route->next, memory_order_acquire)) {
+    const struct skink__route *route = NULL;
+    while ((route = skink__routes_next(&server->routes, route, NULL)) != NULL) {
         if (!route->owns_limit) continue;
         stats = (struct skink__http_limit_stats){ .route = route->pattern };
         for (const struct skink__route *twin = route; twin; twin = twin_of(twin))
