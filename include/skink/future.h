@@ -83,7 +83,8 @@ SKINK_NODISCARD SKINK_API int skink_await_any(skink_future *const *futures, size
  *   0           all have values
  *   <0          all are complete, and this is the error of the first in the array that has one; or
  *   -EINVAL     a NULL among them
- *   -ETIMEDOUT, -ECANCELED, -EDEADLK, -EPERM, -ENOMEM   as skink_await(); skink_future_is_done() says which are complete
+ *   -ETIMEDOUT, -ECANCELED, -EDEADLK, -EPERM, -ENOMEM   as skink_await(); skink_future_is_done() says which are
+ *               complete
  */
 SKINK_NODISCARD SKINK_API int skink_await_all(skink_future *const *futures, size_t count,
                                               uint64_t deadline_ns) SKINK_ANY_THREAD SKINK_SUSPENDS;

@@ -94,10 +94,10 @@ SKINK_API const void *skink_request_body(const skink_request *request, size_t *r
 SKINK_NODISCARD SKINK_API int skink_request_read(skink_request *request, void *buffer, size_t size_bytes,
                                                  size_t *ret_length) SKINK_IN_TASK SKINK_SUSPENDS;
 
-/* The request's cancellation token: fires when its client goes away, or has had its whole answer to a HEAD for as long as
+/* The request's cancellation token: fires when its client goes away, or has had its whole answer to a HEAD for
  * idle_timeout_ns (-ECANCELED), when its time is over (-ETIMEDOUT; skink_http_options.request_timeout_ns), and when the
- * server stops and it has not ended by itself (-ECANCELED). Every wait of its task ends then. NULL outside of that task,
- * or without memory. Borrowed: ref it to keep it, or to hand it to work on the thread pool. */
+ * server stops and it has not ended by itself (-ECANCELED). Every wait of its task ends then. NULL outside of that
+ * task, or without memory. Borrowed: ref it to keep it, or to hand it to work on the thread pool. */
 SKINK_API skink_token *skink_request_token(const skink_request *request);
 
 /*
@@ -152,12 +152,12 @@ SKINK_NODISCARD SKINK_API int skink_response_begin(skink_request *request, int s
                                                    uint64_t length_bytes) SKINK_IN_TASK SKINK_SUSPENDS;
 
 /*
- * Write the next bytes of the body; they are sent or copied before the call returns. Small pieces that the request's own
- * task writes in one slice on the loop are sent together, at the latest when it suspends, as skink_yield() does. While the
- * server's max_unsent_bytes of this answer wait for the client to take them, the task is suspended; a client that takes
- * nothing at all for idle_timeout_ns is gone. Nothing is sent in answer to a HEAD; others have their turn now and then all the
- * same, who returns without skink_response_end() leaves nothing out, and after idle_timeout_ns the request's token fires.
- * Without bytes it only tells whether the client is there.
+ * Write the next bytes of the body; they are sent or copied before the call returns. Small pieces that the request's
+ * own task writes in one slice on the loop are sent together, at the latest when it suspends, as skink_yield() does.
+ * While the server's max_unsent_bytes of this answer wait for the client to take them, the task is suspended; a client
+ * that takes nothing at all for idle_timeout_ns is gone. In answer to a HEAD nothing is sent: the task is suspended now
+ * and then all the same, a missing skink_response_end() does no harm, and after idle_timeout_ns the request's token
+ * fires. Without bytes it only tells whether the client is there.
  *   -ECANCELED  the client is gone, or the answer was cut
  *   -EMSGSIZE   more than was announced: nothing was written
  *   -ENOTCONN   no answer has been begun

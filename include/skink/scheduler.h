@@ -74,8 +74,8 @@ SKINK_NODISCARD SKINK_API int skink_scheduler_start(skink_scheduler *scheduler) 
  * where it stands. Blocks the caller until the loop thread has ended; never longer than the deadline and
  * two seconds, also when the loop thread is stuck at that moment or strays live. A stray that comes back
  * later finds the scheduler closed and ends without running its task further; if the scheduler has been started
- * again by then, the task goes on there, cancelled. While another thread stops or starts it the call waits for that first; of two
- * that stop it the earlier deadline holds, whoever was first, and the second one returns -EALREADY.
+ * again by then, the task goes on there, cancelled. While another thread stops or starts it the call waits for that
+ * first; of two that stop it the earlier deadline holds, whoever was first, and the second one returns -EALREADY.
  *
  *   0           stopped, every task had ended by itself
  *   -ECANCELED  stopped, some task was cancelled, dropped or is still with a stray
@@ -108,13 +108,13 @@ SKINK_API skink_scheduler *skink_scheduler_current(void) SKINK_ANY_THREAD;
 SKINK_NODISCARD SKINK_API int skink_post(skink_scheduler *scheduler, void (*fn)(void *arg), void *arg) SKINK_ANY_THREAD;
 
 /*
- * Run fn(loop, arg) in the runtime section, where libuv handles of the host may be started or closed. On a
- * task or a runtime section of this scheduler it runs at once; from another thread it is handed over and the
- * caller blocks until it has run. fn must be short, must not block, and of skink may only hand over: spawn,
- * post, complete a future, cancel; it is called by no task, whoever calls this. The same holds for the uv callbacks of
- * handles that it starts. What stalls there cannot be recovered, only reported. While the scheduler does not run, before
- * skink_scheduler_start() and after skink_scheduler_stop(), fn runs on the caller's thread; callbacks of handles that it
- * closes then come with the next start, or with skink_scheduler_destroy().
+ * Run fn(loop, arg) in the runtime section, where libuv handles of the host may be started or closed. On a task or a
+ * runtime section of this scheduler it runs at once; from another thread it is handed over and the caller blocks until
+ * it has run. fn must be short, must not block, and of skink may only hand over: spawn, post, complete a future,
+ * cancel; it is called by no task, whoever calls this. The same holds for the uv callbacks of handles that it starts.
+ * What stalls there cannot be recovered, only reported. While the scheduler does not run, before
+ * skink_scheduler_start() and after skink_scheduler_stop(), fn runs on the caller's thread; callbacks of handles that
+ * it closes then come with the next start, or with skink_scheduler_destroy().
  *   -ECANCELED  the scheduler is stopping, or a stop of it has given up (-ETIMEDOUT); fn was not run
  *   -EPERM      inside the runtime section of another scheduler
  */

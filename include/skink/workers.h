@@ -56,7 +56,7 @@ SKINK_API skink_scheduler *skink_workers_scheduler_at(skink_workers *workers, si
 SKINK_API void skink_workers_set_timeouts(skink_workers *workers, uint64_t deadlock_timeout_ns,
                                           uint64_t time_limit_ns) SKINK_ANY_THREAD;
 
-/* Start their threads; what has been stopped can be started again. Errors as skink_scheduler_start(); then none runs. */
+/* Start their threads; stopped ones can be started again. Errors as skink_scheduler_start(); then none runs. */
 SKINK_NODISCARD SKINK_API int skink_workers_start(skink_workers *workers) SKINK_ANY_THREAD;
 
 /*
