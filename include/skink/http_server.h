@@ -207,6 +207,7 @@ SKINK_API bool skink_http_route_at(const skink_http_server *server, size_t i, co
  *   -EBADF      "fd:" with a descriptor that is not open
  *   -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -ENAMETOOLONG, ... from the system
  *   -ECANCELED  server or scheduler is stopping
+ *   -EPERM      inside the runtime section of another scheduler
  *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_http_listen(skink_http_server *server, const char *address,
@@ -217,7 +218,8 @@ SKINK_NODISCARD SKINK_API int skink_http_listen(skink_http_server *server, const
 SKINK_API void skink_http_server_stop(skink_http_server *server) SKINK_ANY_THREAD;
 
 /* Destroy it, before or after its scheduler was stopped; open connections are cut. Requests that a stray
- * still stands on keep their memory until it ends. NULL is fine. Never from a request's task. */
+ * still stands on keep their memory until it ends. NULL is fine. Never from a request's task, nor inside the runtime
+ * section of another scheduler. */
 SKINK_API void skink_http_server_destroy(skink_http_server *server) SKINK_ANY_THREAD SKINK_BLOCKS;
 
 #ifdef __cplusplus

@@ -32,6 +32,7 @@ typedef struct skink_answer skink_answer; /* opaque: what came back, read as a c
  *   -ECONNRESET  the server cut the answer, or closed without one
  *   -EBADMSG     what came is no HTTP answer
  *   -ECANCELED   the scheduler is stopping, or the calling task was cancelled
+ *   -EPERM       inside the runtime section, where nothing may wait
  *   -EINVAL, -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_loopback_request(skink_http_server *server, const char *request,
@@ -66,21 +67,24 @@ typedef struct skink_loopback_options {
         .size = sizeof(skink_loopback_options)                                                                         \
     }
 
-/* Connect. NULL options: all defaults. -EINVAL, -E2BIG, -ENOMEM; -ECANCELED: server or scheduler is stopping. */
+/* Connect. NULL options: all defaults.
+ *   -ECANCELED  server or scheduler is stopping
+ *   -EPERM      inside the runtime section of another scheduler
+ *   -EINVAL, -E2BIG, -ENOMEM */
 SKINK_NODISCARD SKINK_API int skink_loopback_open(skink_http_server *server, const skink_loopback_options *options,
                                                   skink_loopback **ret_loopback) SKINK_ANY_THREAD;
 
 /* Send all of it; waits while the server takes nothing. *ret_sent (may be NULL) is how much went out, whatever is
  * returned.
  *   -EPIPE  the server has closed
- *   -ETIMEDOUT, -ECANCELED, -EINVAL, -ENOMEM */
+ *   -ETIMEDOUT, -ECANCELED, -EPERM, -EINVAL, -ENOMEM   as skink_loopback_request() */
 SKINK_NODISCARD SKINK_API int skink_loopback_send(skink_loopback *loopback, const void *bytes, size_t length_bytes,
                                                   uint64_t deadline_ns,
                                                   size_t *ret_sent) SKINK_ANY_THREAD SKINK_SUSPENDS;
 
 /* Receive at least one byte and at most size_bytes; *ret_length is 0 once the server has closed.
  *   -ECONNRESET  the server has cut the connection
- *   -ETIMEDOUT, -ECANCELED, -EINVAL, -ENOMEM */
+ *   -ETIMEDOUT, -ECANCELED, -EPERM, -EINVAL, -ENOMEM   as skink_loopback_request() */
 SKINK_NODISCARD SKINK_API int skink_loopback_receive(skink_loopback *loopback, void *buffer, size_t size_bytes,
                                                      uint64_t deadline_ns,
                                                      size_t *ret_length) SKINK_ANY_THREAD SKINK_SUSPENDS;
