@@ -383,28 +383,32 @@ int skink__http_parser_admit_body(struct skink__http_parser *parser, const struc
     return parser->announced > limits->max_body_bytes ? SKINK__HTTP_BODY_TOO_LARGE : 0;
 }
 
+/* Empty lines in front are not part of the request. Returns how many bytes they take. */
+static size_t skip_empty_lines(struct skink__http_parser *parser, const char *bytes, size_t length, int *ret_error)
+{
+    struct skink__http_framing *framing = &parser->framing;
+    size_t used = 0;
+    for (; used < length && !skink__http_framing_begun(framing); used++) {
+        size_t taken;
+        if (bytes[used] != '\r' && bytes[used] != '\n') break;
+        if (skink__http_framing_scan(framing, parser->limits, bytes + used, 1, &taken, ret_error) ==
+            SKINK__FRAMED_ERROR)
+            break;
+    }
+    return used;
+}
+
 enum skink__http_verdict skink__http_parser_feed(struct skink__http_parser *parser, struct skink__http_message *message,
                                                  const char *bytes, size_t length, size_t *ret_used, int *ret_error)
 {
+    struct skink__http_framing *framing = &parser->framing;
     size_t used = 0;
     int error = 0;
     parser->message = message;
     parser->llhttp.data = parser;
     if (parser->body_unjudged && length > 0) error = skink__http_parser_admit_body(parser, parser->limits);
+    if (!error) used = skip_empty_lines(parser, bytes, length, &error);
     while (used < length && !error) {
-        struct skink__http_framing *framing = &parser->framing;
-        if (!skink__http_framing_begun(framing)) {
-            /* Empty lines in front are not part of the request: one byte at a time until it begins. */
-            char c = bytes[used];
-            bool leading = c == '\r' || c == '\n';
-            size_t n;
-            if (leading &&
-                skink__http_framing_scan(framing, parser->limits, &c, 1, &n, &error) != SKINK__FRAMED_ERROR) {
-                used++;
-                continue;
-            }
-            if (error) break;
-        }
         bool in_head = skink__http_framing_in_head(framing);
         bool method_known = framing->state > SKINK__FRAME_METHOD;
         size_t taken;

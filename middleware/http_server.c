@@ -116,6 +116,30 @@ static void init_deadlines(skink_http_server *server, const skink_http_options *
     skink__deadline_list_init(&server->accept, all, accept_pause_ns, skink__listener_on_retry);
 }
 
+static void take_options(skink_http_server *server, const skink_http_options *options)
+{
+    enum { KIB = 1024 };
+    server->limits.max_header_bytes = or_default(options->max_header_bytes, 16 * KIB);
+    server->limits.max_body_bytes = or_default(options->max_body_bytes, 1024 * KIB);
+    server->max_connections = (uint32_t)or_default(options->max_connections, 10000);
+    server->max_backlog_bytes = or_default(options->max_backlog_bytes, 64 * KIB);
+    server->max_unsent_bytes = or_default(options->max_unsent_bytes, 64 * KIB);
+    server->quarantine = (struct skink__quarantine_rules){
+        .strikes = options->quarantine_strikes,
+        .window_ns = or_default(options->quarantine_window_ns, 120 * SKINK_S),
+        .period_ns = or_default(options->quarantine_period_ns, 30 * SKINK_S),
+    };
+    atomic_init(&server->request_timeout_ns, options->request_timeout_ns);
+    server->execution = options->execution ? options->execution : SKINK_EXECUTE_LOOP;
+    server->workers = options->workers ? skink__workers_ref(options->workers) : NULL;
+    atomic_init(&server->limit.max_requests, options->max_requests);
+    atomic_init(&server->limit.max_queue, options->max_queue);
+    server->access = options->access;
+    server->access_arg = options->access_arg;
+    server->reuse_port = options->flags & SKINK_HTTP_REUSE_PORT;
+    init_deadlines(server, options);
+}
+
 int skink_http_check_proxies(const char *text, size_t *ret_at)
 {
     struct skink__proxies proxies;
@@ -138,27 +162,9 @@ int skink_http_server_create(skink_scheduler *scheduler, const skink_http_option
     if (!server) return -ENOMEM;
     server->scheduler = scheduler;
     atomic_init(&server->refs, 1);
-    server->limits.max_header_bytes = or_default(given.max_header_bytes, 16384);
-    server->limits.max_body_bytes = or_default(given.max_body_bytes, 1048576);
-    server->max_connections = given.max_connections ? given.max_connections : 10000;
-    server->max_backlog_bytes = or_default(given.max_backlog_bytes, 65536);
-    server->max_unsent_bytes = or_default(given.max_unsent_bytes, 65536);
-    server->quarantine = (struct skink__quarantine_rules){
-        .strikes = given.quarantine_strikes,
-        .window_ns = or_default(given.quarantine_window_ns, 120 * SKINK_S),
-        .period_ns = or_default(given.quarantine_period_ns, 30 * SKINK_S),
-    };
-    atomic_init(&server->request_timeout_ns, given.request_timeout_ns);
-    server->execution = given.execution ? given.execution : SKINK_EXECUTE_LOOP;
-    server->workers = given.workers ? skink__workers_ref(given.workers) : NULL;
-    atomic_init(&server->limit.max_requests, given.max_requests);
-    atomic_init(&server->limit.max_queue, given.max_queue);
-    server->access = given.access;
-    server->access_arg = given.access_arg;
-    server->reuse_port = given.flags & SKINK_HTTP_REUSE_PORT;
+    take_options(server, &given);
     pthread_mutex_init(&server->admin, NULL);
     skink__routes_init(&server->routes);
-    init_deadlines(server, &given);
     skink__request_id_prefix(server->id_prefix);
     server->server_line = make_server_line(server_header);
     server->read_buffer = skink__alloc(SKINK__READ_BUFFER_BYTES);
