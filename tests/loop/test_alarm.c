@@ -187,11 +187,12 @@ static void period_that_changes_meanwhile_is_the_one_that_counts(void **state)
 {
     struct fixture *f = *state;
     struct skink__alarm alarm = { 0 };
+    _Atomic uint64_t never = UINT64_MAX;
     (void)f; /* no loop: this is its thread */
     assert_int_equal(skink__alarm_open(&alarm), 0);
     skink__alarm_want(&alarm, PERIOD_NS, TIMEOUT_NS);
     changed_alarm = &alarm;
-    skink__alarm_put_off_now(&alarm, 0, &(_Atomic uint64_t){ UINT64_MAX });
+    skink__alarm_put_off_now(&alarm, 0, &never);
     assert_null(changed_alarm);
     struct itimerspec time;
     assert_int_equal(timerfd_gettime(atomic_load(&alarm.fd), &time), 0);
