@@ -108,17 +108,11 @@ void skink_http_server_drain(skink_http_server *server)
     skink__drain_ask(server, SKINK__DRAIN_ANNOUNCED);
 }
 
-static bool is_running(const skink_http_server *server)
-{
-    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-    return skink_scheduler_stats_read(server->scheduler, &stats) == 0 && stats.running;
-}
-
 /* One server while it is waited for. */
 static bool is_quiet(const skink_http_server *server, bool patient)
 {
     const struct skink__drain *drain = &server->drain;
-    if (atomic_load(&drain->reached) < SKINK__DRAIN_REFUSING) return !is_running(server);
+    if (atomic_load(&drain->reached) < SKINK__DRAIN_REFUSING) return !skink__http_server_is_running(server);
     return atomic_load(&drain->busy) == 0 && (!patient || atomic_load(&drain->loose) == 0);
 }
 

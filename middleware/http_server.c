@@ -495,6 +495,12 @@ int skink_http_listen(skink_http_server *server, const char *address, int *ret_p
 
 /* --- stop --- */
 
+bool skink__http_server_is_running(const skink_http_server *server)
+{
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    return skink_scheduler_stats_read(server->scheduler, &stats) == 0 && stats.running;
+}
+
 void skink__http_server_close_listeners(skink_http_server *server)
 {
     struct skink__listener *listener = server->listeners;

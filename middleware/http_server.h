@@ -146,6 +146,9 @@ skink_http_server *skink__http_server_ref(skink_http_server *server);
  * thread. */
 void skink__http_server_review_limits(skink_http_server *server);
 
+/* Does its scheduler? Any thread. */
+bool skink__http_server_is_running(const skink_http_server *server);
+
 /* All of them, for good. Runtime section. */
 void skink__http_server_close_listeners(skink_http_server *server);
 

@@ -87,7 +87,7 @@ void skink__request_client_left(skink_request *request, bool gone)
     bool streamed = request->state == SKINK__REQUEST_STREAMED;
     if (request->state != SKINK__REQUEST_OPEN && !streamed) return; /* its answer was on its way */
     /* A server that is cut after its scheduler has stopped has no tasks to tell. */
-    bool running = skink_scheduler_current() == request->server->scheduler;
+    bool running = skink__http_server_is_running(request->server);
     if (running)
         (void)skink__worker_middleware_withdraw(request); /* first, for the record of it says how long it waited */
     if (gone) {
