@@ -26,6 +26,17 @@ static void publish_timeout(struct skink__thread *thread)
     atomic_store_explicit(&thread->lease.timeout_ns, thread->current->timeout_ns, memory_order_relaxed);
 }
 
+/* In host code, so that whoever looks now finds the stretch there. */
+static void ring(skink_scheduler *scheduler)
+{
+    skink__doorbell_ring_at_once(&scheduler->blocking_bell);
+}
+
+void skink__blocking_goes_on(skink_task *task)
+{
+    ring(task->scheduler);
+}
+
 int skink_blocking_begin(void)
 {
     struct skink__thread *thread = enter_task();
@@ -40,8 +51,7 @@ int skink_blocking_begin(void)
         skink__count(&scheduler->blocking_stretches, 1);
     }
     skink__thread_leave(thread);
-    /* In host code again, so that whoever looks now finds it there. */
-    if (!err && task->blocking_depth == 1) skink__doorbell_ring_at_once(&scheduler->blocking_bell);
+    if (!err && task->blocking_depth == 1) ring(scheduler);
     return err;
 }
 

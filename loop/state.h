@@ -357,6 +357,9 @@ void skink__task_drop(skink_task *task) SKINK__IN_RUNTIME;
 /* A stray whose scheduler has stopped: it will not run again either. */
 void skink__task_lose(skink_task *task);
 
+/* Its own slice, which begins within a stretch that is known to block (blocking.c). */
+void skink__blocking_goes_on(skink_task *task);
+
 /* ---- waiting (wait.c) ---- */
 
 /* Runtime of the calling task, before linking it anywhere: the task is about to wait. Returns 0, or the reason why it

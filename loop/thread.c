@@ -119,6 +119,7 @@ void skink__task_leave(struct skink__thread *thread, enum skink__leave leave) SK
     if (task->watch) skink__task_watch_leave(task->watch, leave == SKINK__LEAVE_SUSPEND);
     skink__switch(&task->co->context, &thread->native);
     if (task->watch) skink__task_watch_return(task->watch);
+    if (task->blocking_depth) skink__blocking_goes_on(task);
 }
 
 /*

@@ -6,8 +6,9 @@
  * it, and its thread is no stray. Such threads are bounded by themselves. Past the bound, and without a standby, the slice is
  * left where it is, and timed like any other.
  *
- * A stretch that begins rings (loop/blocking.c), for the watchdog may be asleep for much longer than the grace. While
- * stretches come and go it looks once per grace, and the bell stays down: so most of them cost no wake-up.
+ * A stretch that begins rings (loop/blocking.c), for the watchdog may be asleep for much longer than the grace; and so does
+ * one that goes on in another slice. While stretches come and go it looks once per grace, and the bell stays down: so most of
+ * them cost no wake-up. It does not sleep for longer before the bell is hung again.
  */
 #include "recovery/state.h"
 
@@ -71,7 +72,8 @@ bool skink__blocking_look(skink_recovery *recovery, struct skink__watch *watch, 
     if (!blocks) {
         subject->blocking_since_ns = 0;
         if (watch->blocking_looks > 0) watch->blocking_looks--;
-        *ret_next_ns = watch->blocking_looks ? skink__later(now_ns, recovery->blocking_grace_ns) : SKINK__NEVER;
+        bool calm = watch->blocking_looks == 0 && watch->blocking_bell_hung;
+        *ret_next_ns = calm ? SKINK__NEVER : skink__later(now_ns, recovery->blocking_grace_ns);
         return false;
     }
     watch->blocking_looks = CALM_LOOKS;

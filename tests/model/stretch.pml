@@ -11,6 +11,7 @@
 #define RUNNING 1
 #define ABANDONED 2
 #define STRETCHES 3 /* the last does not end by itself */
+#define CALLS 2     /* in all stretches */
 
 byte state = RUNNING, n = 1; /* the word */
 bool flag;                   /* SKINK__SLICE_BLOCKS in lease.timeout_ns */
@@ -31,7 +32,7 @@ inline ring()
 /* One task, on whichever thread. */
 proctype Task()
 {
-    byte stretch = 0;
+    byte stretch = 0, calls = 0;
     do
     :: stretch < STRETCHES ->
         stretch++;
@@ -45,6 +46,19 @@ proctype Task()
 #ifndef MUTATE_RING_FIRST
         ring();
 #endif
+        do
+        :: calls < CALLS -> /* a call that ends the slice; the stretch goes on */
+            calls++;
+            if
+            :: atomic { state == RUNNING -> state = RUNTIME };
+               d_step { n++; state = RUNNING }
+            :: state == ABANDONED -> d_step { n++; state = RUNNING }
+            fi;
+#ifndef MUTATE_GOES_ON_QUIETLY
+            ring()
+#endif
+        :: break
+        od;
         if
         :: stretch == STRETCHES -> state == ABANDONED; break
         :: else
@@ -104,12 +118,20 @@ proctype Watchdog()
        fi;
 #endif
        if
+#ifdef MUTATE_SLEEPS_UNHUNG
+       :: bell || calm ->
+#else
        :: bell ->
+#endif
 end:      do
           :: rung -> rung = false; break
           :: over -> goto done
           od
+#ifdef MUTATE_SLEEPS_UNHUNG
+       :: !bell && !calm -> rung = false
+#else
        :: !bell -> rung = false /* it looks again after a grace */
+#endif
        fi
     :: over -> break
     od;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* test_blocking.c - stretches that are known to block: the loop is handed on, and nothing is declared. */
 #include "fixture.h"
+#include "loop/takeover.h"
+#include "recovery/state.h"
 #include "skink/blocking.h"
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define UNSET 1
@@ -492,7 +496,98 @@ static void an_extended_slice_is_declared_in_the_end(void **state)
     finish(s);
 }
 
+/* ---- the bell; the test is the watchdog ---- */
+
+static bool is_readable(int fd)
+{
+    struct pollfd entry = { .fd = fd, .events = POLLIN };
+    return poll(&entry, 1, 0) == 1;
+}
+
+struct ringer {
+    struct skink__doorbell *bell;
+    int eventfd;
+    _Atomic bool ended;
+};
+
+static void hang(struct ringer *r)
+{
+    uint64_t count;
+    (void)!read(r->eventfd, &count, sizeof count);
+    skink__doorbell_hang_by_exchange(r->bell, r->eventfd);
+}
+
+static void stretch_with_calls(void *arg)
+{
+    struct ringer *r = arg;
+    hang(r);
+    assert_int_equal(skink_blocking_begin(), 0);
+    assert_true(is_readable(r->eventfd));
+    hang(r);
+    assert_int_equal(skink_checkpoint(), 0); /* the same slice */
+    assert_false(is_readable(r->eventfd));
+    assert_int_equal(skink_sleep(SKINK_MS), 0);
+    assert_true(is_readable(r->eventfd));
+    hang(r);
+    assert_int_equal(skink_yield(), 0);
+    assert_true(is_readable(r->eventfd));
+    hang(r);
+    assert_int_equal(skink_blocking_end(), 0);
+    assert_false(is_readable(r->eventfd));
+    atomic_store(&r->ended, true);
+}
+
+/* Goal: a stretch that goes on after a call is noticed as one that begins, though others have run in between. */
+static void a_stretch_rings_for_each_of_its_slices(void **state)
+{
+    (void)state;
+    skink_scheduler *scheduler;
+    assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+    assert_int_equal(skink_scheduler_start(scheduler), 0);
+    struct ringer r = { .bell = skink__scheduler_blocking_bell(scheduler), .eventfd = eventfd(0, EFD_NONBLOCK) };
+    assert_int_equal(skink_post(scheduler, stretch_with_calls, &r), 0);
+    test_wait_until(atomic_load(&r.ended), 5000);
+    skink_scheduler_destroy(scheduler);
+    close(r.eventfd);
+}
+
+/* Goal: the watchdog does not go back to its long sleep before the next stretch can wake it.
+ * | stretch   | watchdog                           |
+ * | rings     |                                    |
+ * | ends      | looks, a few times in a short time |
+ * |           | hangs the bell, looks once more    |
+ * |           | looks at long intervals            | */
+static void who_looks_seldom_has_hung_the_bell(void **state)
+{
+    (void)state;
+    skink_scheduler *scheduler;
+    assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+    skink_recovery *recovery = calloc(1, sizeof *recovery);
+    SKINK__ASSUME(skink__recovery_mutex); /* nobody else knows it */
+    recovery->wakeup_fd = eventfd(0, EFD_NONBLOCK);
+    recovery->blocking_grace_ns = SKINK_MS;
+    recovery->max_blocking = 1;
+    struct skink__subject subject = { .role = SKINK__SUBJECT_WATCHED };
+    struct skink__watch watch = { .scheduler = scheduler, .subject = &subject };
+    uint64_t next_ns = 0;
+    for (int round = 0; round < 3; round++) {
+        for (int looks = 0; next_ns != SKINK__NEVER; looks++) {
+            assert_true(looks < 10);
+            skink__blocking_listen(recovery, &watch);
+            assert_false(skink__blocking_look(recovery, &watch, 1, false, &next_ns));
+        }
+        assert_true(watch.blocking_bell_hung);
+        skink__doorbell_ring_at_once(skink__scheduler_blocking_bell(scheduler));
+        next_ns = 0;
+    }
+    skink_scheduler_destroy(scheduler);
+    close(recovery->wakeup_fd);
+    free(recovery);
+}
+
 static const struct test_case cases[] = {
+    CASE(a_stretch_rings_for_each_of_its_slices),
+    CASE(who_looks_seldom_has_hung_the_bell),
     CASE(the_loop_goes_on_after_the_grace_and_the_task_comes_back),
     CASE_TIMED(it_takes_a_few_milliseconds, 20),
     CASE(a_timeout_without_end_is_no_stretch),
