@@ -154,21 +154,19 @@ static void shorter_timeout_than_any_before_makes_it_go_off(void **state)
 
 /* ---- somebody who comes in between ---- */
 
-static struct skink__alarm *changed_alarm; /* its next setting comes too late */
-static _Atomic uint64_t *shortened;        /* the same: a task with a short timeout comes first */
+static _Atomic(struct skink__alarm *) changed_alarm; /* its next setting comes too late */
+static _Atomic(_Atomic uint64_t *) shortened;        /* the same: a task with a short timeout comes first */
 static struct skink__alarm *its_alarm;
 
 /* The library's calls come here as well. */
 int timerfd_settime(int fd, int flags, const struct itimerspec *time, struct itimerspec *ret_before)
 {
-    struct skink__alarm *alarm = changed_alarm;
-    changed_alarm = NULL;
+    struct skink__alarm *alarm = atomic_exchange(&changed_alarm, NULL);
     if (alarm) {
         skink__alarm_want(alarm, PERIOD_NS / 10, TIMEOUT_NS / 10);
         skink__alarm_set(alarm, PERIOD_NS / 10);
     }
-    _Atomic uint64_t *shortest_ns = shortened;
-    shortened = NULL;
+    _Atomic uint64_t *shortest_ns = atomic_exchange(&shortened, NULL);
     if (shortest_ns) {
         atomic_store(shortest_ns, TIMEOUT_NS / 10);
         skink__alarm_go_off(its_alarm);
@@ -191,9 +189,9 @@ static void period_that_changes_meanwhile_is_the_one_that_counts(void **state)
     (void)f; /* no loop: this is its thread */
     assert_int_equal(skink__alarm_open(&alarm), 0);
     skink__alarm_want(&alarm, PERIOD_NS, TIMEOUT_NS);
-    changed_alarm = &alarm;
+    atomic_store(&changed_alarm, &alarm);
     skink__alarm_put_off_now(&alarm, 0, &never);
-    assert_null(changed_alarm);
+    assert_null(atomic_load(&changed_alarm));
     struct itimerspec time;
     assert_int_equal(timerfd_gettime(atomic_load(&alarm.fd), &time), 0);
     assert_in_range((uint64_t)time.it_value.tv_nsec, 0, PERIOD_NS / 10); /* 0: gone off by now */
@@ -214,9 +212,9 @@ static void timeout_that_comes_meanwhile_is_not_put_off(void **state)
     assert_int_equal(skink__alarm_open(&alarm), 0);
     skink__alarm_want(&alarm, 3600 * SKINK_S, TIMEOUT_NS);
     its_alarm = &alarm;
-    shortened = &shortest_ns;
+    atomic_store(&shortened, &shortest_ns);
     skink__alarm_put_off_now(&alarm, 0, &shortest_ns);
-    assert_null(shortened);
+    assert_null(atomic_load(&shortened));
     struct pollfd readable = { .fd = atomic_load(&alarm.fd), .events = POLLIN };
     assert_int_equal(poll(&readable, 1, 5000), 1);
     skink__alarm_fini(&alarm);
