@@ -54,6 +54,9 @@ bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *me
 bool skink__scheduler_is_held(const skink_scheduler *scheduler);
 bool skink__scheduler_is_stopping(const skink_scheduler *scheduler);
 
+/* A stop has left its loop thread behind, in a runtime section that does not end. Any thread. */
+bool skink__scheduler_is_given_up(const skink_scheduler *scheduler);
+
 /* Whether new work from outside may be started, which is for those to ask who bring it (loop/takeover.h says why not).
  * Any thread. */
 enum skink__admittance { SKINK__ADMITS, SKINK__REFUSES_STRAYS, SKINK__REFUSES_BURST };

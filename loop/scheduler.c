@@ -160,6 +160,7 @@ static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__contr
     scheduler->stop_phase = SKINK__STOP_NONE;
     scheduler->stop_cut = false;
     atomic_store(&scheduler->stop_deadline_ns, SKINK_FOREVER);
+    atomic_store(&scheduler->given_up, false);
     atomic_store(&scheduler->stopping, false);
     skink__inbox_open(&scheduler->inbox);
     install_thread(scheduler, thread);
@@ -293,6 +294,11 @@ bool skink__scheduler_is_held(const skink_scheduler *scheduler)
 bool skink__scheduler_is_stopping(const skink_scheduler *scheduler)
 {
     return atomic_load_explicit(&scheduler->stopping, memory_order_acquire);
+}
+
+bool skink__scheduler_is_given_up(const skink_scheduler *scheduler)
+{
+    return atomic_load(&scheduler->given_up) && atomic_load(&scheduler->running);
 }
 
 uint64_t skink__scheduler_shortest_timeout(const skink_scheduler *scheduler)

@@ -662,6 +662,7 @@ struct skink_scheduler {
     _Atomic int admittance; /* enum skink__admittance */
     _Atomic bool stopping;  /* refuse new tasks */
     _Atomic bool running;
+    _Atomic bool given_up; /* by a stop: it runs, and cannot be stopped */
     _Atomic bool destroyed;
     _Atomic uint64_t stop_deadline_ns; /* SKINK_FOREVER from a start on; who stops it brings it forward */
     _Atomic uint64_t shortest_timeout_ns;

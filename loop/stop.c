@@ -321,6 +321,7 @@ int skink__stop(skink_scheduler *scheduler, uint64_t deadline_ns)
         err = stop_wait(scheduler);
         skink__assume_runtime(); /* no loop thread is left */
         if (!err && scheduler->stop_cut) err = -ECANCELED;
+        atomic_store(&scheduler->given_up, err == -ETIMEDOUT);
     }
     skink__control_unlock(scheduler);
     return err;

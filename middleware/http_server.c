@@ -577,10 +577,10 @@ void skink_http_server_destroy(skink_http_server *server)
 {
     if (!server) return;
     int err;
-    /* While the scheduler is on its way down, nothing can be run there: then it has stopped soon. */
+    /* While the scheduler is on its way down, nothing can be run there: then it has stopped soon, or was given up, and its
+     * server is leaked with it. */
     while ((err = skink_scheduler_uv(server->scheduler, cut, server)) == -ECANCELED) {
-        skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-        if (skink_scheduler_stats_read(server->scheduler, &stats) != 0) break;
+        if (skink__scheduler_is_given_up(server->scheduler)) break;
         uv_sleep(1);
     }
     if (!err) skink__http_server_unref(server);

@@ -223,11 +223,56 @@ static void many_clients_get_their_own_answers(void **state)
     fixture_destroy(&fixture);
 }
 
+struct stall {
+    skink_scheduler *scheduler;
+    _Atomic bool begun, go_on;
+};
+
+static void stall(struct uv_loop_s *loop, void *arg)
+{
+    struct stall *s = arg;
+    (void)loop;
+    atomic_store(&s->begun, true);
+    while (!atomic_load(&s->go_on))
+        test_nap();
+}
+
+static void *stall_the_loop(void *arg)
+{
+    struct stall *s = arg;
+    assert_int_equal(skink_scheduler_uv(s->scheduler, stall, s), 0);
+    return NULL;
+}
+
+/* Goal: what cannot be stopped, and so not be cut, is left behind; nobody waits for it for ever.
+ * | host              | loop thread                  |
+ * |                   | in a runtime section, stuck  |
+ * | stop: -ETIMEDOUT  |                              |
+ * | destroy           |                              |
+ * |                   | comes back after all, ends   | */
+static void server_of_a_loop_that_cannot_be_stopped_is_left_behind(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    pthread_t thread;
+    fixture_serve(&fixture);
+    struct stall s = { .scheduler = fixture.scheduler };
+    assert_int_equal(pthread_create(&thread, NULL, stall_the_loop, &s), 0);
+    test_wait_until(atomic_load(&s.begun), 5000);
+    assert_int_equal(skink_scheduler_stop(fixture.scheduler, 0), -ETIMEDOUT);
+    skink_http_server_destroy(fixture.server);
+    fixture.server = NULL;
+    atomic_store(&s.go_on, true);
+    pthread_join(thread, NULL);
+    fixture_destroy(&fixture);
+}
+
 static const struct test_case cases[] = {
     CASE(stop_closes_the_idle_and_answers_what_is_in_flight),
     CASE(a_dropped_task_is_answered_for),
     CASE(destroying_a_running_server_cuts_everything),
     CASE(destroying_after_the_scheduler_has_stopped_works_too),
+    CASE_PLAIN(server_of_a_loop_that_cannot_be_stopped_is_left_behind, 20), /* it leaks */
     CASE(at_the_task_limit_requests_are_refused_with_503),
     CASE_TIMEOUT(a_waiting_request_is_small, 30),
     CASE(many_clients_get_their_own_answers),
