@@ -220,6 +220,13 @@ void skink__connection_open(skink_http_server *server, int fd, const struct skin
     begin(server, connection, peer);
 }
 
+void skink__connection_loopback_left(struct skink__transport *transport)
+{
+    struct skink__connection *connection = skink__connection_of_transport(transport);
+    connection->server->now_ns = skink_now();
+    skink__connection_close(connection);
+}
+
 int skink__connection_open_loopback(skink_http_server *server, skink_loopback *loopback, const struct skink__ip *peer)
 {
     struct skink__connection *connection = make(server);

@@ -21,6 +21,9 @@ void skink__connection_open(skink_http_server *server, int fd, const struct skin
 int skink__connection_open_loopback(skink_http_server *server, skink_loopback *loopback,
                                     const struct skink__ip *peer) SKINK__IN_RUNTIME;
 
+/* That client has left. Also while the scheduler does not run, and the caller is the only one there. */
+void skink__connection_loopback_left(struct skink__transport *transport) SKINK__IN_RUNTIME;
+
 /* Send bytes, at once as far as the kernel takes them, the rest when it can. -EPIPE: the client is gone, and the
  * connection is closed. */
 int skink__connection_send(struct skink__connection *connection, struct iovec *parts, int count) SKINK__IN_RUNTIME;

@@ -287,13 +287,13 @@ void skink_loopback_finish(skink_loopback *loopback)
     if (loopback) (void)carry_out(loopback, finish_here, &call);
 }
 
-static void close_here(uv_loop_t *loop, void *arg)
+static void close_here(uv_loop_t *loop, void *arg) SKINK__IN_RUNTIME
 {
     (void)loop;
     struct skink_loopback *loopback = ((struct call *)arg)->loopback;
     if (loopback->changed) skink_future_unref(loopback->changed);
     loopback->changed = NULL;
-    if (loopback->transport) loopback->transport->on_ready(loopback->transport, -ECONNRESET, 0);
+    if (loopback->transport) skink__connection_loopback_left(loopback->transport);
 }
 
 void skink_loopback_close(skink_loopback *loopback)

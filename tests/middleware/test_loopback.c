@@ -305,6 +305,31 @@ static void every_allocation_may_fail(void **state)
     }
 }
 
+/* Goal: a client may leave whenever it likes, also when nobody runs that would notice. */
+static void a_client_may_leave_before_the_start_and_after_the_stop(void **state)
+{
+    (void)state;
+    struct fixture f;
+    skink_loopback *early, *half, *idle, *late;
+    static const char request[] = "GET /hello HTTP/1.1\r\n" H "\r\n";
+    fixture_create(&f, NULL, NULL);
+    fixture_add_common_routes(&f);
+    assert_int_equal(skink_loopback_open(f.server, NULL, &early), 0);
+    assert_int_equal(skink_loopback_send(early, request, 10, soon(), NULL), 0);
+    skink_loopback_close(early);
+    fixture_start(&f);
+    assert_int_equal(skink_loopback_open(f.server, NULL, &half), 0);
+    assert_int_equal(skink_loopback_send(half, request, 10, soon(), NULL), 0);
+    assert_int_equal(skink_loopback_open(f.server, NULL, &idle), 0);
+    assert_int_equal(skink_scheduler_stop(f.scheduler, soon()), 0);
+    skink_loopback_close(half);
+    skink_loopback_close(idle);
+    assert_int_equal(skink_loopback_open(f.server, NULL, &late), 0);
+    skink_loopback_close(late);
+    assert_int_equal(fixture_stats(&f).connections, 0);
+    fixture_destroy(&f);
+}
+
 static const struct test_case cases[] = {
     CASE(a_request_goes_the_whole_way),
     CASE(a_405_says_what_is_allowed),
@@ -312,6 +337,7 @@ static const struct test_case cases[] = {
     CASE(a_cut_answer_is_no_answer),
     CASE(a_connection_byte_by_byte),
     CASE(waits_have_deadlines_and_leaving_is_seen),
+    CASE(a_client_may_leave_before_the_start_and_after_the_stop),
     CASE(every_allocation_may_fail),
 };
 TEST_MAIN(cases, NULL, NULL)
