@@ -249,10 +249,11 @@ void skink__listener_remove_file(const struct skink__listener *listener)
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-/* Out of descriptors or memory: leave the queue to the kernel for a while. */
+/* Out of descriptors or memory: leave the queue to the kernel for a while. Said once, until all that waited was let in. */
 static void pause_accepting(struct skink__listener *listener, int error)
 {
-    skink__log(SKINK_LOG_WARNING, "event=accept_paused error=\"%s\"", skink_strerror(-error));
+    if (!listener->lacking) skink__log(SKINK_LOG_WARNING, "event=accept_paused error=\"%s\"", skink_strerror(-error));
+    listener->lacking = true;
     uv_poll_stop(&listener->poll);
     skink__deadline_set(&listener->server->accept, &listener->retry, skink_now());
 }
@@ -307,7 +308,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     skink__assert_runtime(listener->server->scheduler);
     if (status < 0) return;
     int lacking = accept_some(listener, ACCEPT_ROUNDS);
-    if (lacking) pause_accepting(listener, lacking);
+    if (lacking) {
+        pause_accepting(listener, lacking);
+    } else if (listener->lacking) {
+        listener->lacking = false;
+        skink__log(SKINK_LOG_INFO, "event=accept_resumed");
+    }
 }
 
 void skink__listener_accept_rest(struct skink__listener *listener)

@@ -12,6 +12,7 @@ struct skink__listener {
     struct skink__deadline retry; /* on skink_http_server.accept while there are no descriptors to be had */
     int fd;
     bool inherited; /* others listen on the same socket, or will */
+    bool lacking;   /* something for more connections, and the log has said so */
     bool shunning;  /* new handshakes are left to others on the same port */
     char *path;     /* of a unix socket; NULL else */
     dev_t device;
