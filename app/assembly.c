@@ -2,6 +2,7 @@
 /* app/assembly.c - the parts of the server, put together in order and taken apart in the reverse (see assembly.h). */
 #include "app/assembly.h"
 #include "app/allocate.h"
+#include "app/config_check.h"
 #include "app/inherited.h"
 #include "app/log.h"
 #include "app/module_loader.h"
@@ -342,6 +343,9 @@ static bool has_route(const struct assembly *a, const char *path)
 
 void skink__assembly_check(const struct assembly *assembly, const struct config *next, struct problems *problems)
 {
+    /* The file may have another loop.count, which would hold only after a restart. */
+    if (next->values[CONFIG_LOOP_COUNT].number != assembly->loop_count)
+        skink__config_check_limits(next, assembly->loop_count, problems);
     for (size_t i = 0; i < next->route_count; i++) {
         const struct config_value *path = &next->routes[i].values[CONFIG_ROUTE_PATH];
         if (!has_route(assembly, path->text)) report_unknown_route(assembly, path, problems);

@@ -34,24 +34,23 @@ static void check_server_header(const struct config *config, struct problems *pr
 }
 
 /* Limits are shared out among the loops, and no loop can do with less than one. */
-static void check_share(const struct config *config, const struct config_value *value, const char *name,
-                        const char *expected, struct problems *problems)
+static void check_share(const struct config_value *value, const char *name, uint64_t loop_count, const char *expected,
+                        struct problems *problems)
 {
-    const struct config_value *count = &config->values[CONFIG_LOOP_COUNT];
-    if (value->number && value->number < count->number)
+    if (value->number && value->number < loop_count)
         skink__problem_add(problems, &value->origin, "%s: %llu is less than loop.count, which is %llu; expected %s",
-                           name, (unsigned long long)value->number, (unsigned long long)count->number, expected);
+                           name, (unsigned long long)value->number, (unsigned long long)loop_count, expected);
 }
 
-static void check_limits(const struct config *config, struct problems *problems)
+void skink__config_check_limits(const struct config *config, uint64_t loop_count, struct problems *problems)
 {
     static const char one[] = "at least one for each loop", none_or_one[] = "0 or at least one for each loop";
-    check_share(config, &config->values[CONFIG_HTTP_MAX_CONNECTIONS],
-                skink__config_keys[CONFIG_HTTP_MAX_CONNECTIONS].name, one, problems);
-    check_share(config, &config->values[CONFIG_CONCURRENCY_MAX_REQUESTS],
-                skink__config_keys[CONFIG_CONCURRENCY_MAX_REQUESTS].name, none_or_one, problems);
+    check_share(&config->values[CONFIG_HTTP_MAX_CONNECTIONS], skink__config_keys[CONFIG_HTTP_MAX_CONNECTIONS].name,
+                loop_count, one, problems);
+    check_share(&config->values[CONFIG_CONCURRENCY_MAX_REQUESTS],
+                skink__config_keys[CONFIG_CONCURRENCY_MAX_REQUESTS].name, loop_count, none_or_one, problems);
     for (size_t i = 0; i < config->route_count; i++)
-        check_share(config, &config->routes[i].values[CONFIG_ROUTE_MAX_REQUESTS], CONFIG_LIST_NAME ": max_requests",
+        check_share(&config->routes[i].values[CONFIG_ROUTE_MAX_REQUESTS], CONFIG_LIST_NAME ": max_requests", loop_count,
                     none_or_one, problems);
 }
 
@@ -143,7 +142,7 @@ void skink__config_check(const struct config *config, struct problems *problems)
 {
     check_proxies(config, problems);
     check_server_header(config, problems);
-    check_limits(config, problems);
+    skink__config_check_limits(config, number(config, CONFIG_LOOP_COUNT), problems);
     if (problems->errors) return; /* a value that was refused is not there to be judged */
     advise_on_strays(config, problems);
     advise_on_burst(config, problems);

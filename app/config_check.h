@@ -6,4 +6,7 @@
 
 /* After every value has been read; mistakes go to `problems`. */
 void skink__config_check(const struct config *config, struct problems *problems);
+
+/* A part of it: can so many loops share its limits? */
+void skink__config_check_limits(const struct config *config, uint64_t loop_count, struct problems *problems);
 #endif

@@ -252,6 +252,25 @@ static void settings_still_win_over_the_file(void **state)
     end(server, file);
 }
 
+/* The loops are as many as at the start, whatever the file says now: a limit that they cannot share is refused. */
+static void limits_are_checked_against_the_loops_that_run(void **state)
+{
+    (void)state;
+    char *file;
+    struct skinkd *server = start_with("loop.count: 3\nconcurrency.max_requests: 6\n", &file);
+    rewrite(file, "loop.count: 1\nconcurrency.max_requests: 2\nroutes: [{path: /hello, max_requests: 1}]\n");
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, ":2:27: concurrency.max_requests: 2 is less than loop.count, which is 3;", 5000));
+    assert_true(skinkd_says(server, ": routes: max_requests: 1 is less than loop.count, which is 3;", 5000));
+    assert_true(skinkd_says(server, "event=reload_failed mistakes=2", 5000));
+    assert_true(metric(server, "skink_permits_limit{route=\"(all)\"}") == 6);
+    rewrite(file, "loop.count: 9\nconcurrency.max_requests: 9\n");
+    kill(server->pid, SIGHUP);
+    assert_true(skinkd_says(server, "event=reloaded changed=1", 5000));
+    assert_true(metric(server, "skink_permits_limit{route=\"(all)\"}") == 9);
+    end(server, file);
+}
+
 /* Goal: what can be read only once changes nothing, and holds up nobody: a pipe without a writer would be waited for. */
 static void a_pipe_is_not_read_again(void **state)
 {
@@ -287,5 +306,6 @@ static const struct test_case cases[] = {
     CASE(a_limit_of_a_route_holds_while_it_is_read_again),
     CASE(settings_still_win_over_the_file),
     CASE(a_pipe_is_not_read_again),
+    CASE(limits_are_checked_against_the_loops_that_run),
 };
 TEST_MAIN(cases, NULL, NULL)
