@@ -262,7 +262,9 @@ static void start_clock(struct skink__job *job) SKINK__IN_RUNTIME
     uint64_t limit_ns = job->time_limit_ns;
     if (!job->worker || !limit_ns) return; /* no worker: it was taken for stuck on its first step */
     uv_update_time(&job->worker->scheduler->loop);
-    (void)uv_timer_start(&job->worker->timer, on_time_up, (limit_ns + SKINK_MS - 1) / SKINK_MS, 0);
+    /* Rounded up, and SKINK_FOREVER must not come out as 0. */
+    uint64_t limit_ms = limit_ns / SKINK_MS + (limit_ns % SKINK_MS != 0);
+    (void)uv_timer_start(&job->worker->timer, on_time_up, limit_ms, 0);
 }
 
 /* Runtime section of the worker, or of whoever stops it. `go_on`: there may be other jobs for it. */

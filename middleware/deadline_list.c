@@ -66,7 +66,7 @@ void skink__deadline_set(struct skink__deadline_list *list, struct skink__deadli
 {
     skink__deadline_clear(entry);
     struct skink__deadline *before = list->head.previous;
-    entry->at_ns = now_ns + atomic_load_explicit(&list->timeout_ns, memory_order_relaxed);
+    entry->at_ns = skink__later(now_ns, atomic_load_explicit(&list->timeout_ns, memory_order_relaxed));
     /* now_ns may have been read a little before that of the entry in front. */
     while (before != &list->head && entry->at_ns < before->at_ns)
         before = before->previous;

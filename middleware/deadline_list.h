@@ -7,10 +7,17 @@
  */
 #ifndef SKINK_MIDDLEWARE_DEADLINE_LIST_H
 #define SKINK_MIDDLEWARE_DEADLINE_LIST_H
+#include "skink/clock.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
+
+/* So much later; SKINK_FOREVER when that is past the end of time, as it is when a host wants no timeout at all. */
+static inline uint64_t skink__later(uint64_t now_ns, uint64_t duration_ns)
+{
+    return duration_ns < SKINK_FOREVER - now_ns ? now_ns + duration_ns : SKINK_FOREVER;
+}
 
 struct skink__deadlines;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* middleware/quarantine.c - strikes, quarantine, trial (quarantine.h has the picture). */
 #include "middleware/quarantine.h"
+#include "middleware/deadline_list.h"
 #include "skink/clock.h"
 
 static void set_state(struct skink__quarantine *quarantine, enum skink__quarantine_state state)
@@ -37,7 +38,7 @@ enum skink__admission skink__quarantine_admit(struct skink__quarantine *quaranti
     if (!skink__quarantine_is_on(quarantine)) return SKINK__ADMITTED;
     if (skink__quarantine_refuses(quarantine, rules, stuck, now_ns)) return SKINK__REFUSED;
     set_state(quarantine, SKINK__ON_TRIAL);
-    quarantine->until_ns = now_ns + rules->period_ns;
+    quarantine->until_ns = skink__later(now_ns, rules->period_ns);
     count(&quarantine->trials);
     return SKINK__ADMITTED_ON_TRIAL;
 }
@@ -62,7 +63,7 @@ bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct
     bool was_free = !skink__quarantine_is_on(quarantine);
     if (was_free && !enough && stuck <= rules->strikes && !is_out(quarantine, rules, now_ns)) return false;
     set_state(quarantine, SKINK__QUARANTINED);
-    quarantine->until_ns = now_ns + rules->period_ns;
+    quarantine->until_ns = skink__later(now_ns, rules->period_ns);
     if (was_free) count(&quarantine->begun);
     return was_free;
 }
@@ -88,6 +89,6 @@ uint32_t skink__quarantine_retry_after(const struct skink__quarantine *quarantin
 {
     /* Past it when it waits for stuck requests to come back: nobody knows when that is. */
     uint64_t rest_ns = quarantine->until_ns > now_ns ? quarantine->until_ns - now_ns : rules->period_ns;
-    uint64_t seconds = (rest_ns + SKINK_S - 1) / SKINK_S;
-    return seconds > 0 ? (uint32_t)seconds : 1;
+    uint64_t seconds = rest_ns / SKINK_S + (rest_ns % SKINK_S != 0);
+    return seconds == 0 ? 1 : seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
 }

@@ -36,7 +36,7 @@ typedef enum skink_execution {
     SKINK_EXECUTE_SERIAL = 3   /* on workers, one request at a time in all; they may block                      */
 } skink_execution;
 
-/* Zero in any field means its default; an unknown flag is -EINVAL. */
+/* Zero in any field means its default, SKINK_FOREVER in a timeout as long as it takes; an unknown flag is -EINVAL. */
 typedef struct skink_http_options {
     size_t size;                /* set by SKINK_HTTP_OPTIONS_INIT                                          */
     uint32_t flags;             /* SKINK_HTTP_* bits                                                       */

@@ -227,6 +227,36 @@ static void a_byte_now_and_then_does_not_prolong_the_header_time(void **state)
     fixture_destroy(&fixture);
 }
 
+/* Goal: SKINK_FOREVER is as long as it takes, and not a moment in the past. */
+static void timeouts_without_end_never_pass(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    skink_workers *workers;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    assert_int_equal(skink_workers_create(NULL, &workers), 0);
+    assert_int_equal(skink_workers_start(workers), 0);
+    options.header_timeout_ns = options.idle_timeout_ns = options.late_window_ns = SKINK_FOREVER;
+    options.request_timeout_ns = SKINK_FOREVER;
+    options.workers = workers;
+    fixture_create(&fixture, NULL, &options);
+    fixture_add_common_routes(&fixture);
+    assert_int_equal(skink_http_route_set_execution(fixture.server, "/echo", SKINK_EXECUTE_THREADS), 0);
+    assert_int_equal(skink_http_route_set_execution(fixture.server, "/sleep", SKINK_EXECUTE_THREADS), 0);
+    fixture_start(&fixture);
+    int fd = client_connect(fixture.port), other = client_connect(fixture.port);
+    for (int i = 0; i < 3; i++) {
+        client_send_text(fd, LENGTH("3") "a");
+        client_expect(other, "GET /sleep?ms=20 HTTP/1.1\r\n" H "\r\n", 200, "slept");
+        client_expect(fd, "bc", 200, "abc");
+        client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    }
+    close(fd), close(other);
+    assert_int_equal(skink_workers_stop(workers, test_deadline_ns(5000)), 0);
+    skink_workers_destroy(workers);
+    fixture_destroy(&fixture);
+}
+
 struct hold {
     atomic_bool begun, release;
 };
@@ -341,6 +371,7 @@ static const struct test_case cases[] = {
     CASE(continue_is_sent_when_it_is_waited_for),
     CASE(a_slow_request_gets_408_and_an_idle_connection_is_closed),
     CASE(a_byte_now_and_then_does_not_prolong_the_header_time),
+    CASE(timeouts_without_end_never_pass),
     CASE(what_came_while_the_loop_was_held_came_in_time),
     CASE(connections_beyond_the_limit_are_turned_away),
 };

@@ -56,6 +56,18 @@ static void any_number_of_strikes_up_to_the_limit_works(void **state)
     }
 }
 
+static void a_period_without_end_has_none(void **state)
+{
+    (void)state;
+    struct skink__quarantine_rules these = rules;
+    these.strikes = 1;
+    these.window_ns = these.period_ns = SKINK_FOREVER;
+    struct skink__quarantine quarantine = { 0 };
+    assert_true(skink__quarantine_strike(&quarantine, &these, 0, 100 * SKINK_S, false));
+    assert_int_equal(skink__quarantine_admit(&quarantine, &these, 1, 1000000 * SKINK_S), SKINK__REFUSED);
+    assert_int_equal(skink__quarantine_retry_after(&quarantine, &these, 200 * SKINK_S), UINT32_MAX);
+}
+
 static struct skink__quarantine in_quarantine(uint64_t now_ns)
 {
     struct skink__quarantine quarantine = { 0 };
@@ -418,6 +430,7 @@ static const struct test_case cases[] = {
     CASE(three_strikes_within_the_window_and_no_fewer),
     CASE(without_a_number_of_strikes_there_is_no_quarantine),
     CASE(any_number_of_strikes_up_to_the_limit_works),
+    CASE(a_period_without_end_has_none),
     CASE(after_the_period_one_is_tried_and_frees_the_route),
     CASE(a_trial_that_gets_stuck_is_another_period),
     CASE(a_trial_that_says_nothing_for_a_period_is_followed_by_another),
