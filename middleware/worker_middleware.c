@@ -9,6 +9,7 @@
 #include "middleware/loop_middleware.h"
 #include "middleware/pipeline.h"
 #include "middleware/response.h"
+#include "skink/clock.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -183,6 +184,7 @@ bool skink__worker_middleware_withdraw(skink_request *request)
     struct skink__on_worker *on = request->on_worker;
     if (!on || !skink__workers_withdraw(&on->job)) return false;
     note_wait(on);
+    request->server->now_ns = skink_now(); /* or it could have waited for longer than it was there */
     request->on_worker = NULL;
     skink__free(on);
     skink__request_let_go(request, false);

@@ -313,6 +313,7 @@ static void wait_for_a_worker_in_vain(enum way_out way_out, skink_outcome outcom
     assert_string_equal(record->path, "/hello");
     assert_int_equal(record->access.outcome, outcome);
     assert_true(record->access.queue_ns >= (WAIT_MS - 10) * SKINK_MS); /* a timeout may be told a tick early */
+    assert_true(record->access.queue_ns <= record->access.wall_ns);
     if (way_out == EXPIRES || way_out == IS_STOPPED) close(waiting);
     client_reset(working);
     (void)wait_for(2);
