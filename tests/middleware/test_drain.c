@@ -421,6 +421,7 @@ static void misuse_is_refused(void **state)
     assert_int_equal(skink_post(way.fixture.scheduler, shut_down_in_task, way.fixture.server), 0);
     test_wait_until(atomic_load(&result_in_task) != 0, 5000);
     assert_int_equal(atomic_load(&result_in_task), -EDEADLK);
+    assert_false(skink__drain_is_announced(way.fixture.server));       /* nothing has begun */
     assert_int_equal(skink_shutdown(&way.fixture.server, 1, NULL), 0); /* without options there is no grace */
     assert_int_equal(skink_shutdown(&way.fixture.server, 1, NULL), 0); /* and nothing is left to do */
     fixture_destroy(&way.fixture);

@@ -26,6 +26,7 @@ struct stretch {
     _Atomic int result;
     _Atomic int tid_before, tid_within, tid_after;
     _Atomic int others;
+    _Atomic int stopped; /* what the stop has returned */
     _Atomic uint64_t begun_ns;
 };
 
@@ -354,12 +355,62 @@ static void a_stretch_that_does_not_end_cannot_hold_up_a_stop(void **state)
     test_wait_until(atomic_load(&s->begun) == 1, 5000);
     assert_true(loop_is_alive(&s->f, 5000));
     assert_int_equal(skink_scheduler_stop(s->f.scheduler, skink_after(50 * SKINK_MS)), -ECANCELED);
+    assert_int_equal(tasks_blocking(s), 0);
     sem_post(&s->release); /* it comes back to a scheduler that has stopped, and runs no further */
     test_wait_until(fixture_stats(&s->f).blocking_threads == 0, 5000);
     assert_int_equal(atomic_load(&s->ended), 0);
     assert_int_equal(skink_scheduler_start(s->f.scheduler), 0);
     assert_true(loop_is_alive(&s->f, 5000));
     assert_int_equal(fixture_stop(&s->f), 0); /* the task was lost in the run before */
+    finish(s);
+}
+
+/* Goal: past the deadline of a stop a stretch is told, too: its end says so.
+ * | stop                  | sleeper       | stretch                   |
+ * | its deadline passes   | -ECANCELED    |                           |
+ * |                       |               | ends, and is cancelled    |
+ * | -ECANCELED            |               |                           | */
+static void sleep_until_cancelled(void *arg)
+{
+    struct stretch *s = arg;
+    (void)!skink_sleep_until(SKINK_FOREVER);
+    atomic_store(&s->others, 1);
+}
+
+static void *stop_at_once(void *arg)
+{
+    struct stretch *s = arg;
+    atomic_store(&s->stopped, skink_scheduler_stop(s->f.scheduler, skink_now()));
+    return NULL;
+}
+
+static void block_and_note_the_end(void *arg)
+{
+    struct stretch *s = arg;
+    if (skink_blocking_begin()) return;
+    atomic_fetch_add(&s->begun, 1);
+    wait_for(&s->release);
+    atomic_store(&s->result, skink_blocking_end());
+}
+
+static void a_stretch_that_ends_past_the_deadline_of_a_stop_is_cancelled(void **state)
+{
+    (void)state;
+    struct stretch *s = start(600 * SKINK_S, 0, 0);
+    post(s, block_and_note_the_end);
+    test_wait_until(atomic_load(&s->begun) == 1, 5000);
+    post(s, sleep_until_cancelled);
+    assert_true(loop_is_alive(&s->f, 5000));
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, stop_at_once, s), 0);
+    test_wait_until(atomic_load(&s->others) == 1, 5000);
+    sem_post(&s->release);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&s->stopped), -ECANCELED);
+    assert_int_equal(atomic_load(&s->result), -ECANCELED);
+    assert_int_equal(tasks_blocking(s), 0);
+    assert_int_equal(skink_scheduler_start(s->f.scheduler), 0);
+    assert_int_equal(fixture_stop(&s->f), 0);
     finish(s);
 }
 
@@ -598,6 +649,7 @@ static const struct test_case cases[] = {
     CASE(past_the_bound_the_timeout_holds),
     CASE(a_stop_waits_for_the_end_of_a_stretch),
     CASE(a_stretch_that_does_not_end_cannot_hold_up_a_stop),
+    CASE(a_stretch_that_ends_past_the_deadline_of_a_stop_is_cancelled),
     CASE(a_task_that_ends_in_a_stretch_ends_it),
     CASE(an_extended_slice_may_take_longer),
     CASE(a_late_slice_can_be_extended),

@@ -268,6 +268,38 @@ static void sleeping_loop_is_no_stall(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+/* A loop that goes round and round without a task, for callbacks of the host's, works; it neither sleeps nor stalls. */
+static void turn_round(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+static void open_idle(uv_loop_t *loop, void *arg)
+{
+    uv_idle_init(loop, arg);
+    uv_idle_start(arg, turn_round);
+}
+
+static void close_idle(uv_loop_t *loop, void *arg)
+{
+    (void)loop;
+    uv_close(arg, NULL);
+}
+
+static void a_busy_loop_without_tasks_is_no_stall(void **state)
+{
+    (void)state;
+    struct fixture f;
+    static uv_idle_t idle;
+    fixture_start(&f, NULL);
+    assert_int_equal(skink_scheduler_uv(f.scheduler, open_idle, &idle), 0);
+    uint64_t ticks = fixture_stats(&f).ticks;
+    test_wait_until(fixture_stats(&f).ticks > ticks + 100, 20000); /* some timeouts */
+    assert_int_equal(fixture_stats(&f).runtime_stalls, 0);
+    assert_int_equal(skink_scheduler_uv(f.scheduler, close_idle, &idle), 0);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
 static void current_slice_is_told_while_it_runs(void **state)
 {
     (void)state;
@@ -297,6 +329,7 @@ static const struct test_case cases[] = {
     CASE(stall_after_a_rest_is_seen_when_somebody_asks),
     CASE(stall_in_a_call_of_a_task_is_counted_and_not_recovered),
     CASE_TIMEOUT(sleeping_loop_is_no_stall, 40),
+    CASE_TIMEOUT(a_busy_loop_without_tasks_is_no_stall, 40),
     CASE(current_slice_is_told_while_it_runs),
 };
 TEST_MAIN(cases, NULL, NULL)
