@@ -11,6 +11,7 @@
 #include "tests/support/scarce.h"
 #include "tests/support/wait.h"
 #include <errno.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -359,6 +360,95 @@ static void tasks_without_memory_for_their_stacks_keep_their_place(void **state)
     assert_int_equal(skink_scheduler_stop(a->scheduler, test_deadline_ns(5000)), 0);
     skink_future_unref(q.go);
     close_attempt(a);
+}
+
+/* Goal: a stop does not wait for memory: who never gets a stack is dropped with the others, and its end is told. Who gets one
+ * past the deadline of the stop starts cancelled. */
+struct last_stop {
+    struct attempt a;
+    skink_task *last;       /* lacks a stack */
+    _Atomic bool cancelled; /* somebody who sleeps was */
+    _Atomic int result, last_result;
+};
+
+/* Keeps its stack until it is dropped. */
+static void stay(void *arg)
+{
+    note_run(arg);
+    for (;;)
+        (void)!skink_yield();
+}
+
+static void sleep_until_the_stop(void *arg)
+{
+    struct last_stop *s = arg;
+    note_run(&s->a);
+    (void)!skink_sleep_until(SKINK_FOREVER);
+    atomic_store(&s->cancelled, true);
+    stay(&s->a);
+}
+
+static void note_cancellation(void *arg)
+{
+    struct last_stop *s = arg;
+    atomic_store(&s->last_result, skink_checkpoint());
+}
+
+static void *stop_now(void *arg)
+{
+    struct last_stop *s = arg;
+    atomic_store(&s->result, skink_scheduler_stop(s->a.scheduler, skink_now()));
+    return NULL;
+}
+
+static void stop_while_stacks_are_scarce(struct last_stop *s, bool memory_comes_back)
+{
+    enum { TASKS = 100 };
+    pthread_t thread;
+    open_attempt(&s->a, NULL, 0);
+    assert_int_equal(skink_post(s->a.scheduler, sleep_until_the_stop, s), 0);
+    test_wait_until(atomic_load(&s->a.ran) == 1, 5000);
+    scarce_fail_all();
+    for (int i = 0; i < TASKS / 2; i++)
+        assert_int_equal(skink_post(s->a.scheduler, stay, &s->a), 0);
+    assert_int_equal(skink_spawn(s->a.scheduler, NULL, &s->last, note_cancellation, s), 0);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    long before = scarce_failures();
+    test_wait_until(scarce_failures() > before + 3 && skink_scheduler_stats_read(s->a.scheduler, &stats) == 0 &&
+                        stats.tasks_living == TASKS / 2 + 2,
+                    5000);
+    assert_int_equal(pthread_create(&thread, NULL, stop_now, s), 0);
+    if (memory_comes_back) {
+        test_wait_until(atomic_load(&s->cancelled), 5000);
+        scarce_end();
+    }
+    pthread_join(thread, NULL);
+    scarce_end();
+    assert_int_equal(atomic_load(&s->result), -ECANCELED);
+    assert_int_equal(skink_scheduler_stats_read(s->a.scheduler, &stats), 0);
+    assert_int_equal(stats.tasks_living, 0);
+}
+
+static void tasks_without_memory_for_their_stacks_cannot_hold_up_a_stop(void **state)
+{
+    (void)state;
+    struct last_stop s = { .last_result = 1 };
+    stop_while_stacks_are_scarce(&s, false);
+    assert_int_equal(skink_task_await(s.last, skink_now()), -ECANCELED);
+    assert_int_equal(atomic_load(&s.last_result), 1); /* it has never begun */
+    skink_task_unref(s.last);
+    close_attempt(&s.a);
+}
+
+static void tasks_that_get_their_stacks_past_the_deadline_of_a_stop_start_cancelled(void **state)
+{
+    (void)state;
+    struct last_stop s = { .last_result = 1 };
+    stop_while_stacks_are_scarce(&s, true);
+    assert_int_equal(skink_task_await(s.last, skink_now()), 0);
+    assert_int_equal(atomic_load(&s.last_result), -ECANCELED);
+    skink_task_unref(s.last);
+    close_attempt(&s.a);
 }
 
 /* Goal: a post whose turn comes while there is no object for its task is not lost: it waits aside. Its turn comes on the stack of
@@ -754,6 +844,8 @@ static const struct test_case cases[] = {
     CASE(offload_start_without_memory_fails_and_can_be_repeated),
     CASE(offload_start_from_a_task_without_memory_fails_and_can_be_repeated),
     CASE(tasks_without_memory_for_their_stacks_keep_their_place),
+    CASE(tasks_without_memory_for_their_stacks_cannot_hold_up_a_stop),
+    CASE(tasks_that_get_their_stacks_past_the_deadline_of_a_stop_start_cancelled),
     CASE(post_without_memory_for_its_task_runs_when_there_is_some),
     CASE(posts_and_tasks_in_a_steady_state_need_no_memory),
     CASE(uv_call_needs_no_memory),
