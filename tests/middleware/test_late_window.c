@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/middleware/test_late_window.c - requests that get stuck: exactly one answer each, whoever gives it. */
 #include "middleware/error_numbers.h"
+#include "middleware/http_server.h"
+#include "middleware/routes.h"
 #include "tests/middleware/fixture.h"
 #include "tests/support/wait.h"
 #include <errno.h>
@@ -18,6 +20,7 @@ struct stuck {
     skink_recovery *recovery;
     _Atomic int release;        /* the stuck handlers end their blocking when it is set */
     _Atomic int entered;        /* handlers that have begun to block */
+    _Atomic int blocks_again;   /* of /twice */
     _Atomic int answered;       /* handlers whose skink_respond() has returned */
     _Atomic int respond_result; /* of the last of them */
     char incident[SKINK_INCIDENT_ID_BYTES];
@@ -36,7 +39,7 @@ static void block(skink_request *request, void *arg)
 {
     struct stuck *stuck = arg;
     atomic_fetch_add(&stuck->entered, 1);
-    while (!atomic_load(&stuck->release))
+    while (atomic_load(&stuck->release) % 2 == 0)
         nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
     atomic_store(&stuck->respond_result, skink_respond_text(request, 200, "my own"));
     atomic_fetch_add(&stuck->answered, 1);
@@ -58,6 +61,28 @@ static void block_and_read(skink_request *request, void *arg)
     atomic_fetch_add(&stuck->answered, 1);
 }
 
+/* Answers, and blocks then. */
+static void answer_and_block(skink_request *request, void *arg)
+{
+    struct stuck *stuck = arg;
+    atomic_store(&stuck->respond_result, skink_respond_text(request, 200, "first"));
+    atomic_fetch_add(&stuck->entered, 1);
+    while (!atomic_load(&stuck->release))
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    atomic_fetch_add(&stuck->answered, 1);
+}
+
+/* Blocks, comes back to the loop, and blocks again. */
+static void block_twice(skink_request *request, void *arg)
+{
+    struct stuck *stuck = arg;
+    while (atomic_load(&stuck->release) < 2)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    (void)!skink_checkpoint();
+    atomic_store(&stuck->blocks_again, 1);
+    block(request, arg);
+}
+
 static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_strays)
 {
     memset(stuck, 0, sizeof *stuck);
@@ -66,6 +91,8 @@ static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_st
     fixture_create(&stuck->fixture, NULL, &http);
     fixture_add_common_routes(&stuck->fixture);
     fixture_route(&stuck->fixture, "GET", "/block", block, stuck);
+    fixture_route(&stuck->fixture, "GET", "/after", answer_and_block, stuck);
+    fixture_route(&stuck->fixture, "GET", "/twice", block_twice, stuck);
     skink_route_options streamed = SKINK_ROUTE_OPTIONS_INIT;
     streamed.stream_body = true;
     assert_int_equal(skink_http_route(stuck->fixture.server, "PUT", "/read", &streamed, block_and_read, stuck), 0);
@@ -163,6 +190,85 @@ static void one_that_waits_for_its_body_learns_that_it_was_answered_for(void **s
     reply_free(&reply);
     test_wait_until(atomic_load(&stuck.answered) == 1, 4000);
     assert_int_equal(atomic_load(&stuck.respond_result), -ECANCELED);
+    close(fd);
+    destroy(&stuck);
+}
+
+/* Nobody waits for it any more: there is no window, and no second answer. */
+static void one_that_gets_stuck_after_its_answer_has_none(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    create(&stuck, 10 * SKINK_MS, 0);
+    int fd = client_connect(stuck.fixture.port);
+    client_expect(fd, "GET /after HTTP/1.1\r\n" H "\r\n", 200, "first");
+    test_wait_until(recovery_stats(&stuck).deadlocks == 1, 4000);
+    /* As many windows pass as there are declarations. */
+    for (int i = 0; i < 5; i++)
+        client_expect(fd, "GET /sleep?ms=20 HTTP/1.1\r\n" H "\r\n", 200, NULL);
+    assert_int_equal(fixture_code_count(&stuck.fixture, 503), 0);
+    assert_int_equal(fixture_stats(&stuck.fixture).late_answers_dropped, 0);
+    close(fd);
+    destroy(&stuck);
+    assert_int_equal(atomic_load(&stuck.respond_result), 0);
+}
+
+static const struct skink__route *route_of(const skink_http_server *server, const char *pattern)
+{
+    const struct skink__route *route = atomic_load(&server->routes.first);
+    while (route && strcmp(route->pattern, pattern) != 0)
+        route = atomic_load(&route->next);
+    return route;
+}
+
+/* When the first window ends. */
+struct window {
+    const skink_http_server *server;
+    uint64_t ends_ns;
+};
+
+static void read_window(struct uv_loop_s *loop, void *arg)
+{
+    struct window *window = arg;
+    (void)loop;
+    window->ends_ns = window->server->late.head.next->at_ns;
+}
+
+static uint64_t window_end(const skink_http_server *server)
+{
+    struct window window = { .server = server };
+    assert_int_equal(skink_scheduler_uv(server->scheduler, read_window, &window), 0);
+    return window.ends_ns;
+}
+
+/* Goal: a request that comes back and gets stuck again is stuck once, late by the first time.
+ * | handler     | recovery | client  |
+ * | blocks      | declares |         |
+ * | comes back  |          |         |
+ * | blocks      | declares |         |
+ * | answers     |          | has it  | */
+static void one_that_gets_stuck_twice_is_counted_once_and_late_by_the_first_time(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    create(&stuck, 600 * SKINK_S, 0); /* it does not end here */
+    const skink_http_server *server = stuck.fixture.server;
+    const struct skink__route *route = route_of(server, "/twice");
+    int fd = client_connect(stuck.fixture.port);
+    client_send_text(fd, "GET /twice HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(recovery_stats(&stuck).deadlocks == 1, 4000);
+    test_wait_until(atomic_load(&server->stuck->requests) == 1, 4000);
+    uint64_t ends_ns = window_end(server);
+    atomic_store(&stuck.release, 2);
+    test_wait_until(atomic_load(&stuck.blocks_again) == 1, 4000);
+    test_wait_until(recovery_stats(&stuck).deadlocks == 2, 4000);
+    assert_int_equal(window_end(server), ends_ns); /* on the fresh thread, which knows by now */
+    assert_int_equal(atomic_load(&server->stuck->requests), 1);
+    assert_int_equal(atomic_load(&route->quarantine.stuck), 1);
+    atomic_store(&stuck.release, 3);
+    client_expect(fd, "", 200, "my own");
+    test_wait_until(atomic_load(&server->stuck->requests) == 0, 4000);
+    assert_int_equal(atomic_load(&route->quarantine.stuck), 0);
     close(fd);
     destroy(&stuck);
 }
@@ -309,6 +415,8 @@ static const struct test_case cases[] = {
     CASE(a_request_that_comes_free_in_time_answers_itself),
     CASE(a_request_that_does_not_is_answered_for_and_its_own_answer_dropped),
     CASE(one_that_waits_for_its_body_learns_that_it_was_answered_for),
+    CASE(one_that_gets_stuck_after_its_answer_has_none),
+    CASE(one_that_gets_stuck_twice_is_counted_once_and_late_by_the_first_time),
     CASE(a_client_that_left_a_stuck_request_gets_nothing),
     CASE(at_the_stray_limit_new_requests_are_refused_at_once),
     CASE(a_route_has_its_own_timeout),
