@@ -208,6 +208,55 @@ static void the_second_answer_is_refused(void **state)
     fixture_destroy(&fixture);
 }
 
+static void answer_wrongly(skink_request *request, void *arg)
+{
+    struct results *results = arg;
+    int n = 0;
+    results->values[n++] = skink_respond(request, 199, NULL, NULL, 0);
+    results->values[n++] = skink_respond(request, 100, NULL, NULL, 0);
+    results->values[n++] = skink_respond(request, 600, NULL, NULL, 0);
+    results->values[n++] = skink_respond(request, 200, NULL, NULL, 1);
+    results->values[n++] = skink_respond(request, 204, NULL, "a body", 6);
+    results->values[n++] = skink_respond(request, 304, NULL, "a body", 6);
+    results->values[n++] = skink_respond(request, 205, NULL, "a body", 6);
+    results->values[n++] = skink_respond_error(request, 199, 1, "x");
+    results->values[n++] = skink_respond_error(request, 204, 1, "x");
+    results->values[n++] = skink_respond_error(request, 500, 1, NULL);
+    results->values[n++] = skink_respond_number(request, 1);
+    results->values[n++] = skink_request_status(request);
+    results->values[n++] = skink_response_header(request, "Server", "mine");
+    results->values[n++] = skink_respond(request, 599, NULL, NULL, 0);
+    atomic_store(&results->done, 1);
+}
+
+static void answers_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    struct results results = { .done = 0 };
+    struct fixture fixture;
+    fixture_create(&fixture, NULL, NULL);
+    fixture_route(&fixture, "GET", "/", answer_wrongly, &results);
+    fixture_start(&fixture);
+    int fd = client_connect(fixture.port);
+    struct reply reply;
+    client_send_text(fd, "GET / HTTP/1.1\r\n" H "\r\n");
+    client_read(fd, &reply, false);
+    test_wait_until(atomic_load(&results.done), 4000);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(results.values[i], -EINVAL);
+    assert_int_equal(results.values[10], -ENOENT);
+    for (int i = 11; i < 14; i++)
+        assert_int_equal(results.values[i], 0);
+    assert_int_equal(reply.status, 599);
+    const char *server = strstr(reply.head, "\r\nServer: "); /* the handler's, and no other */
+    assert_non_null(server);
+    assert_memory_equal(server, "\r\nServer: mine\r\n", strlen("\r\nServer: mine\r\n"));
+    assert_null(strstr(server + 1, "\r\nServer: "));
+    reply_free(&reply);
+    close(fd);
+    fixture_destroy(&fixture);
+}
+
 static void say_nothing(skink_request *request, void *arg)
 {
     (void)request, (void)arg;
@@ -390,6 +439,7 @@ static const struct test_case cases[] = {
     CASE(a_middleware_with_a_prefix_stands_on_its_paths_only),
     CASE(a_middleware_may_answer_itself),
     CASE(the_second_answer_is_refused),
+    CASE(answers_that_cannot_be_are_refused),
     CASE(a_handler_without_an_answer_is_answered_for),
     CASE(answers_without_a_body_have_no_length),
     CASE(headers_are_checked_and_sent),
