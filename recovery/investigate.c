@@ -49,6 +49,7 @@ struct skink__investigation {
     struct skink__captured captured;
     bool is_called; /* it is, or was when it was declared, blocked in this call: */
     struct skink__blocked called;
+    struct skink__lock_wait wait; /* for which it was blocked in it */
 
     skink_frame frames[FRAMES_MAX];
     skink_frame owner_frames[OWNERS_MAX][OWNER_FRAMES_MAX];
@@ -224,6 +225,19 @@ static bool find_call(const struct skink__investigation *investigation, struct s
     return true;
 }
 
+/* What it waits for. A thread that came back before it could be looked at, but has answered the signal: its stack of that moment
+ * tells what it waited for. */
+static struct skink__lock_wait find_wait(const struct skink__investigation *investigation)
+{
+    const struct skink__captured *captured = &investigation->captured;
+    const struct skink__blocked *called = &investigation->called;
+    if (investigation->chain.count > 0) return investigation->chain.threads[0].wait;
+    if (!investigation->is_called || !captured->in_call || captured->call_number != (uint64_t)called->number ||
+        captured->call_arguments[0] != called->arguments[0])
+        return (struct skink__lock_wait){ .kind = SKINK__WAIT_NONE };
+    return skink__lock_wait_was(investigation->symbols, called, captured->pcs, captured->count);
+}
+
 static void set_descriptor(struct skink__incident *incident, int fd)
 {
     snprintf(incident->kind, sizeof incident->kind, "descriptor");
@@ -250,13 +264,13 @@ static void describe_call(struct skink__incident *incident, const struct skink__
 static void describe_wait(struct skink__investigation *investigation)
 {
     struct skink__incident *incident = investigation->incident;
-    const struct skink__lock_wait *wait = &investigation->chain.threads[0].wait;
+    const struct skink__lock_wait *wait = &investigation->wait;
     skink_waits_on *waits_on = &incident->facts.waits_on;
     if (investigation->is_called) describe_call(incident, &investigation->called);
     if (incident->blocks_on) {
         snprintf(incident->kind, sizeof incident->kind, "future");
         waits_on->address = incident->blocks_on;
-    } else if (investigation->chain.count > 0 && wait->kind != SKINK__WAIT_NONE) {
+    } else if (wait->kind != SKINK__WAIT_NONE) {
         snprintf(incident->kind, sizeof incident->kind, "%s", skink__wait_kind_name(wait->kind));
         waits_on->address = wait->address;
     } else if (incident->call[0] && strcmp(incident->call, "futex") == 0) {
@@ -269,9 +283,10 @@ static void conclude(struct skink__investigation *investigation)
 {
     struct skink__incident *incident = investigation->incident;
     const struct skink__lock_chain *chain = &investigation->chain;
-    enum skink__wait_kind wait = chain->count > 0 ? chain->threads[0].wait.kind : SKINK__WAIT_NONE;
     struct skink__blocked *called = &investigation->called;
     investigation->is_called = find_call(investigation, called) && called->number >= 0;
+    investigation->wait = find_wait(investigation);
+    enum skink__wait_kind wait = investigation->wait.kind;
     describe_wait(investigation);
     struct skink__symptoms symptoms = { .at_ceiling = incident->facts.cause == SKINK_CAUSE_STARVED,
                                         .declared_state = incident->declared_state,
@@ -379,6 +394,7 @@ void skink__investigate(struct skink__investigation *investigation, struct skink
     investigation->chain.count = 0;
     investigation->captured.count = 0;
     investigation->captured.cut = false;
+    investigation->captured.in_call = false;
     incident->facts.capture = find_stack(investigation);
     conclude(investigation);
     name_all(investigation);

@@ -172,13 +172,25 @@ static bool is_robust_by_content(const struct skink__blocked *blocked, const str
            mutex->owner > 0 && (uint32_t)mutex->owner == (awaited & FUTEX_TID_MASK) && is_living_thread(mutex->owner);
 }
 
+/* Kind and address, without a look at the object. The address of a read-write lock is a multiple of 8, so the futex's tells
+ * which of the two it is. */
+static struct skink__lock_wait wait_for_object(const struct skink__blocked *blocked, enum skink__wait_kind by_stack)
+{
+    uintptr_t futex = (uintptr_t)blocked->arguments[0];
+    struct skink__lock_wait wait = { .kind = by_stack, .address = futex };
+    if (is_priority_inheriting(blocked)) wait.kind = SKINK__WAIT_MUTEX;
+    if (OFFSETS_ARE_KNOWN && wait.kind == SKINK__WAIT_RWLOCK)
+        wait.address = futex - (futex % 8 == 0 ? offsetof(struct rwlock_image, write_phase_futex)
+                                               : offsetof(struct rwlock_image, writers_futex));
+    return wait;
+}
+
 /* Fill in kind, address and owner from what is in memory now. */
 static void look_at_object(const struct skink__blocked *blocked, enum skink__wait_kind by_stack,
                            struct skink__lock_wait *wait)
 {
     uintptr_t futex = (uintptr_t)blocked->arguments[0];
-    *wait = (struct skink__lock_wait){ .kind = by_stack, .address = futex };
-    if (is_priority_inheriting(blocked)) wait->kind = SKINK__WAIT_MUTEX;
+    *wait = wait_for_object(blocked, by_stack);
     if (!OFFSETS_ARE_KNOWN) return;
     struct mutex_image mutex;
     struct rwlock_image rwlock;
@@ -188,9 +200,6 @@ static void look_at_object(const struct skink__blocked *blocked, enum skink__wai
         if (skink__own_memory_read(futex, &mutex, sizeof mutex)) wait->owner = mutex_owner(blocked, &mutex);
         break;
     case SKINK__WAIT_RWLOCK:
-        /* The object's address is a multiple of 8, so the futex's tells which of the two it is. */
-        wait->address = futex - (futex % 8 == 0 ? offsetof(struct rwlock_image, write_phase_futex)
-                                                : offsetof(struct rwlock_image, writers_futex));
         if (skink__own_memory_read(wait->address, &rwlock, sizeof rwlock) && rwlock.writer > 0)
             wait->owner = rwlock.writer;
         break;
@@ -231,6 +240,13 @@ static struct skink__lock_wait lock_wait_of(struct skink__symbols *symbols, cons
     look_at_object(&view->blocked, by_stack, &again);
     if (!alive || !still || !same_wait(&wait, &again)) wait.owner = 0;
     return wait;
+}
+
+struct skink__lock_wait skink__lock_wait_was(struct skink__symbols *symbols, const struct skink__blocked *call,
+                                             const uintptr_t *pcs, size_t count)
+{
+    if (!is_futex_wait(call)) return (struct skink__lock_wait){ .kind = SKINK__WAIT_NONE };
+    return wait_for_object(call, kind_by_stack(symbols, pcs, count));
 }
 
 /* ---- one thread ---- */

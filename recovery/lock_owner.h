@@ -44,6 +44,11 @@ struct skink__lock_wait {
 
 enum { SKINK__STACK_MAX = 48 };
 
+/* What a thread waited for that may have gone on since: by the call that it was blocked in, and its stack at that moment. Nobody
+ * can say any more who had it. */
+struct skink__lock_wait skink__lock_wait_was(struct skink__symbols *symbols, const struct skink__blocked *call,
+                                             const uintptr_t *pcs, size_t count);
+
 /* What can be seen of one thread from outside. */
 struct skink__thread_view {
     pid_t tid;

@@ -42,6 +42,7 @@ struct way {
     sem_t semaphore;
     skink_future *future;
     _Atomic bool go_on;
+    _Atomic int tid;
     _Atomic bool ended;
 };
 
@@ -156,9 +157,21 @@ static void complete_future(struct way *way)
 
 /* ---- one deadlock ---- */
 
+static char state_of_thread(int tid)
+{
+    char path[64], state = '?';
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    FILE *stream = fopen(path, "re");
+    if (!stream) return state;
+    if (fscanf(stream, "%*d (%*[^)]) %c", &state) != 1) state = '?';
+    fclose(stream);
+    return state;
+}
+
 static void task_main(void *arg)
 {
     struct way *way = arg;
+    atomic_store(&way->tid, gettid());
     way->get_stuck(way);
     (void)!skink_checkpoint();
     atomic_store(&way->ended, true);
@@ -304,6 +317,37 @@ static void mutex_is_a_lock_with_its_owner(void **state)
         assert_false(incident->waits_on.cycle);
     }
     assert_int_equal(fixture_stop(&f), 0);
+}
+
+/* Let go once the thread has answered the signal and sleeps again. The look of a process's first incident comes later: it has
+ * debugging information to read. */
+static void a_lock_that_is_free_again_at_the_first_look_is_one(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct way way = { .name = "mutex", .get_stuck = lock_mutex };
+    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
+    skink_incident *incident;
+    options.deadlock_timeout_ns = SKINK_S;
+    fixture_start(&f, &options);
+    prepare(&way);
+    hold_mutex(&way);
+    assert_int_equal(skink_spawn(f.scheduler, NULL, NULL, task_main, &way), 0);
+    test_wait_until(atomic_load(&way.tid) != 0 && state_of_thread(atomic_load(&way.tid)) == 'S', 5000);
+    long switches = thread_voluntary_switches(atomic_load(&way.tid));
+    if (fixture_stats(&f).deadlocks)
+        test_skip("so busy is the machine that it was declared before it was seen to sleep");
+    test_wait_until(thread_voluntary_switches(atomic_load(&way.tid)) > switches, 10000);
+    unlock_mutex(&way);
+    test_wait_until(atomic_load(&f.incidents) == 1, 15000);
+    assert_int_equal(skink_incident_newest(f.recovery, 0, &incident), 0);
+    assert_int_equal(incident->cause, SKINK_CAUSE_LOCK);
+    assert_string_equal(incident->waits_on.kind, "mutex");
+    assert_int_equal(incident->waits_on.address, (uintptr_t)&way.mutex);
+    skink_incident_free(incident);
+    test_wait_until(atomic_load(&way.ended), 15000);
+    assert_int_equal(fixture_stop(&f), 0);
+    tidy_up(&way);
 }
 
 static void hold_rwlock(struct way *way)
@@ -652,6 +696,7 @@ static const struct test_case cases[] = {
     CASE_TIMEOUT(system_call_is_named_with_what_it_reads, 60),
     CASE(poll_names_its_first_descriptor),
     CASE_TIMEOUT(mutex_is_a_lock_with_its_owner, 60),
+    CASE_PLAIN(a_lock_that_is_free_again_at_the_first_look_is_one, 60),
     CASE(read_write_lock_is_a_lock),
     CASE(semaphore_and_condition_have_no_owner),
     CASE_TIMEOUT(computing_is_a_loop, 60),

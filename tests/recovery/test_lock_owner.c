@@ -232,6 +232,36 @@ static void the_writer_is_the_owner_of_a_read_write_lock(void **state)
     pthread_join(reader.thread, NULL);
 }
 
+/* By the call and the stack of then, whatever has become of the thread and the object. */
+static void what_a_thread_waited_for_is_known_afterwards(void **state)
+{
+    (void)state;
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+    struct waiter locker, reader;
+    pthread_mutex_lock(&mutex);
+    pthread_rwlock_wrlock(&lock);
+    waiter_start(&locker, mutex_block, mutex_unblock, &mutex);
+    waiter_start(&reader, read_block, rwlock_unblock, &lock);
+    struct skink__thread_view of_locker = see(locker.tid, SKINK__WAIT_MUTEX, own_tid());
+    struct skink__thread_view of_reader = see(reader.tid, SKINK__WAIT_RWLOCK, own_tid());
+    pthread_mutex_unlock(&mutex);
+    pthread_rwlock_unlock(&lock);
+    pthread_join(locker.thread, NULL);
+    pthread_join(reader.thread, NULL);
+    struct skink__lock_wait was = skink__lock_wait_was(symbols, &of_locker.blocked, of_locker.pcs, of_locker.pc_count);
+    assert_int_equal(was.kind, SKINK__WAIT_MUTEX);
+    assert_int_equal(was.address, (uintptr_t)&mutex);
+    assert_int_equal(was.owner, 0);
+    was = skink__lock_wait_was(symbols, &of_reader.blocked, of_reader.pcs, of_reader.pc_count);
+    assert_int_equal(was.kind, SKINK__WAIT_RWLOCK);
+    assert_int_equal(was.address, (uintptr_t)&lock);
+    assert_int_equal(was.owner, 0);
+    of_reader.blocked.number = SYS_read;
+    was = skink__lock_wait_was(symbols, &of_reader.blocked, of_reader.pcs, of_reader.pc_count);
+    assert_int_equal(was.kind, SKINK__WAIT_NONE);
+}
+
 static void a_lock_that_readers_hold_has_no_owner(void **state)
 {
     (void)state;
@@ -590,6 +620,7 @@ static const struct test_case cases[] = {
     CASE(the_owner_is_found_for_a_wait_with_a_time_limit),
     CASE(a_mutex_whose_owner_has_ended_has_no_owner),
     CASE(the_writer_is_the_owner_of_a_read_write_lock),
+    CASE(what_a_thread_waited_for_is_known_afterwards),
     CASE(a_lock_that_readers_hold_has_no_owner),
     CASE(a_condition_variable_has_no_owner),
     CASE(a_semaphore_has_no_owner),
