@@ -143,16 +143,21 @@ static const char *suggest_key(const struct loader *l, const char *name)
     return l->problems->count < PROBLEMS_MAX ? skink__suggest_key(name) : NULL;
 }
 
-static void report_unknown(struct loader *l, const struct origin *at, const char *what, const char *name,
-                           const char *suggestion)
+static void report_unknown_of(struct loader *l, const struct origin *at, const char *what, const char *name,
+                              const char *suggestion, const char *expected)
 {
     char quoted[QUOTED_BYTES];
     skink__quote(name, strlen(name), quoted);
     if (suggestion)
         skink__problem_add(l->problems, at, "unknown %s %s; did you mean %s?", what, quoted, suggestion);
     else
-        skink__problem_add(l->problems, at, "unknown %s %s; expected one of those that skinkd --print-config shows",
-                           what, quoted);
+        skink__problem_add(l->problems, at, "unknown %s %s; expected one of %s", what, quoted, expected);
+}
+
+static void report_unknown(struct loader *l, const struct origin *at, const char *what, const char *name,
+                           const char *suggestion)
+{
+    report_unknown_of(l, at, what, name, suggestion, "those that skinkd --print-config shows");
 }
 
 static void read_key(struct loader *l, const struct yaml_node *key_node, const char *name,
@@ -206,6 +211,16 @@ static const char *suggest_route_key(const char *name)
     return suggestion.best;
 }
 
+/* Those of a route are shown only where they are set. */
+static void report_unknown_of_route(struct loader *l, const struct origin *at, const char *name)
+{
+    char names[256] = "";
+    for (size_t i = 0, length = 0; i < CONFIG_ROUTE_ID_COUNT && length < sizeof names; i++)
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "",
+                                   skink__config_route_keys[i].name);
+    report_unknown_of(l, at, "key of a route", name, suggest_route_key(name), names);
+}
+
 /* The path must be there, and once in the list. */
 static void check_route_path(struct loader *l, const struct yaml_node *element, const struct config_route *route,
                              bool path_tried)
@@ -243,7 +258,7 @@ static void read_route(struct loader *l, const struct yaml_node *element, struct
         size_t id = 0;
         const struct config_key *key = name ? find_route_key(name, &id) : NULL;
         struct origin at = node_origin(l, node);
-        if (name && !key) report_unknown(l, &at, "key of a route", name, suggest_route_key(name));
+        if (name && !key) report_unknown_of_route(l, &at, name);
         if (!key) continue;
         char *full_name = skink__app_format(CONFIG_LIST_NAME ": %s", name);
         check_duplicate(l, node, full_name, &lines[id]);

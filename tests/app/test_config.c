@@ -161,6 +161,9 @@ static void misspelt_names_get_a_suggestion(void **state)
                 "FILE:1:8: unknown key \"loop.loop.stack_size\"; did you mean loop.stack_size?\n");
     assert_said("colour: red\n",
                 "FILE:1:1: unknown key \"colour\"; expected one of those that skinkd --print-config shows\n");
+    assert_said("routes: [{path: /a, colour: red}]\n",
+                "FILE:1:21: unknown key of a route \"colour\"; expected one of path, deadlock_timeout, action, "
+                "request_timeout, max_requests, max_queue, execution\n");
 }
 
 static void duplicates_are_found_across_both_forms(void **state)
