@@ -101,24 +101,25 @@ static void advise_on_strays(const struct config *config, struct problems *probl
             (unsigned long long)strays);
 }
 
-/* The same for those that come back, and get stuck at each trial. */
+/* The same for those that come back, and get stuck at each trial. At the last strike each other loop may have one that is stuck
+ * already. */
 static void advise_on_burst(const struct config *config, struct problems *problems)
 {
     uint64_t strikes = number(config, CONFIG_QUARANTINE_STRIKES), burst = number(config, CONFIG_RECOVERY_BURST);
     uint64_t window_ns = number(config, CONFIG_RECOVERY_BURST_WINDOW);
-    uint64_t period_ns = number(config, CONFIG_QUARANTINE_PERIOD);
+    uint64_t period_ns = number(config, CONFIG_QUARANTINE_PERIOD), loops = number(config, CONFIG_LOOP_COUNT);
     if (!burst || !strikes) return;
-    uint64_t most = strikes + window_ns / period_ns;
+    uint64_t most = strikes + loops - 1 + window_ns / period_ns;
     if (most <= burst) return;
     const struct origin *at = ORIGIN_OF(config, CONFIG_RECOVERY_BURST, CONFIG_QUARANTINE_STRIKES,
-                                        CONFIG_QUARANTINE_PERIOD, CONFIG_RECOVERY_BURST_WINDOW);
+                                        CONFIG_QUARANTINE_PERIOD, CONFIG_RECOVERY_BURST_WINDOW, CONFIG_LOOP_COUNT);
     skink__problem_warn(
         problems, at,
         "recovery.burst: one route that keeps getting stuck can reach it in spite of its quarantine: "
-        "quarantine.strikes is %llu, and with a trial each quarantine.period of %g s there are up to %llu "
-        "in recovery.burst_window of %g s, more than the %llu of recovery.burst",
-        (unsigned long long)strikes, seconds(period_ns), (unsigned long long)most, seconds(window_ns),
-        (unsigned long long)burst);
+        "quarantine.strikes is %llu, loop.count is %llu, and with a trial each quarantine.period of %g s there are up "
+        "to %llu in recovery.burst_window of %g s, more than the %llu of recovery.burst",
+        (unsigned long long)strikes, (unsigned long long)loops, seconds(period_ns), (unsigned long long)most,
+        seconds(window_ns), (unsigned long long)burst);
 }
 
 /* One after the other, each takes a timeout until it is declared. */

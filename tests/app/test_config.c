@@ -528,8 +528,10 @@ static void a_server_header_is_text_of_128_bytes_at_most(void **state)
 static void limits_are_enough_for_every_loop(void **state)
 {
     (void)state;
-    assert_said("loop.count: 2\nconcurrency.max_requests: 2\nroutes: [{path: /a, max_requests: 2}]\n", "");
-    assert_said("loop.count: 2\nconcurrency.max_requests: 0\nroutes: [{path: /a, max_requests: 0}]\n", "");
+    assert_said(
+        "loop.count: 2\nrecovery.burst: 6\nconcurrency.max_requests: 2\nroutes: [{path: /a, max_requests: 2}]\n", "");
+    assert_said(
+        "loop.count: 2\nrecovery.burst: 6\nconcurrency.max_requests: 0\nroutes: [{path: /a, max_requests: 0}]\n", "");
     assert_said(
         "loop.count: 2\nconcurrency.max_requests: 1\nroutes: [{path: /a, max_requests: 1}]\n",
         "FILE:2:27: concurrency.max_requests: 1 is less than loop.count, which is 2; expected 0 or at least one "
@@ -557,7 +559,10 @@ static void what_breaks_the_promise_of_quarantine_is_said(void **state)
         "loop.count: 5\n",
         "FILE:1:13: warning: quarantine.strikes: requests of one route that never come back leave up to 8 threads "
         "(quarantine.strikes is 3, loop.count is 5) and so reach recovery.max_strays, which is 8, before its "
-        "quarantine can help; raise recovery.max_strays, or lower quarantine.strikes\n");
+        "quarantine can help; raise recovery.max_strays, or lower quarantine.strikes\n"
+        "FILE:1:13: warning: recovery.burst: one route that keeps getting stuck can reach it in spite of its "
+        "quarantine: quarantine.strikes is 3, loop.count is 5, and with a trial each quarantine.period of 30 s there "
+        "are up to 9 in recovery.burst_window of 60 s, more than the 5 of recovery.burst\n");
     assert_said(
         "quarantine.strikes: 0\n",
         "FILE:1:21: warning: quarantine.strikes: 0 is no quarantine: requests of one route that never come back "
@@ -565,8 +570,8 @@ static void what_breaks_the_promise_of_quarantine_is_said(void **state)
     assert_said(
         "quarantine.period: 5s\n",
         "FILE:1:20: warning: recovery.burst: one route that keeps getting stuck can reach it in spite of its "
-        "quarantine: quarantine.strikes is 3, and with a trial each quarantine.period of 5 s there are up to 15 in "
-        "recovery.burst_window of 60 s, more than the 5 of recovery.burst\n");
+        "quarantine: quarantine.strikes is 3, loop.count is 1, and with a trial each quarantine.period of 5 s there "
+        "are up to 15 in recovery.burst_window of 60 s, more than the 5 of recovery.burst\n");
     assert_said("loop.deadlock_timeout: 90s\n",
                 "FILE:1:24: warning: quarantine.window: on one loop 3 strikes (quarantine.strikes) take 180 s, as each "
                 "takes a loop.deadlock_timeout of 90 s until it is declared, so they never fit into 120 s; raise "
@@ -578,7 +583,7 @@ static void what_keeps_it_is_not(void **state)
     (void)state;
     assert_said("quarantine.strikes: 6\nrecovery.burst: 0\nquarantine.window: 5m\n", "");
     assert_said("quarantine: {strikes: 1, window: 1s, period: 15s}\n", "");
-    assert_said("loop.count: 4\n", "");
+    assert_said("loop.count: 4\nrecovery.burst: 8\n", "");
     assert_said("loop.deadlock_timeout: 20s\nquarantine.window: 42s\n", ""); /* the third just so */
     assert_said(
         "quarantine: {strikes: 0, period: 5s}\n", /* no quarantine, so none is broken */
