@@ -305,6 +305,7 @@ static void put_alarm_off(skink_scheduler *scheduler)
 static void gather(struct skink__thread *thread, skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     skink__deadlines_arm(scheduler);
+    skink__stack_surplus_watch(scheduler);
     bool settled = skink__task_pool_settle(&scheduler->tasks);
     scheduler->may_sleep = settled &&
                            (!scheduler->ready.first || atomic_load_explicit(&scheduler->held, memory_order_relaxed)) &&

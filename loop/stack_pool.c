@@ -11,8 +11,11 @@
  * have the same attributes, and the kernel merges them: with guard markers, the number of mappings does not grow with
  * the number of stacks.
  *
- * A stack is in one of four places: not carved yet; in use; free, on the pool's list, most recently used first as its
- * pages and cache lines are the warmest; or cold, its pages given back by trim(), known by a bit in its slab alone.
+ * A stack is in one of four places: not carved yet; in use; free, on one of the pool's lists, most recently used first as its
+ * pages and cache lines are the warmest; or cold, its pages given back by cool(), known by a bit in its slab alone.
+ *
+ * The lists are three generations: who takes a stack takes it of the youngest that has one, so what a whole interval between two
+ * calls of age() leaves on the second list was not needed in it.
  */
 #include "loop/stack_pool.h"
 #include "loop/memory.h"
@@ -43,7 +46,6 @@ struct skink__stack_slab {
     size_t stack_count;
     size_t carved_count;
     size_t cold_count;
-    bool trimmed;    /* has stacks that this very trim() made cold */
     uint64_t cold[]; /* bit i: stack i is cold */
 };
 
@@ -255,23 +257,47 @@ static struct skink__coroutine *stack_warm(struct skink__stack_pool *pool)
     return co;
 }
 
+static struct skink__coroutine *stack_take(struct skink__stack_pool *pool, struct skink__coroutine **list)
+{
+    struct skink__coroutine *co = *list;
+    *list = co->next;
+    co->next = NULL;
+    pool->free_count--;
+    return co;
+}
+
 struct skink__coroutine *skink__stack_acquire(struct skink__stack_pool *pool)
 {
-    struct skink__coroutine *co = pool->free;
-    if (!co) return pool->cold_count > 0 ? stack_warm(pool) : stack_carve(pool);
-    pool->free = co->next;
-    co->next = NULL;
-    return co;
+    if (pool->free) return stack_take(pool, &pool->free);
+    if (pool->idle) return stack_take(pool, &pool->idle);
+    if (pool->surplus) return stack_take(pool, &pool->surplus);
+    return pool->cold_count > 0 ? stack_warm(pool) : stack_carve(pool);
 }
 
 void skink__stack_release(struct skink__stack_pool *pool, struct skink__coroutine *co)
 {
     co->next = pool->free;
     pool->free = co;
+    pool->free_count++;
 }
 
 /* Giving memory back. */
 
+/* With all of its stacks cold a slab goes as a whole, page tables and mappings included. */
+static bool slab_drop(struct skink__stack_pool *pool, struct skink__stack_slab *slab)
+{
+    struct skink__stack_slab **link = &pool->slabs, *next = slab->next;
+    size_t cold_count = slab->cold_count;
+    while (*link != slab)
+        link = &(*link)->next;
+    if (!slab_unmap(pool, slab)) return false;
+    *link = next;
+    pool->cold_count -= cold_count;
+    pool->exhausted = false; /* its mappings are free again */
+    return true;
+}
+
+/* Its guard, of either kind, survives it. */
 static void stack_cool(struct skink__stack_pool *pool, struct skink__coroutine *co)
 {
     struct header *header = (struct header *)(void *)co;
@@ -280,8 +306,9 @@ static void stack_cool(struct skink__stack_pool *pool, struct skink__coroutine *
     skink__coroutine_fini(co);
     slab->cold[index / BITS_PER_WORD] |= UINT64_C(1) << index % BITS_PER_WORD;
     slab->cold_count++;
-    slab->trimmed = true;
     pool->cold_count++;
+    if (slab->cold_count < slab->carved_count || !slab_drop(pool, slab))
+        madvise(stack_guard_page(pool, slab, index), pool->stride_bytes, MADV_DONTNEED);
 }
 
 static bool stack_is_cold(const struct skink__stack_slab *slab, size_t index)
@@ -289,44 +316,19 @@ static bool stack_is_cold(const struct skink__stack_slab *slab, size_t index)
     return slab->cold[index / BITS_PER_WORD] >> index % BITS_PER_WORD & 1;
 }
 
-/* One call for each run of cold stacks; their guards, of either kind, survive it. */
-static void slab_discard(const struct skink__stack_pool *pool, const struct skink__stack_slab *slab)
+void skink__stack_pool_age(struct skink__stack_pool *pool)
 {
-    for (size_t begin = 0, end; begin < slab->carved_count; begin = end + 1) {
-        for (end = begin; end < slab->carved_count && stack_is_cold(slab, end);)
-            end++;
-        if (end > begin)
-            madvise(stack_guard_page(pool, slab, begin), (end - begin) * pool->stride_bytes, MADV_DONTNEED);
-    }
+    if (pool->surplus) return; /* first these */
+    pool->surplus = pool->idle;
+    pool->idle = pool->free;
+    pool->free = NULL;
 }
 
-void skink__stack_pool_trim(struct skink__stack_pool *pool, size_t keep)
+bool skink__stack_pool_cool(struct skink__stack_pool *pool, size_t keep, size_t max)
 {
-    struct skink__coroutine **tail = &pool->free;
-    for (; keep > 0 && *tail; keep--)
-        tail = &(*tail)->next;
-    struct skink__coroutine *co = *tail;
-    *tail = NULL;
-    for (struct skink__coroutine *next; co; co = next) {
-        next = co->next;
-        stack_cool(pool, co);
-    }
-    struct skink__stack_slab *slab;
-    for (struct skink__stack_slab **link = &pool->slabs; (slab = *link) != NULL;) {
-        struct skink__stack_slab *next = slab->next;
-        size_t cold_count = slab->cold_count;
-        bool trimmed = slab->trimmed;
-        slab->trimmed = false;
-        /* A slab with no other stack goes as a whole, page tables and mappings included. */
-        if (trimmed && cold_count == slab->carved_count && slab_unmap(pool, slab)) {
-            pool->cold_count -= cold_count;
-            pool->exhausted = false; /* its mappings are free again */
-            *link = next;
-            continue;
-        }
-        if (trimmed) slab_discard(pool, slab);
-        link = &slab->next;
-    }
+    for (; max > 0 && pool->surplus && pool->free_count > keep; max--)
+        stack_cool(pool, stack_take(pool, &pool->surplus));
+    return pool->surplus && pool->free_count > keep;
 }
 
 /* TSan's fibers are the only thing of a coroutine outside its stack; without them the headers are left untouched. */

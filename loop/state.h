@@ -614,6 +614,7 @@ struct skink_scheduler {
     uv_timer_t deadline_timer SKINK__OF_RUNTIME; /* armed for the first of `deadlines` */
     uv_timer_t stop_timer SKINK__OF_RUNTIME;
     uv_timer_t stack_timer SKINK__OF_RUNTIME;     /* another try for `stackless` */
+    uv_timer_t surplus_timer SKINK__OF_RUNTIME;   /* stacks that are not needed any more are given back */
     uint64_t deadline_armed_ns SKINK__OF_RUNTIME; /* SKINK_FOREVER: the timer is not armed */
     struct skink__alarm alarm;                    /* as its fields say */
     struct skink__deadline_heap deadlines SKINK__OF_RUNTIME;
@@ -805,6 +806,9 @@ void skink__deadlines_arm(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 /* Runtime: wake the loop again at deadline_ns, for the next step of a stop; or soon, to try again for a stack. */
 void skink__stop_wake_at(skink_scheduler *scheduler, uint64_t deadline_ns) SKINK__IN_RUNTIME;
 void skink__stack_retry(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
+
+/* Runtime, once a turn: see to it that the stacks of a peak are given back when they have not been needed for a while. */
+void skink__stack_surplus_watch(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 
 /* Runtime: is this task suspended in skink__runtime_call()? (call.c) */
 bool skink__task_is_calling(const skink_task *task) SKINK__IN_RUNTIME;

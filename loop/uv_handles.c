@@ -61,6 +61,31 @@ void skink__stack_retry(skink_scheduler *scheduler)
         (void)uv_timer_start(&scheduler->stack_timer, go_round, RETRY_MS, 0);
 }
 
+/* ---- stacks of a peak ---- */
+
+enum {
+    STACKS_KEPT = 64,    /* free ones, for the next tasks */
+    STACKS_AT_ONCE = 64, /* a tenth of a millisecond */
+    STACK_AGE_MS = 2000,
+    NEXT_MS = 1
+};
+
+static void give_stacks_back(uv_timer_t *timer) SKINK__IN_RUNTIME
+{
+    skink_scheduler *scheduler = timer->data;
+    struct skink__stack_pool *stacks = &scheduler->stacks;
+    bool more = skink__stack_pool_cool(stacks, STACKS_KEPT, STACKS_AT_ONCE);
+    if (!more) skink__stack_pool_age(stacks);
+    if (stacks->free_count > STACKS_KEPT)
+        (void)uv_timer_start(timer, give_stacks_back, more ? NEXT_MS : STACK_AGE_MS, 0);
+}
+
+void skink__stack_surplus_watch(skink_scheduler *scheduler)
+{
+    if (scheduler->stacks.free_count > STACKS_KEPT && !uv_is_active((uv_handle_t *)&scheduler->surplus_timer))
+        (void)uv_timer_start(&scheduler->surplus_timer, give_stacks_back, STACK_AGE_MS, 0);
+}
+
 /* ---- open and close ---- */
 
 int skink__uv_open(skink_scheduler *scheduler)
@@ -73,8 +98,9 @@ int skink__uv_open(skink_scheduler *scheduler)
     uv_timer_init(&scheduler->loop, &scheduler->deadline_timer);
     uv_timer_init(&scheduler->loop, &scheduler->stop_timer);
     uv_timer_init(&scheduler->loop, &scheduler->stack_timer);
+    uv_timer_init(&scheduler->loop, &scheduler->surplus_timer);
     uv_prepare_init(&scheduler->loop, &scheduler->before_poll);
-    scheduler->deadline_timer.data = scheduler->stop_timer.data = scheduler;
+    scheduler->deadline_timer.data = scheduler->stop_timer.data = scheduler->surplus_timer.data = scheduler;
     scheduler->before_poll.data = scheduler->wakeup.data = scheduler;
     err = uv_poll_init(&scheduler->loop, &scheduler->wakeup, scheduler->inbox.wakeup_fd);
     if (!err) err = skink__loop_callbacks_start(scheduler);

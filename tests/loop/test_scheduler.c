@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_scheduler.c - a scheduler's life, and its tasks on the one loop thread. No recovery: nothing is abandoned. */
+#include "loop/state.h"
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/process.h"
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 #include <uv.h>
+
+enum { PEAK = 1000 };
 
 struct fixture {
     skink_scheduler *scheduler;
@@ -494,6 +497,44 @@ static void a_stopped_scheduler_starts_again(void **state)
     }
 }
 
+struct peak {
+    struct fixture *fixture;
+    size_t stacks, cold; /* of the pool */
+};
+
+static void be_one_of_a_peak(void *arg)
+{
+    struct peak *peak = arg;
+    atomic_fetch_add(&peak->fixture->running, 1);
+    while (atomic_load(&peak->fixture->running) < PEAK)
+        assert_int_equal(skink_sleep(SKINK_MS), 0);
+    atomic_fetch_add(&peak->fixture->finished, 1);
+}
+
+static void look_at_stacks(struct uv_loop_s *loop, void *arg)
+{
+    struct peak *peak = arg;
+    (void)loop;
+    peak->stacks = peak->fixture->scheduler->stacks.free_count;
+    peak->cold = peak->fixture->scheduler->stacks.cold_count;
+}
+
+static void stacks_of_a_peak_are_given_back_when_nobody_needs_them(void **state)
+{
+    struct fixture *f = *state;
+    struct peak peak = { .fixture = f };
+    start(f);
+    for (int i = 0; i < PEAK; i++)
+        assert_int_equal(skink_post(f->scheduler, be_one_of_a_peak, &peak), 0);
+    test_wait_until(atomic_load(&f->finished) == PEAK, 5000);
+    assert_int_equal(skink_scheduler_uv(f->scheduler, look_at_stacks, &peak), 0);
+    assert_true(peak.stacks > PEAK / 2);
+    assert_int_equal(peak.cold, 0); /* the next peak may come soon */
+    /* Nothing else happens on the loop. */
+    test_wait_until(skink_scheduler_uv(f->scheduler, look_at_stacks, &peak) == 0 && peak.stacks <= 64, 15000);
+    stop_clean(f);
+}
+
 static void ignore_cancellation(void *arg)
 {
     struct fixture *f = arg;
@@ -756,6 +797,7 @@ static const struct test_case cases[] = {
     CASE(of_two_stops_the_earlier_deadline_holds),
     CASE(a_stop_does_not_inherit_a_deadline),
     CASE(a_stopped_scheduler_starts_again),
+    CASE(stacks_of_a_peak_are_given_back_when_nobody_needs_them),
     CASE(a_task_that_ignores_its_cancellation_is_dropped),
     CASE(stop_does_not_hang_on_a_stuck_loop_that_nobody_watches),
     CASE(what_a_dropped_task_wakes_is_dropped_as_well),

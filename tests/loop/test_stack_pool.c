@@ -140,6 +140,19 @@ static void on_overflow(int number, siginfo_t *info, void *context)
     _exit(address < guarded_bottom && address >= guarded_bottom - PAGE_BYTES ? 0 : 3);
 }
 
+/* As if all free stacks had not been needed for long. */
+static void trim(struct skink__stack_pool *pool, size_t keep)
+{
+    for (int age = 0; age < 3;
+         age++) { /* from the youngest list to the last, and once more for what was there already */
+        while (skink__stack_pool_cool(pool, keep, 10)) {
+        }
+        skink__stack_pool_age(pool);
+    }
+    while (skink__stack_pool_cool(pool, keep, 10)) {
+    }
+}
+
 struct guarded {
     enum skink__stack_guard guard;
     bool trimmed;
@@ -159,7 +172,7 @@ static int overflow_a_stack(void *arg)
     memset(stack_bottom(stacks[0]), 1, stacks[0]->context.stack_bytes);
     if (wanted->trimmed) {
         skink__stack_release(&pool, stacks[1]);
-        skink__stack_pool_trim(&pool, 0);
+        trim(&pool, 0);
         CHECK(skink__stack_acquire(&pool) == stacks[1]);
     }
     guarded_bottom = stack_bottom(stacks[1]);
@@ -214,7 +227,7 @@ static void unused_pool_allocates_nothing(void **state)
     struct skink__stack_pool pool;
     skink__stack_pool_init(&pool, STACK_BYTES);
     assert_null(pool.slabs);
-    skink__stack_pool_trim(&pool, 0);
+    trim(&pool, 0);
     skink__stack_pool_fini(&pool);
 }
 
@@ -246,7 +259,7 @@ static void hundred_thousand_suspended_coroutines_have_a_page_each(void **state)
 
 /* Giving memory back. */
 
-enum { HERD = 200, RETAINED = 50 };
+enum { HERD = 200, NEEDED = 50 };
 
 enum page_state { PAGE_UNMAPPED, PAGE_MAPPED, PAGE_RESIDENT };
 
@@ -269,7 +282,7 @@ static bool is_filled(struct skink__coroutine *co, int value)
     return true;
 }
 
-static void trim_gives_back_all_but_the_stacks_used_last(void **state)
+static void what_is_not_needed_for_an_interval_is_given_back(void **state)
 {
     (void)state;
     struct skink__stack_pool pool;
@@ -284,28 +297,41 @@ static void trim_gives_back_all_but_the_stacks_used_last(void **state)
     /* Every other one stays in use, so that no slab is empty. */
     for (int i = 0; i < HERD; i += 2)
         skink__stack_release(&pool, stacks[i]);
-    skink__stack_pool_trim(&pool, RETAINED);
+    skink__stack_pool_age(&pool);
+    assert_false(skink__stack_pool_cool(&pool, 0, HERD)); /* they have only just come back */
+    for (int i = HERD - 2; i >= HERD - 2 * NEEDED; i -= 2)
+        assert_ptr_equal(skink__stack_acquire(&pool), stacks[i]);
+    for (int i = HERD - 2 * NEEDED; i < HERD; i += 2)
+        skink__stack_release(&pool, stacks[i]);
+    skink__stack_pool_age(&pool);
+    assert_int_equal(pool.free_count, HERD / 2);
+    assert_true(skink__stack_pool_cool(&pool, 0, 10));
+    assert_int_equal(pool.cold_count, 10);
+    assert_false(skink__stack_pool_cool(&pool, NEEDED + 5, HERD)); /* that many stay in any case */
+    assert_int_equal(pool.free_count, NEEDED + 5);
+    assert_false(skink__stack_pool_cool(&pool, 0, HERD));
     for (int i = 0; i < HERD; i++) {
-        bool trimmed = i % 2 == 0 && i < HERD - 2 * RETAINED;
-        assert_int_equal(page_state(bottoms[i]), trimmed ? PAGE_MAPPED : PAGE_RESIDENT);
-        assert_int_equal(page_state(stacks[i]), trimmed ? PAGE_MAPPED : PAGE_RESIDENT);
+        bool cooled = i % 2 == 0 && i < HERD - 2 * NEEDED;
+        assert_int_equal(page_state(bottoms[i]), cooled ? PAGE_MAPPED : PAGE_RESIDENT);
+        assert_int_equal(page_state(stacks[i]), cooled ? PAGE_MAPPED : PAGE_RESIDENT);
         if (i % 2 == 1) assert_true(is_filled(stacks[i], 7));
     }
-    assert_int_equal(pool.cold_count, HERD / 2 - RETAINED);
-    for (int i = HERD - 2; i >= HERD - 2 * RETAINED; i -= 2)
+    assert_int_equal(pool.cold_count, HERD / 2 - NEEDED);
+    for (int i = HERD - 2; i >= HERD - 2 * NEEDED; i -= 2)
         assert_ptr_equal(skink__stack_acquire(&pool), stacks[i]);
     /* What comes back from the cold is one of those, as good as new. */
-    for (int i = HERD / 2 - RETAINED; i > 0; i--) {
+    for (int i = HERD / 2 - NEEDED; i > 0; i--) {
         struct skink__coroutine *co = skink__stack_acquire(&pool);
         assert_true(is_filled(co, 0));
         run(co, finish_at_once);
     }
     assert_int_equal(pool.cold_count, 0);
+    assert_int_equal(pool.free_count, 0);
     assert_int_equal(pool.allocated, HERD);
     skink__stack_pool_fini(&pool);
 }
 
-static void trim_unmaps_slabs_without_a_stack_in_use(void **state)
+static void slabs_without_a_stack_in_use_are_unmapped(void **state)
 {
     (void)state;
     struct skink__stack_pool pool;
@@ -318,11 +344,11 @@ static void trim_unmaps_slabs_without_a_stack_in_use(void **state)
         }
         for (int i = 0; i < HERD; i++)
             skink__stack_release(&pool, stacks[i]);
-        skink__stack_pool_trim(&pool, 1);
-        assert_ptr_equal(pool.free, stacks[HERD - 1]);
-        assert_int_equal(page_state(stacks[HERD - 1]), PAGE_RESIDENT);
-        assert_int_equal(page_state(stacks[0]), PAGE_UNMAPPED);
-        skink__stack_pool_trim(&pool, 0);
+        trim(&pool, 1);
+        assert_int_equal(pool.free_count, 1); /* the one that came back first */
+        assert_int_equal(page_state(stacks[0]), PAGE_RESIDENT);
+        assert_int_equal(page_state(stacks[HERD - 1]), PAGE_UNMAPPED);
+        trim(&pool, 0);
         assert_null(pool.slabs);
         assert_int_equal(pool.cold_count, 0);
     }
@@ -341,7 +367,7 @@ static void stacks_in_use_keep_their_content_whatever_the_pool_does(void **state
     for (int step = 0; step < STEPS; step++) {
         random = random * 1103515245u + 12345u;
         int i = (int)(random >> 16) % STACKS;
-        if (random >> 8 & 1 && step % 100 == 0) skink__stack_pool_trim(&pool, random >> 10 & 63);
+        if (random >> 8 & 1 && step % 100 == 0) trim(&pool, random >> 10 & 63);
         if (stacks[i]) {
             assert_int_equal(*(int *)(void *)stack_bottom(stacks[i]), i);
             assert_int_equal(stacks[i]->context.stack_bytes, (unsigned char *)stacks[i] - stack_bottom(stacks[i]));
@@ -613,7 +639,7 @@ static int run_out_of_mappings(void *arg)
     /* With mappings given back it grows again. */
     for (size_t i = 0; i < counts[0]; i++)
         skink__stack_release(&pools[0], stacks[i]);
-    skink__stack_pool_trim(&pools[0], 0);
+    trim(&pools[0], 0);
     CHECK(!pools[0].exhausted);
     int mappings = mapping_count();
     /* libc keeps stacks and heaps of threads that have been there meanwhile, sanitizers more of them; there is one reserve
@@ -657,8 +683,8 @@ static const struct test_case cases[] = {
     CASE(last_released_stack_is_acquired_first),
     CASE(unused_pool_allocates_nothing),
     CASE_TIMEOUT(hundred_thousand_suspended_coroutines_have_a_page_each, 60),
-    CASE(trim_gives_back_all_but_the_stacks_used_last),
-    CASE(trim_unmaps_slabs_without_a_stack_in_use),
+    CASE(what_is_not_needed_for_an_interval_is_given_back),
+    CASE(slabs_without_a_stack_in_use_are_unmapped),
     CASE(stacks_in_use_keep_their_content_whatever_the_pool_does),
     CASE(acquire_returns_null_without_memory_and_recovers),
     CASE(acquire_returns_null_without_heap_and_recovers),
