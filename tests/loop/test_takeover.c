@@ -266,7 +266,7 @@ static void a_stuck_task_that_just_returns_ends_on_the_loop(void **state)
  * | the first returns   |                              |
  * | ends                | takes the task to its end    | */
 struct posts {
-    struct stuck first;
+    struct stuck *first;
     _Atomic int second;
 };
 
@@ -280,21 +280,26 @@ static void post_two(struct uv_loop_s *loop, void *arg)
 {
     struct posts *p = arg;
     (void)loop;
-    assert_int_equal(skink_post(p->first.f->scheduler, get_stuck, &p->first), 0);
-    assert_int_equal(skink_post(p->first.f->scheduler, count_second, p), 0);
+    assert_int_equal(skink_post(p->first->f->scheduler, get_stuck, p->first), 0);
+    assert_int_equal(skink_post(p->first->f->scheduler, count_second, p), 0);
 }
 
 static void a_stuck_post_that_just_returns_leaves_the_next_alone(void **state)
 {
     struct fixture *f = *state;
-    struct posts p = { .first.f = f };
+    struct stuck first = { .f = f }, holds = { .f = f };
+    struct posts p = { .first = &first };
     assert_int_equal(skink_scheduler_uv(f->scheduler, post_two, &p), 0);
-    test_wait_until(atomic_load(&p.first.stuck), 5000);
+    test_wait_until(atomic_load(&first.stuck), 5000);
     take_over_task(f, "post", false);
     test_wait_until(atomic_load(&p.second) == 1, 5000);
-    assert_int_equal(skink_scheduler_uv(f->scheduler, post_two, &p), 0); /* and some more, which wait */
-    atomic_store(&p.first.freed, true);
+    p.first = &holds; /* the fresh thread, so that the next one is in the queue when the stray is free */
+    assert_int_equal(skink_scheduler_uv(f->scheduler, post_two, &p), 0);
+    test_wait_until(atomic_load(&holds.stuck), 5000);
+    atomic_store(&first.freed, true);
     test_wait_until(atomic_load(&f->ended) == 1, 5000);
+    assert_int_equal(atomic_load(&p.second), 1);
+    atomic_store(&holds.freed, true);
     test_wait_until(atomic_load(&p.second) == 2, 5000);
     skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
     test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_living == 0, 5000);
