@@ -307,6 +307,28 @@ static void a_stuck_post_that_just_returns_leaves_the_next_alone(void **state)
     assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(1000)), 0);
 }
 
+/* A post that comes back to the loop is on another thread than the one that it began on, and so is what follows it. */
+static void a_stuck_post_that_migrates_is_followed_on_the_fresh_thread(void **state)
+{
+    struct fixture *f = *state;
+    struct stuck first = { .f = f, .then = at_yield };
+    struct posts p = { .first = &first };
+    assert_int_equal(skink_scheduler_uv(f->scheduler, post_two, &p), 0);
+    test_wait_until(atomic_load(&first.stuck), 5000);
+    take_over_task(f, "post", false);
+    test_wait_until(atomic_load(&p.second) == 1, 5000);
+    atomic_store(&first.freed, true);
+    test_wait_until(atomic_load(&f->ended) == 1, 5000);
+    test_wait_until(atomic_load(&first.finished), 5000);
+    assert_true(atomic_load(&first.on_fresh_thread));
+    assert_int_equal(skink_scheduler_uv(f->scheduler, post_two, &p), 0);
+    test_wait_until(atomic_load(&p.second) == 2, 5000);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_living == 0, 5000);
+    assert_int_equal(stats.migrations, 1);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(1000)), 0);
+}
+
 /* Goal: the result of a self-wait. The task blocks on what only a task behind it can complete. */
 struct self_wait {
     skink_scheduler *scheduler;
@@ -636,6 +658,7 @@ static const struct test_case cases[] = {
     CASE(a_stuck_task_that_just_returns_ends_on_the_loop),
     CASE(a_task_that_waits_for_its_own_loop_gets_its_result_after_the_takeover),
     CASE(a_stuck_post_that_just_returns_leaves_the_next_alone),
+    CASE(a_stuck_post_that_migrates_is_followed_on_the_fresh_thread),
     CASE(a_held_scheduler_runs_no_task_until_it_is_released),
     CASE(a_stop_ends_a_hold),
     CASE(a_late_slice_goes_through_the_ready_queue_at_its_next_call),

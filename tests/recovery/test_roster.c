@@ -84,6 +84,34 @@ static void a_stray_is_known_by_its_incident(void **state)
     skink__symbols_destroy(symbols);
 }
 
+/* In whatever order they return: those that have not are on the list still. */
+static void strays_that_return_leave_the_others_known(void **state)
+{
+    (void)state;
+    enum { STRAYS = 4 };
+    static const int order[STRAYS] = { 1, 3, 0, 2 };
+    struct fixture f;
+    struct stuck s[STRAYS];
+    bool gone[STRAYS] = { false };
+    assert_int_equal(skink__symbols_create(&symbols), 0);
+    fixture_start(&f, NULL);
+    for (int i = 0; i < STRAYS; i++) {
+        stuck_init(&s[i]);
+        stuck_spawn(&f, &s[i]);
+        test_wait_until(fixture_stats(&f).deadlocks == (uint64_t)i + 1, 10000);
+    }
+    for (int i = 0; i < STRAYS; i++) {
+        gone[order[i]] = true;
+        stuck_release(&s[order[i]]);
+        test_wait_until(fixture_stats(&f).strays == STRAYS - 1 - (uint64_t)i, 10000);
+        for (int j = 0; j < STRAYS; j++)
+            if (!gone[j]) assert_int_equal(find(&f, atomic_load(&s[j].started_tid)).role, SKINK__ROLE_STRAY);
+    }
+    assert_int_equal(fixture_stats(&f).oldest_stray_ns, 0);
+    fixture_stop(&f);
+    skink__symbols_destroy(symbols);
+}
+
 static void *know_oneself(void *arg)
 {
     skink__thread_role_set("watchdog");
@@ -177,6 +205,7 @@ static void a_deadlock_of_loop_and_pool_is_told_as_a_cycle(void **state)
 static const struct test_case cases[] = {
     CASE(each_thread_of_skink_is_known),
     CASE(a_stray_is_known_by_its_incident),
+    CASE(strays_that_return_leave_the_others_known),
     CASE(a_thread_that_has_ended_is_forgotten),
     CASE(a_deadlock_of_loop_and_pool_is_told_as_a_cycle),
 };
