@@ -245,6 +245,19 @@ static void period_is_a_twenty_fourth_between_1_and_100_ms(void **state)
     assert_int_equal(skink__slice_clock_period(30000 * MS), 100 * MS);
 }
 
+/* A processor clock that can be read now, and could not before, says nothing of the time between. */
+static void a_clock_that_was_not_known_before_counts_by_the_wall(void **state)
+{
+    (void)state;
+    struct fixture f = { 0 };
+    f.now = (struct skink__reading){ .now_ns = 1000 * MS, .state = 'R' };
+    skink__slice_clock_start(&f.clock, 42, &f.now);
+    f.now.has_cpu = true;
+    assert_int_equal(see_again(&f, 'R', PERIOD, 1, 0).counted_ns, PERIOD);
+    assert_int_equal(see_again(&f, 'R', PERIOD, 1, 0).counted_ns, 1); /* and now it does */
+    assert_int_equal(skink__slice_clock_cpu(&f.clock), 1);
+}
+
 static const struct test_case cases[] = {
     CASE(first_sighting_counts_nothing),
     CASE(blocked_thread_counts_wall_time),
@@ -263,5 +276,6 @@ static const struct test_case cases[] = {
     CASE(ceiling_of_an_endless_timeout_does_not_overflow),
     CASE(host_code_ends_the_time_of_a_runtime_section),
     CASE(period_is_a_twenty_fourth_between_1_and_100_ms),
+    CASE(a_clock_that_was_not_known_before_counts_by_the_wall),
 };
 TEST_MAIN(cases, NULL, NULL)
