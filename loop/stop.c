@@ -215,11 +215,12 @@ static void finish_here(skink_scheduler *scheduler, struct skink__thread *fresh)
     skink__loop_end(fresh, scheduler, false);
 }
 
-/* What the stuck task wrote before it got stuck: nothing else publishes it to those who run next. The slow barrier, of all
- * processes, since the quick one works only for who has registered for it. */
+/* What the stuck task wrote before it got stuck: nothing else publishes it to those who run next. The quick barrier works where
+ * a recovery has registered the process for it; the slow one waits for all processors, half a second on a busy machine. */
 static void barrier(void)
 {
-    syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
 static void take_over(skink_scheduler *scheduler, struct watch *watch, struct skink__thread *fresh, bool last)
