@@ -339,6 +339,76 @@ static void a_callback_after_a_task_is_in_no_task(void **state)
     assert_int_equal(c.detection, -EPERM);
 }
 
+/* Goal: what a task has called in the runtime section is not the task: it may not wait there. */
+struct in_section {
+    skink_scheduler *scheduler;
+    skink_future *future;
+    int sleep, yield, await, block, offload;
+    _Atomic int done;
+};
+
+static void *never_called(void *arg)
+{
+    return arg;
+}
+
+static void wait_in_section(struct uv_loop_s *loop, void *arg)
+{
+    struct in_section *s = arg;
+    (void)loop;
+    s->sleep = skink_sleep(SKINK_MS);
+    s->yield = skink_yield();
+    s->await = skink_await(s->future, SKINK_FOREVER, NULL);
+    s->block = skink_future_block(s->future, SKINK_FOREVER, NULL);
+    s->offload = skink_offload(never_called, NULL, NULL);
+}
+
+static void call_section(void *arg)
+{
+    struct in_section *s = arg;
+    int err = skink_scheduler_uv(s->scheduler, wait_in_section, s);
+    atomic_store(&s->done, err ? err : 1);
+}
+
+static void who_is_called_in_the_runtime_section_may_not_wait(void **state)
+{
+    struct fixture *f = *state;
+    struct in_section s = { .scheduler = f->scheduler };
+    assert_int_equal(skink_future_create(&s.future), 0);
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, call_section, &s), 0);
+    test_wait_until(atomic_load(&s.done) != 0, 5000);
+    stop_clean(f);
+    assert_int_equal(atomic_load(&s.done), 1);
+    const int results[] = { s.sleep, s.yield, s.await, s.block, s.offload };
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(results[i], -EPERM);
+    skink_future_unref(s.future);
+}
+
+/* A task's object has been another's before, which was cancelled, too. */
+static void sleep_until_it_is_cancelled(void *arg)
+{
+    _Atomic int *result = arg;
+    atomic_store(result, skink_sleep_until(SKINK_FOREVER));
+}
+
+static void every_task_can_be_cancelled_from_elsewhere(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    for (int i = 0; i < 300; i++) {
+        _Atomic int result = 1;
+        skink_task *task;
+        assert_int_equal(skink_spawn(f->scheduler, NULL, &task, sleep_until_it_is_cancelled, (void *)&result), 0);
+        assert_int_equal(skink_task_cancel(task), 0);
+        assert_int_equal(skink_task_await(task, test_deadline_ns(5000)), 0);
+        assert_int_equal(atomic_load(&result), -ECANCELED);
+        skink_task_unref(task);
+    }
+    stop_clean(f);
+}
+
 static void spawn_and_await_ten(void *arg)
 {
     struct fixture *f = arg;
@@ -803,6 +873,8 @@ static const struct test_case cases[] = {
     CASE(a_batch_has_as_many_slices_as_was_asked_for),
     CASE(a_timer_that_is_due_before_the_poll_wakes_its_task),
     CASE(a_callback_after_a_task_is_in_no_task),
+    CASE(who_is_called_in_the_runtime_section_may_not_wait),
+    CASE(every_task_can_be_cancelled_from_elsewhere),
     CASE(spawn_past_the_limit_is_refused),
     CASE(the_limit_is_on_living_tasks_whoever_spawned_them),
     CASE(misuse_is_refused),

@@ -122,6 +122,23 @@ static void the_loop_goes_on_after_the_grace_and_the_task_comes_back(void **stat
     finish(s);
 }
 
+/* Looks at a stretch do not end it; only its grace does. */
+static void within_the_grace_the_loop_is_not_handed_on(void **state)
+{
+    (void)state;
+    struct stretch *s = start(600 * SKINK_S, 300 * SKINK_S, 0);
+    post(s, block_once);
+    test_wait_until(atomic_load(&s->begun) == 1, 5000);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(skink_recovery_ping(s->f.recovery, test_deadline_ns(5000)), 0);
+    assert_int_equal(fixture_stats(&s->f).blocking_handed_on, 0);
+    sem_post(&s->release);
+    test_wait_until(atomic_load(&s->ended) == 1, 5000);
+    assert_int_equal(atomic_load(&s->tid_after), atomic_load(&s->tid_within));
+    assert_int_equal(fixture_stop(&s->f), 0);
+    finish(s);
+}
+
 /* How long until the loop was handed on, from the stretch's beginning. */
 static void it_takes_a_few_milliseconds(void **state)
 {
@@ -641,6 +658,7 @@ static const struct test_case cases[] = {
     CASE(who_looks_seldom_has_hung_the_bell),
     CASE(the_loop_goes_on_after_the_grace_and_the_task_comes_back),
     CASE_TIMED(it_takes_a_few_milliseconds, 20),
+    CASE(within_the_grace_the_loop_is_not_handed_on),
     CASE(a_timeout_without_end_is_no_stretch),
     CASE(stretches_shorter_than_the_grace_stay_where_they_are),
     CASE(outside_of_stretches_a_task_is_alone),
