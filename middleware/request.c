@@ -53,6 +53,8 @@ static bool let_go(skink_request *request)
     skink__pairs_fini(&request->form_pairs);
     skink__pairs_fini(&request->cookies);
     skink__free(request->reply_headers);
+    skink__free(request->on_worker); /* of a job whose end its loop could not be told */
+    request->on_worker = NULL;
     skink__wait_slot_fini(&request->writer);
     skink__wait_slot_fini(&request->reader);
     return true;

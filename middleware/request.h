@@ -51,7 +51,7 @@ struct skink_request {
     bool missing_counted;                 /* that its handler gave no answer has been counted */
     bool drop_counted;                    /* an answer that was dropped has been counted */
     struct skink__connection *connection; /* NULL: nobody waits for the answer */
-    struct skink__on_worker *on_worker;   /* until its job has ended; NULL on the loop */
+    struct skink__on_worker *on_worker;   /* until its loop knows of its job's end; NULL on the loop */
     skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
     bool in_flight;                       /* counted as such */
     int error_number;                     /* the server answered with it, or cut an answer for it; 0: neither */

@@ -85,19 +85,14 @@ static void overdue(struct skink__job *job)
     post_trouble(of_job(job), NULL);
 }
 
-static void free_lost(struct skink__on_worker *on)
-{
-    skink_request *request = on->request;
-    skink__free(on);
-    skink__request_lose(request);
-}
-
 static void ended(struct skink__job *job, enum skink__job_end how)
 {
     struct skink__on_worker *on = of_job(job);
     on->how = how;
     on->end.deliver = deliver_end;
-    if (how == SKINK__JOB_LOST || !skink__scheduler_post(on->request->server->scheduler, &on->end)) free_lost(on);
+    /* The loop has stopped. When it is started again it may still ask for the job, so that goes with its request. */
+    if (how == SKINK__JOB_LOST || !skink__scheduler_post(on->request->server->scheduler, &on->end))
+        skink__request_lose(on->request);
 }
 
 static void label(const struct skink__job *job, struct skink__task_label *ret_label)

@@ -83,21 +83,41 @@ static void a_stop_with_stuck_workers_does_not_hang(void **state)
     close(suspended), close(waits);
 }
 
-/* Stopped in the wrong order: what a worker still says has nobody to say it to, and it is told so. */
+/* Stopped in the wrong order: what a worker still says has nobody to say it to, and it is told so. Returns the connection. */
+static int stop_the_loop_of_a_worker(struct shop *shop)
+{
+    shop_create(shop, &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });
+    shop_start(shop);
+    int fd = shop_ask(shop, "/block", 0);
+    test_wait_until(atomic_load(&shop->entered) == 1, WAIT_MS);
+    assert_int_equal(skink_scheduler_stop(shop->fixture.scheduler, skink_now()), 0); /* no task of its own is cut */
+    atomic_store(&shop->release, -1);
+    test_wait_until(atomic_load(&shop->left) == 1, WAIT_MS);
+    assert_int_equal(atomic_load(&shop->result), -ECANCELED);
+    test_wait_until(shop_stats(shop).busy == 0, WAIT_MS);
+    return fd;
+}
+
 static void a_worker_whose_loop_has_stopped_is_refused(void **state)
 {
     (void)state;
     struct shop shop;
-    shop_create(&shop, &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });
-    shop_start(&shop);
-    int fd = shop_ask(&shop, "/block", 0);
-    test_wait_until(atomic_load(&shop.entered) == 1, WAIT_MS);
-    assert_int_equal(skink_scheduler_stop(shop.fixture.scheduler, skink_now()), 0); /* no task of its own is cut */
-    atomic_store(&shop.release, -1);
-    test_wait_until(atomic_load(&shop.left) == 1, WAIT_MS);
-    assert_int_equal(atomic_load(&shop.result), -ECANCELED);
-    test_wait_until(shop_stats(&shop).busy == 0, WAIT_MS);
+    int fd = stop_the_loop_of_a_worker(&shop);
     close(fd);
+    shop_destroy(&shop);
+}
+
+/* Its connection is still there, and so is the request. */
+static void a_loop_that_is_started_again_finds_what_its_worker_left(void **state)
+{
+    (void)state;
+    struct shop shop;
+    int fd = stop_the_loop_of_a_worker(&shop);
+    assert_int_equal(skink_scheduler_start(shop.fixture.scheduler), 0);
+    assert_int_equal(fixture_stats(&shop.fixture).connections, 1);
+    close(fd);
+    shop_hello(
+        &shop); /* before that the loop sees that the other one is gone, and looks for the job, to take it back */
     shop_destroy(&shop);
 }
 
@@ -283,10 +303,16 @@ static void workers_stop_and_are_destroyed_unused(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(a_client_that_leaves_cancels_its_request), CASE(a_stop_lets_requests_finish),
-    CASE(a_stop_with_stuck_workers_does_not_hang),  CASE(a_worker_whose_loop_has_stopped_is_refused),
-    CASE(a_second_stop_waits_for_the_first),        CASE(workers_that_were_stopped_can_be_started_again),
-    CASE(a_shutdown_by_a_worker_is_refused),        CASE(workers_stop_and_are_destroyed_unused),
-    CASE(routes_are_copied_to_another_loop),        CASE(routes_are_not_copied_to_a_server_that_has_some),
+    CASE(a_client_that_leaves_cancels_its_request),
+    CASE(a_stop_lets_requests_finish),
+    CASE(a_stop_with_stuck_workers_does_not_hang),
+    CASE(a_worker_whose_loop_has_stopped_is_refused),
+    CASE(a_loop_that_is_started_again_finds_what_its_worker_left),
+    CASE(a_second_stop_waits_for_the_first),
+    CASE(workers_that_were_stopped_can_be_started_again),
+    CASE(a_shutdown_by_a_worker_is_refused),
+    CASE(workers_stop_and_are_destroyed_unused),
+    CASE(routes_are_copied_to_another_loop),
+    CASE(routes_are_not_copied_to_a_server_that_has_some),
 };
 TEST_MAIN(cases, NULL, NULL)
