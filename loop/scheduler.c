@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* scheduler.c - a scheduler's life: create, start, take over, destroy. Stopping is in stop.c. */
+#include "loop/barrier.h"
 #include "loop/hooks.h"
 #include "loop/log_value.h"
 #include "loop/memory.h"
@@ -56,6 +57,7 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
                    "stacks breaks: start it without, or build with SKINK_SWITCH=ucontext\"");
         return -ENOTSUP;
     }
+    (void)skink__barrier_prepare(); /* for a stop that takes over, whose time it would be */
     skink_scheduler *scheduler = skink__zalloc_aligned(sizeof *scheduler, _Alignof(skink_scheduler));
     if (!scheduler) return -ENOMEM;
     scheduler->inbox.wakeup_fd = -1;

@@ -7,13 +7,12 @@
  * watches, gets a fresh thread after half of the time there is, so that all others have the other half to finish. At
  * the very end the caller drops what is left with its own hands.
  */
+#include "loop/barrier.h"
 #include "loop/hooks.h"
 #include "loop/log_value.h"
 #include "loop/memory.h"
 #include "loop/state.h"
 #include <errno.h>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define CANCEL_GRACE_NS (SKINK_S)     /* after the deadline, for cancelled tasks to end */
@@ -215,21 +214,13 @@ static void finish_here(skink_scheduler *scheduler, struct skink__thread *fresh)
     skink__loop_end(fresh, scheduler, false);
 }
 
-/* What the stuck task wrote before it got stuck: nothing else publishes it to those who run next. The quick barrier works where
- * a recovery has registered the process for it; the slow one waits for all processors, half a second on a busy machine. */
-static void barrier(void)
-{
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
-        syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
-}
-
 static void take_over(skink_scheduler *scheduler, struct watch *watch, struct skink__thread *fresh, bool last)
     SKINK__RELEASES(skink__runtime_section)
 {
     skink__log(SKINK_LOG_WARNING, "event=stuck_at_stop scheduler=%s generation=%llu task=%s",
                SKINK__LOG_WORD(scheduler->name), (unsigned long long)watch->thread->generation,
                SKINK__QUOTED(skink__takeover_task_name(scheduler)));
-    barrier();
+    skink__barrier(); /* what the stuck task wrote before it got stuck: nothing else publishes it to those who run next */
     skink__takeover_begin(scheduler, fresh, &(struct skink__abandonment){ .incident_id = "stop" }, false);
     if (!last && skink__thread_start_detached(successor_thread, fresh) == 0) {
         skink__pass_on_runtime();

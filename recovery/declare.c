@@ -4,6 +4,7 @@
  *
  * Nothing here allocates, waits, or takes a lock that a stuck task may hold: all that is needed was made before.
  */
+#include "loop/barrier.h"
 #include "loop/hooks.h"
 #include "loop/runtime.h"
 #include "recovery/state.h"
@@ -124,7 +125,7 @@ void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, stru
     skink__standby_give(standby, SKINK__STANDBY_GO);
     /* What the task wrote before it got stuck: nothing else publishes it. That is over before the kernel has woken the
      * thread, which else waits for it. */
-    skink__barrier(recovery);
+    skink__barrier();
     skink__standby_let_run(standby); /* it is no longer ours */
     /* If the kernel has put it on our processor, it goes first: what is left to do here takes longer than all before. */
     sched_yield();

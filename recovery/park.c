@@ -5,20 +5,15 @@
  * Invariant 8, a parked watchdog implies a loop that sleeps or a wake-up that is pending, is loop/doorbell.h's protocol;
  * the watchdog's half of it is skink__park().
  */
+#include "loop/barrier.h"
 #include "recovery/state.h"
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* A parked watchdog looks this often, or once per timeout, at the loops: one that stalls in a libuv callback as it
  * leaves poll does not ring. */
 #define PARKED_LOOK_NS (10 * SKINK_S)
-
-void skink__barrier(const skink_recovery *recovery)
-{
-    if (recovery->barrier_command != 0) syscall(SYS_membarrier, recovery->barrier_command, 0, 0);
-}
 
 void skink__watchdog_kick(skink_recovery *recovery)
 {
@@ -90,7 +85,7 @@ void skink__watchdog_drain(skink_recovery *recovery)
 
 bool skink__may_park(const skink_recovery *recovery)
 {
-    if (recovery->barrier_command == 0) return false;
+    if (!recovery->has_barrier) return false;
     if (recovery->standby_count < recovery->threads_wanted) return false;
     for (const struct skink__watch *watch = recovery->watches; watch; watch = watch->next)
         if (!watch->asleep) return false;
@@ -136,7 +131,7 @@ bool skink__park(skink_recovery *recovery)
         skink__doorbell_hang(skink__scheduler_doorbell(watch->scheduler), recovery->wakeup_fd);
         watch->bell_hung = true;
     }
-    skink__barrier(recovery);
+    skink__barrier();
     for (const struct skink__watch *watch = recovery->watches; watch && all_asleep; watch = watch->next)
         all_asleep = is_still_asleep(watch);
     if (all_asleep) {

@@ -2,6 +2,7 @@
 /*
  * recovery/recovery.c - the public calls: making and ending a recovery, choosing what it watches, reading its counters.
  */
+#include "loop/barrier.h"
 #include "loop/descriptor.h"
 #include "loop/hooks.h"
 #include "loop/memory.h"
@@ -10,14 +11,12 @@
 #include "recovery/refused.h"
 #include "recovery/state.h"
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -105,15 +104,6 @@ static int read_options(skink_recovery *recovery, const skink_recovery_options *
     return skink__incident_files_init(&recovery->files, options.incident_dir);
 }
 
-/* A command that works, preferably the one that takes a microsecond and not a grace period; or 0. */
-static int choose_barrier(void)
-{
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
-        return MEMBARRIER_CMD_PRIVATE_EXPEDITED;
-    long known = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
-    return known > 0 && (known & MEMBARRIER_CMD_GLOBAL) ? MEMBARRIER_CMD_GLOBAL : 0;
-}
-
 static void wait_for_standbys(skink_recovery *recovery)
 {
     skink__recovery_lock(recovery);
@@ -169,7 +159,7 @@ int skink_recovery_create(const skink_recovery_options *options, skink_recovery 
     if (!recovery) return -ENOMEM;
     init_inert(recovery);
     snprintf(recovery->id_prefix, sizeof recovery->id_prefix, "%llx", (unsigned long long)process_mark());
-    recovery->barrier_command = choose_barrier();
+    recovery->has_barrier = skink__barrier_prepare();
 
     int err = skink__incidents_init(&recovery->incidents);
     if (err) goto fail;

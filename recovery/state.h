@@ -318,8 +318,8 @@ struct skink_recovery {
     uint64_t period_ns SKINK__UNDER_MUTEX;           /* of the last tick */
     uint64_t shortest_timeout_ns SKINK__UNDER_MUTEX; /* which it was chosen for */
     uint64_t past_period_ns SKINK__UNDER_MUTEX;      /* the one before, if that was longer; else the same */
-    char id_prefix[20];  /* constant: when this process first made a recovery, and a random number, in hexadecimal */
-    int barrier_command; /* constant: of membarrier(); 0: it does not work here */
+    char id_prefix[20]; /* constant: when this process first made a recovery, and a random number, in hexadecimal */
+    bool has_barrier;   /* constant: loop/barrier.h works here */
     void (*incident)(const skink_incident *incident, void *arg); /* constant */
     void *arg;
 
@@ -403,8 +403,6 @@ void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, stru
 
 /* ---- park.c ---- */
 
-/* All threads of the process pass a full memory barrier. */
-void skink__barrier(const skink_recovery *recovery);
 /* Leave the mutex and sleep until a time, or a wake-up. */
 void skink__sleep_until(skink_recovery *recovery, uint64_t time_ns) SKINK__WITH_MUTEX;
 /* Every loop slept when it was last looked at, and nothing else is to be done. */
