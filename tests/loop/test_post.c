@@ -8,6 +8,7 @@
 #include "loop/state.h"
 #include "skink/skink.h"
 #include "tests/support/case.h"
+#include "tests/support/process.h"
 #include "tests/support/scarce.h"
 #include "tests/support/wait.h"
 #include <errno.h>
@@ -378,6 +379,58 @@ static void a_stop_runs_what_was_accepted(void **state)
     }
 }
 
+enum { STUCK = 60 }; /* more than there can be takeovers in a stop */
+
+static void nap_until_next(void *arg)
+{
+    struct fixture *f = arg;
+    while (!atomic_load(&f->next))
+        test_nap();
+}
+
+/* All of them are ready at once, so that no turn of the loop comes between. */
+static void post_many_that_get_stuck(void *arg)
+{
+    struct fixture *f = arg;
+    for (int i = 0; i < STUCK; i++)
+        (void)!skink_post(f->scheduler, nap_until_next, f);
+}
+
+/* Goal: what is in a box that no turn of the loop empties any more is dropped; the box takes nothing until the next start.
+ * | the loop                                             | the test                            |
+ * | its tasks get stuck, one by one, until the last moment of the stop | posts to its idle box |
+ * | drops all that is left                               | is refused, more than once          |
+ * | starts again                                         | posts, and that runs                | */
+static void a_box_that_a_stop_drops_refuses_until_the_next_start(void **state)
+{
+    enum { IN_BOX = 10 };
+    struct fixture *f = *state;
+    start(f);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(skink_post(f->scheduler, finish, f), 0);
+    wait_finished(f, 40);
+    int threads = test_thread_count(0) - 1; /* without the loop thread */
+    assert_int_equal(skink_post(f->scheduler, post_many_that_get_stuck, f), 0);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_ready == STUCK - 1,
+                    PATIENCE_MS);
+    for (int i = 0; i < IN_BOX; i++)
+        assert_int_equal(skink_post(f->scheduler, finish, f), 0);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_now()), -ECANCELED);
+    for (int i = 0; i < 3; i++) /* as somebody who did not see that it stops */
+        assert_int_equal(skink__post_from_elsewhere(f->scheduler, finish, f), -ECANCELED);
+    atomic_store(&f->next, 1);
+    test_wait_until(test_thread_count(0) == threads, PATIENCE_MS);
+    assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
+    assert_int_equal(stats.tasks_ready, 0);
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, finish, f), 0);
+    wait_finished(f, 41);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(10000)), 0);
+    assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
+    assert_int_equal(stats.tasks_living, 0);
+}
+
 static void posts_before_a_start_that_never_comes_are_dropped(void **state)
 {
     struct fixture *f = *state;
@@ -561,6 +614,7 @@ static const struct test_case cases[] = {
     CASE(a_full_box_goes_on_through_the_inbox),
     CASE(a_box_goes_idle_and_the_next_post_wakes_the_loop),
     CASE(a_stop_runs_what_was_accepted),
+    CASE(a_box_that_a_stop_drops_refuses_until_the_next_start),
     CASE(posts_before_a_start_that_never_comes_are_dropped),
     CASE(posts_that_wait_at_the_deadline_of_a_stop_start_cancelled),
     CASE(boxes_without_memory_are_done_without),
