@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/middleware/test_drain.c - the way down: announced, refused, waited for, cut. */
+#include "loop/runtime.h"
 #include "middleware/health.h"
 #include "middleware/http_server.h"
 #include "tests/middleware/fixture.h"
+#include "tests/middleware/shop.h"
 #include "tests/support/wait.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -57,6 +59,18 @@ static void wait_until_opened(skink_request *request, void *arg)
     skink_respond_text(request, err ? 500 : 200, err ? "cancelled" : "waited");
 }
 
+/* Waits more than once after the loop has got stuck. */
+static void nap_while_blocked(skink_request *request, void *arg)
+{
+    struct way_down *way = arg;
+    int err = 0;
+    while (!atomic_load(&way->blocked) && !err)
+        err = skink_sleep(SKINK_MS);
+    for (int i = 0; i < 3 && !err; i++)
+        err = skink_sleep(SKINK_MS);
+    skink_respond_text(request, err ? 500 : 200, err ? "cancelled" : "waited");
+}
+
 static void create(struct way_down *way)
 {
     memset(way, 0, sizeof *way);
@@ -65,6 +79,7 @@ static void create(struct way_down *way)
     fixture_route(&way->fixture, "GET", "/large", answer_large, way);
     fixture_route(&way->fixture, "GET", "/block", block, way);
     fixture_route(&way->fixture, "GET", "/wait", wait_until_opened, way);
+    fixture_route(&way->fixture, "GET", "/naps", nap_while_blocked, way);
     fixture_start(&way->fixture);
 }
 
@@ -236,9 +251,54 @@ static void who_came_during_the_drain_gets_its_first_answer(void **state)
     expect_reply(fd, 200, "hello\n", true);
     assert_true(client_sees_end(fd, 5000));
     close(fd);
+    test_wait_until(atomic_load(&way.fixture.server->drain.loose) == 0, 5000); /* nor is it waited for any more */
     atomic_store(&way.opened, true);
     expect_reply(waiting, 200, "waited", true);
     close(waiting);
+    join(&way, 0);
+}
+
+/* Runs in the runtime section, behind the loop's look at its listeners. */
+struct knock {
+    struct skink__message message;
+    int port;
+    int fd;
+};
+
+static void knock(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    struct knock *at = (struct knock *)message;
+    (void)scheduler;
+    if (!closed) at->fd = client_connect(at->port);
+}
+
+/* Goal: a connection that is complete, but was not accepted yet as the listener is closed, is served and not reset.
+ * | the loop                  | the test                                |
+ * | blocks in a task          | hands over the knock, then asks to close |
+ * | looks at its listeners    |                                         |
+ * | connects to itself        |                                         |
+ * | closes its listeners      |                                         |
+ * |                           | asks on that connection: 200            | */
+static void who_stands_in_the_queue_as_the_door_closes_is_let_in(void **state)
+{
+    (void)state;
+    struct way_down way;
+    create(&way);
+    int blocking = client_connect(way.fixture.port);
+    client_send_text(blocking, GET("/block"));
+    test_wait_until(atomic_load(&way.blocked), 5000);
+    struct knock last = { .message.deliver = knock, .port = way.fixture.port, .fd = -1 };
+    assert_true(skink__scheduler_post(way.fixture.scheduler, &last.message));
+    begin(&way, 0, 10 * SKINK_S);
+    test_wait_until(atomic_load(&way.fixture.server->drain.asked) >= SKINK__DRAIN_REFUSING, 5000);
+    test_wait_until(atomic_load(&way.fixture.server->drain.posted), 5000);
+    atomic_store(&way.release, true);
+    expect_reply(blocking, 200, "late", true);
+    test_wait_until(atomic_load(&way.fixture.server->drain.reached) >= SKINK__DRAIN_REFUSING, 5000);
+    client_send_text(last.fd, GET("/hello"));
+    expect_reply(last.fd, 200, "hello\n", true);
+    close(last.fd);
+    close(blocking);
     join(&way, 0);
 }
 
@@ -376,24 +436,43 @@ static void an_answer_that_nobody_reads_is_cut(void **state)
     close(fd);
 }
 
-/* Goal: a loop thread that is stuck at that moment, watched by nobody, costs the others nothing but time. */
+/* Goal: a loop thread that is stuck at that moment, watched by nobody, costs the others nothing but time: it is given up well
+ * before the end of the grace, so that they can go on. */
 static void a_stuck_loop_changes_nothing_for_the_others(void **state)
 {
     (void)state;
     struct way_down way;
     create(&way);
-    int sleeping = begin_request(&way, GET("/sleep?ms=200"));
+    int napping = begin_request(&way, GET("/naps"));
     int stuck = client_connect(way.fixture.port);
     client_send_text(stuck, GET("/block"));
     test_wait_until(atomic_load(&way.blocked), 5000);
-    begin(&way, 0, 2 * SKINK_S);
-    expect_reply(sleeping, 200, "slept", true);
+    begin(&way, 0, test_ms(test_patience(2000)));
+    expect_reply(napping, 200, "waited", true);
     pthread_join(way.thread, NULL);
     assert_int_equal(way.result, -ECANCELED);
     fixture_destroy(&way.fixture);
     atomic_store(&way.release, true); /* the stray ends; what it said, it said to nobody */
-    close(sleeping);
+    close(napping);
     close(stuck);
+}
+
+/* Workers end with their loop, and before it; and what was cut there is told, though its client has got an answer. */
+static void workers_are_stopped_with_their_loop(void **state)
+{
+    (void)state;
+    struct shop shop;
+    shop_create(&shop, &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });
+    shop_start(&shop);
+    int fd = shop_ask(&shop, "/long", 0);
+    test_wait_until(shop_stats(&shop).busy == 1, WAIT_MS);
+    skink_shutdown_options options = SKINK_SHUTDOWN_OPTIONS_INIT;
+    options.grace_ns = 100 * SKINK_MS;
+    assert_int_equal(skink_shutdown(&shop.fixture.server, 1, &options), -ECANCELED);
+    client_expect(fd, "", 200, "slept");
+    close(fd);
+    assert_int_equal(skink_workers_stop(shop.workers, skink_now()), -EALREADY);
+    shop_destroy(&shop);
 }
 
 /* --- misuse and edges --- */
@@ -465,6 +544,7 @@ static const struct test_case cases[] = {
     CASE(requests_in_flight_finish_and_new_ones_on_open_connections_are_refused),
     CASE(a_request_half_sent_is_still_taken),
     CASE(who_came_during_the_drain_gets_its_first_answer),
+    CASE(who_stands_in_the_queue_as_the_door_closes_is_let_in),
     CASE(a_shared_port_is_left_to_the_other_listener),
     CASE(a_server_with_nothing_to_do_ends_at_once),
     CASE(an_empty_line_behind_a_request_keeps_nobody_waiting),
@@ -472,6 +552,7 @@ static const struct test_case cases[] = {
     CASE(an_answer_still_being_read_is_waited_for),
     CASE(an_answer_that_nobody_reads_is_cut),
     CASE(a_stuck_loop_changes_nothing_for_the_others),
+    CASE(workers_are_stopped_with_their_loop),
     CASE(misuse_is_refused),
     CASE(a_scheduler_that_never_ran_is_no_obstacle),
     CASE(two_servers_of_one_scheduler_end_together),
