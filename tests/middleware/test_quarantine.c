@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/middleware/test_quarantine.c - a route that keeps getting stuck is left alone, and tried again. */
+#include "loop/runtime.h"
 #include "middleware/error_numbers.h"
+#include "middleware/loop_middleware.h"
 #include "middleware/quarantine.h"
 #include "tests/middleware/fixture.h"
 #include "tests/support/wait.h"
@@ -251,7 +253,18 @@ static void gate(skink_request *request, void *arg)
     skink_respond_text(request, 200, "open");
 }
 
-static void create(struct server *server, uint32_t strikes, uint64_t period_ns)
+/* What the loop's next thread does when this slice was taken away for want of a processor. */
+static void starve(skink_request *request, void *arg)
+{
+    (void)arg;
+    skink_scheduler *here = skink__runtime_enter();
+    skink__request_note_stuck(request, &(struct skink__abandonment){ .starved = true });
+    skink__runtime_leave(here);
+    skink_respond_text(request, 200, "fed");
+}
+
+static void create_on(struct server *server, const skink_scheduler_options *scheduler, uint32_t strikes,
+                      uint64_t period_ns)
 {
     memset(server, 0, sizeof *server);
     atomic_store(&server->blocking, true);
@@ -259,9 +272,10 @@ static void create(struct server *server, uint32_t strikes, uint64_t period_ns)
     http.late_window_ns = 10 * SKINK_MS;
     http.quarantine_strikes = strikes;
     http.quarantine_period_ns = period_ns;
-    fixture_create(&server->fixture, NULL, &http);
+    fixture_create(&server->fixture, scheduler, &http);
     fixture_add_common_routes(&server->fixture);
     fixture_route(&server->fixture, "GET", "/block", block, server);
+    fixture_route(&server->fixture, "GET", "/starve", starve, server);
     skink_route_options patient = SKINK_ROUTE_OPTIONS_INIT;
     patient.deadlock_timeout_ns = 60 * SKINK_S;
     assert_int_equal(skink_http_route(server->fixture.server, "GET", "/gate", &patient, gate, server), 0);
@@ -271,6 +285,11 @@ static void create(struct server *server, uint32_t strikes, uint64_t period_ns)
     assert_int_equal(skink_recovery_create(&recovery, &server->recovery), 0);
     assert_int_equal(skink_recovery_watch(server->recovery, server->fixture.scheduler), 0);
     fixture_start(&server->fixture);
+}
+
+static void create(struct server *server, uint32_t strikes, uint64_t period_ns)
+{
+    create_on(server, NULL, strikes, period_ns);
 }
 
 static skink_recovery_stats recovery_stats(const struct server *server)
@@ -334,6 +353,11 @@ static void a_route_that_keeps_getting_stuck_is_refused_at_once(void **state)
     destroy(&server);
 }
 
+static void add_refused(const struct skink__http_route_stats *route, void *arg)
+{
+    *(uint64_t *)arg += route->quarantine_refused;
+}
+
 static void requests_that_wait_already_do_not_get_stuck_one_by_one(void **state)
 {
     (void)state;
@@ -362,6 +386,9 @@ static void requests_that_wait_already_do_not_get_stuck_one_by_one(void **state)
     }
     assert_int_equal(deadlocks, 3);
     assert_int_equal(quarantined, WAITING - 3);
+    uint64_t refused = 0;
+    skink__http_stats_routes(server.fixture.server, add_refused, &refused);
+    assert_int_equal(refused, WAITING - 3);
     assert_int_equal(atomic_load(&server.entered), 3);
     close(gate_fd);
     destroy(&server);
@@ -385,6 +412,69 @@ static void a_route_that_is_well_again_is_open_again(void **state)
         assert_int_equal(ask(fd, &number, &retry_after), 200);
     assert_int_equal(fixture_stats(&server.fixture).routes_quarantined, 0);
     assert_int_equal(recovery_stats(&server).deadlocks, 1);
+    close(fd);
+    destroy(&server);
+}
+
+static void who_was_starved_gets_no_strike(void **state)
+{
+    (void)state;
+    struct server server;
+    create(&server, 1, 20 * SKINK_S);
+    int fd = client_connect(server.fixture.port);
+    for (int i = 0; i < 3; i++)
+        client_expect(fd, "GET /starve HTTP/1.1\r\n" H "\r\n", 200, "fed");
+    assert_int_equal(fixture_stats(&server.fixture).routes_quarantined, 0);
+    close(fd);
+    destroy(&server);
+}
+
+static void wait_at_the_gate(void *arg)
+{
+    struct server *server = arg;
+    while (!atomic_load(&server->gate_opened))
+        (void)!skink_sleep(SKINK_MS);
+}
+
+/* As many as there may be, with itself. */
+static void fill(void *arg)
+{
+    struct server *server = arg;
+    while (skink_spawn(server->fixture.scheduler, NULL, NULL, wait_at_the_gate, server) == 0)
+        continue;
+    atomic_store(&server->gate_entered, true);
+    wait_at_the_gate(server);
+}
+
+/* Goal: the request that was to try a route, and for which there was no task, does not keep the next one from trying it.
+ * | /block         | tasks      |                               |
+ * | gets stuck     |            | in quarantine                 |
+ * | is on trial    | all in use | refused for want of a task    |
+ * | is on trial    | free       | 200, well before the next period is over | */
+static void a_trial_for_which_there_is_no_task_is_none(void **state)
+{
+    (void)state;
+    struct server server;
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.task_max = 4;
+    create_on(&server, &options, 1, SKINK_S);
+    int fd = client_connect(server.fixture.port), number, retry_after;
+    assert_int_equal(ask(fd, &number, &retry_after), 503);
+    assert_int_equal(number, SKINK__HTTP_DEADLOCK);
+    let_all_go(&server);
+    assert_int_equal(skink_post(server.fixture.scheduler, fill, &server), 0);
+    test_wait_until(atomic_load(&server.gate_entered), 4000);
+    uint64_t deadline_ns = test_deadline_ns(4000);
+    do {
+        assert_int_equal(ask(fd, &number, &retry_after), 503);
+        assert_true(test_now_ns() < deadline_ns);
+    } while (number == SKINK__HTTP_QUARANTINED);
+    assert_int_equal(number, SKINK__HTTP_TASK_LIMIT);
+    assert_int_equal(fixture_stats(&server.fixture).routes_quarantined, 1); /* nor has it passed */
+    atomic_store(&server.gate_opened, true);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    test_wait_until(skink_scheduler_stats_read(server.fixture.scheduler, &stats) == 0 && stats.tasks_living == 0, 4000);
+    assert_int_equal(ask(fd, &number, &retry_after), 200);
     close(fd);
     destroy(&server);
 }
@@ -443,6 +533,8 @@ static const struct test_case cases[] = {
     CASE(a_route_that_keeps_getting_stuck_is_refused_at_once),
     CASE(requests_that_wait_already_do_not_get_stuck_one_by_one),
     CASE(a_route_that_is_well_again_is_open_again),
+    CASE(who_was_starved_gets_no_strike),
+    CASE(a_trial_for_which_there_is_no_task_is_none),
     CASE(endless_sticks_are_not_tried_for_ever),
     CASE(more_strikes_than_can_be_remembered_are_refused),
 };
