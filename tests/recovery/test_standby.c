@@ -15,11 +15,37 @@
 static _Atomic bool threads_fail;
 static _Atomic bool threads_hang; /* as when somebody holds the loader's locks */
 static _Atomic int hanging;
+static _Atomic bool threads_late; /* as when the kernel lets others go first */
+static _Atomic int late;
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg);
 
+struct late_thread {
+    void *(*main)(void *arg);
+    void *arg;
+};
+
+static void *late_main(void *arg)
+{
+    struct late_thread thread = *(struct late_thread *)arg;
+    free(arg);
+    atomic_fetch_add(&late, 1);
+    while (atomic_load(&threads_late))
+        test_nap();
+    return thread.main(thread.arg);
+}
+
+static int create_late(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg)
+{
+    struct late_thread *given = malloc(sizeof *given);
+    if (!given) return EAGAIN;
+    *given = (struct late_thread){ .main = main, .arg = arg };
+    return __real_pthread_create(thread, attributes, late_main, given);
+}
+
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *arg)
 {
+    if (atomic_load(&threads_late)) return create_late(thread, attributes, main, arg);
     if (atomic_load(&threads_fail)) return EAGAIN;
     if (atomic_load(&threads_hang)) {
         atomic_fetch_add(&hanging, 1);
@@ -35,6 +61,8 @@ static int setup(void **state)
     (void)state;
     atomic_store(&threads_fail, false);
     atomic_store(&threads_hang, false);
+    atomic_store(&threads_late, false);
+    atomic_store(&late, 0);
     return 0;
 }
 
@@ -135,6 +163,38 @@ static void several_standbys_serve_several_takeovers_without_new_threads(void **
     assert_true(loop_is_alive(&f, 5000));
     atomic_store(&threads_fail, false);
     for (int i = 0; i < 3; i++) {
+        stuck_release(&s[i]);
+        test_wait_until(atomic_load(&s[i].ended), 5000);
+    }
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
+/*
+ * | slice | standby                    | what happens                     |
+ * | first | 1                          | taken over                       |
+ * | second| 1, which has not run yet   | stays on the loop                |
+ * |       | 1, ready                   | taken over                       |
+ */
+static void a_standby_that_is_not_ready_is_none(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s[2];
+    start(&f);
+    atomic_store(&threads_late, true);
+    for (int i = 0; i < 2; i++) {
+        stuck_init(&s[i]);
+        stuck_spawn(&f, &s[i]);
+        test_wait_until(atomic_load(&s[i].started_ns) != 0 && atomic_load(&late) == 1, 5000);
+    }
+    assert_true(loop_stands_still(&f, 200));
+    assert_int_equal(fixture_stats(&f).deadlocks, 1);
+    assert_int_equal(fixture_stats(&f).standby_threads, 0);
+    assert_int_equal(skink_recovery_health(f.recovery), SKINK_HEALTH_NO_STANDBY);
+    atomic_store(&threads_late, false);
+    test_wait_until(fixture_stats(&f).takeovers == 2, 5000);
+    assert_true(loop_is_alive(&f, 5000));
+    for (int i = 0; i < 2; i++) {
         stuck_release(&s[i]);
         test_wait_until(atomic_load(&s[i].ended), 5000);
     }
@@ -275,6 +335,7 @@ static const struct test_case cases[] = {
     CASE(create_says_that_it_has_no_threads),
     CASE(without_a_standby_nothing_is_done_until_there_is_one),
     CASE(slice_that_comes_free_before_a_standby_is_there_just_goes_on),
+    CASE(a_standby_that_is_not_ready_is_none),
     CASE(a_thread_that_is_created_for_ever_holds_up_no_watchdog),
     CASE(a_thread_that_is_created_for_ever_holds_up_no_end),
     CASE(several_standbys_serve_several_takeovers_without_new_threads),
