@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Abandoned threads: counted, limited, let go; and what is left after many of them: nothing. */
+#include "recovery/state.h"
 #include "tests/recovery/fixture.h"
 #include "tests/support/diagnosis.h"
 #include "tests/support/process.h"
@@ -39,6 +40,29 @@ static bool is_held(struct fixture *f)
     skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
     assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
     return stats.held;
+}
+
+/* Goal: a slice that moves on just before it would have been declared leaves nothing behind: the recovery is freed. */
+static void a_declaration_that_came_too_late_is_undone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f, NULL);
+    bool seen = false, undone = false;
+    while (!seen) {
+        skink__recovery_lock(f.recovery);
+        struct skink__subject *subject = f.recovery->watches->subject;
+        seen = subject != NULL;
+        if (seen) {
+            uint32_t refs = f.recovery->refs;
+            skink__stray_prepare(f.recovery, subject);
+            undone = skink__stray_undo(f.recovery, subject) && f.recovery->refs == refs && !subject->recovery;
+        }
+        skink__recovery_unlock(f.recovery);
+        if (!seen) test_nap();
+    }
+    assert_true(undone);
+    assert_int_equal(fixture_stop(&f), 0);
 }
 
 static void at_the_limit_the_fresh_thread_runs_no_task(void **state)
@@ -241,6 +265,7 @@ static void declare_and_return_cycles_leave_nothing_behind(void **state)
 }
 
 static const struct test_case cases[] = {
+    CASE(a_declaration_that_came_too_late_is_undone),
     CASE(at_the_limit_the_fresh_thread_runs_no_task),
     CASE(hold_ends_when_a_stray_returns),
     CASE(hold_ends_when_the_held_thread_itself_returns),
