@@ -5,6 +5,7 @@
 #include "tests/support/wait.h"
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -180,6 +181,74 @@ static void any_ends_once_whoever_is_first(void **state)
     }
 }
 
+enum { RACES = TEST_TSAN ? 1000 : 8000, LEAD_MAX = 300 };
+
+/* A completion by another thread and a cancellation by the loop. Who has won starts a little later the next time, so that both
+ * come to the point at about the same moment. */
+struct race {
+    struct fixture *f;
+    skink_task *task;
+    int lead;            /* of the completion, in turns of a loop; negative: of the cancellation */
+    _Atomic int arrived; /* four times in each round */
+    _Atomic int completed, cancelled;
+};
+
+/* Wait for the other one, and once more, when both are on a processor; and then a little longer. */
+static void meet(struct race *race, int round, int sign)
+{
+    for (int again = 0; again < 2; again++) {
+        atomic_fetch_add(&race->arrived, 1);
+        for (int i = 1; atomic_load(&race->arrived) < 4 * round - 2 + 2 * again; i++)
+            if (i % (again ? 100000 : 100) == 0) sched_yield();
+    }
+    for (volatile int i = 0; i < sign * race->lead; i++)
+        continue;
+}
+
+static void cancel_in_race(void *arg)
+{
+    struct race *race = arg;
+    int round = atomic_load(&race->cancelled) + 1;
+    meet(race, round, 1);
+    (void)!skink_task_cancel(race->task);
+    atomic_store(&race->cancelled, round);
+}
+
+static void *complete_in_race(void *arg)
+{
+    struct race *race = arg;
+    for (int round = 1; round <= RACES; round++) {
+        meet(race, round, -1);
+        (void)!skink_future_complete(race->f->futures[0], NULL);
+        atomic_store(&race->completed, round);
+    }
+    return NULL;
+}
+
+/* Goal: of a completion and a cancellation at the same moment one ends the wait, and the other one touches nothing. */
+static void any_ends_once_when_completed_and_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct race race = { .f = f };
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, complete_in_race, &race), 0);
+    for (int round = 1; round <= RACES; round++) {
+        assert_int_equal(skink_spawn(f->scheduler, NULL, &race.task, wait_any, f), 0);
+        assert_int_equal(skink_post(f->scheduler, cancel_in_race, &race), 0);
+        assert_int_equal(skink_task_await(race.task, test_deadline_ns(5000)), 0);
+        int err = atomic_load(&f->result);
+        assert_true(err == 0 || err == -ECANCELED);
+        while (atomic_load(&race.completed) < round || atomic_load(&race.cancelled) < round)
+            sched_yield();
+        if (err ? race.lead < LEAD_MAX : race.lead > -LEAD_MAX) race.lead += err ? 1 : -1;
+        skink_task_unref(race.task);
+        skink_future_unref(f->futures[0]);
+        assert_int_equal(skink_future_create(&f->futures[0]), 0);
+    }
+    pthread_join(thread, NULL);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(5000)), 0);
+}
+
 /* A task that waits when its scheduler is destroyed leaves nothing behind. */
 static void a_dropped_wait_is_not_found_any_more(void **state)
 {
@@ -339,6 +408,7 @@ static const struct test_case cases[] = {
     CASE(any_ends_at_its_deadline_and_when_cancelled),
     CASE(any_of_nothing_is_refused),
     CASE(any_ends_once_whoever_is_first),
+    CASE(any_ends_once_when_completed_and_cancelled),
     CASE(a_dropped_wait_is_not_found_any_more),
     CASE(all_waits_for_the_last_and_tells_the_first_error),
     CASE(all_ends_at_its_deadline),
