@@ -678,15 +678,17 @@ static void await_the_end(void *arg)
 }
 
 enum { STUCK = 60 }; /* more than there can be takeovers in a stop */
+static skink_task *stuck[STUCK];
 
 /* All of them are ready at once, so that no turn of the loop comes between. */
-static void post_many_that_get_stuck(void *arg)
+static void spawn_many_that_get_stuck(void *arg)
 {
     for (int i = 0; i < STUCK; i++)
-        (void)!skink_post(skink_scheduler_current(), nap_until_told, arg);
+        (void)!skink_spawn(skink_scheduler_current(), NULL, &stuck[i], nap_until_told, arg);
 }
 
-/* Goal: what is dropped wakes who awaits its end, and that one is dropped as well, and is in no queue afterwards.
+/* Goal: what is dropped wakes who awaits its end, and that one is dropped as well, and is in no queue afterwards; and whoever
+ * awaits one of those that got stuck is told, up to the last.
  * | task 1            | task 2     | many others        | the test                             |
  * | sleeps            | awaits 1   | get stuck, one by one, until the stop's last moment: nobody comes to cancel 1 and 2 |
  * | dropped, wakes 2  | dropped    |                    | starts the scheduler again           | */
@@ -703,11 +705,15 @@ static void what_a_dropped_task_wakes_is_dropped_as_well(void **state)
     skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
     test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_suspended == 2, 5000);
     int threads = test_thread_count(0) - 1; /* without the loop thread */
-    assert_int_equal(skink_post(f->scheduler, post_many_that_get_stuck, &told), 0);
+    assert_int_equal(skink_post(f->scheduler, spawn_many_that_get_stuck, &told), 0);
     test_wait_until(skink_scheduler_stats_read(f->scheduler, &stats) == 0 && stats.tasks_ready == STUCK - 1, 5000);
     assert_int_equal(skink_scheduler_stop(f->scheduler, skink_now()), -ECANCELED);
     assert_int_equal(skink_task_await(sleeper, 0), -ECANCELED);
     skink_task_unref(sleeper);
+    for (int i = 0; i < STUCK; i++) {
+        assert_int_equal(skink_task_await(stuck[i], 0), -ECANCELED);
+        skink_task_unref(stuck[i]);
+    }
     assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
     assert_int_equal(stats.tasks_ready, 0);
     assert_int_equal(stats.tasks_suspended, 0);
@@ -737,6 +743,24 @@ static void spawn_past_the_limit_is_refused(void **state)
     test_wait_until(atomic_load(&other.finished) == 100, 5000);
     test_wait_until(skink_post(scheduler, count_one, &other) == 0, 5000);
     skink_scheduler_destroy(scheduler);
+}
+
+static void spawns_that_a_stop_refuses_use_nothing_up(void **state)
+{
+    (void)state;
+    enum { LIMIT = 16 };
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.task_max = LIMIT;
+    struct fixture other = { 0 };
+    assert_int_equal(skink_scheduler_create(&options, &other.scheduler), 0);
+    start(&other);
+    stop_clean(&other);
+    for (int i = 0; i < 3 * LIMIT; i++)
+        assert_int_equal(skink_spawn(other.scheduler, NULL, NULL, count_one, &other), -ECANCELED);
+    start(&other);
+    assert_int_equal(skink_spawn(other.scheduler, NULL, NULL, count_one, &other), 0);
+    test_wait_until(atomic_load(&other.finished) == 1, 5000);
+    skink_scheduler_destroy(other.scheduler);
 }
 
 enum { SOME = 64 };
@@ -876,6 +900,7 @@ static const struct test_case cases[] = {
     CASE(who_is_called_in_the_runtime_section_may_not_wait),
     CASE(every_task_can_be_cancelled_from_elsewhere),
     CASE(spawn_past_the_limit_is_refused),
+    CASE(spawns_that_a_stop_refuses_use_nothing_up),
     CASE(the_limit_is_on_living_tasks_whoever_spawned_them),
     CASE(misuse_is_refused),
     CASE(a_task_cannot_wait_for_itself_or_stop_its_scheduler),
