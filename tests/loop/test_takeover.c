@@ -486,6 +486,54 @@ static void a_stray_that_comes_back_after_the_stop_runs_no_further(void **state)
     assert_int_equal(stats.tasks_living, 0);
 }
 
+/* What two posters of messages leave behind: one that posts another as it is delivered, as somebody does at that moment. */
+struct relay {
+    struct skink__message message;
+    struct relay *next;
+    _Atomic int delivered; /* 1; 2: to a closed inbox */
+};
+
+static void pass_on(skink_scheduler *scheduler, struct skink__message *message, bool closed)
+{
+    struct relay *relay = (struct relay *)message;
+    if (relay->next) (void)skink__inbox_post(&scheduler->inbox, &relay->next->message);
+    atomic_store(&relay->delivered, closed ? 2 : 1);
+}
+
+static void *stop_now(void *arg)
+{
+    struct fixture *f = arg;
+    (void)!skink_scheduler_stop(f->scheduler, test_deadline_ns(10000));
+    return NULL;
+}
+
+/* Goal: what was accepted as the loop took its last look at the inbox is delivered, and not dropped, beside a stray too.
+ * | the loop's task   | the test                       |
+ * | holds it          | stops; posts the first message |
+ * | ends              |                                |
+ * | no task is left; the first message posts the second one    | */
+static void a_stop_with_strays_takes_what_is_in_the_inbox(void **state)
+{
+    struct fixture *f = *state;
+    struct stuck s = { .f = f, .then = at_yield }, holds = { .f = f };
+    struct relay second = { .message.deliver = pass_on };
+    struct relay first = { .message.deliver = pass_on, .next = &second };
+    pthread_t stopper;
+    spawn_stuck(&s);
+    take_over(f, false);
+    wait_others_run(f);
+    spawn_stuck(&holds);
+    assert_int_equal(pthread_create(&stopper, NULL, stop_now, f), 0);
+    test_wait_until(skink__scheduler_is_stopping(f->scheduler), 5000);
+    assert_true(skink__inbox_post(&f->scheduler->inbox, &first.message));
+    atomic_store(&holds.freed, true);
+    pthread_join(stopper, NULL);
+    assert_int_equal(atomic_load(&first.delivered), 1);
+    assert_int_equal(atomic_load(&second.delivered), 1);
+    atomic_store(&s.freed, true);
+    test_wait_until(atomic_load(&f->ended) == 1, 5000);
+}
+
 static void a_stop_is_clean_again_once_the_strays_of_a_run_before_have_gone(void **state)
 {
     struct fixture *f = *state;
@@ -663,6 +711,7 @@ static const struct test_case cases[] = {
     CASE(a_stop_ends_a_hold),
     CASE(a_late_slice_goes_through_the_ready_queue_at_its_next_call),
     CASE(a_stray_that_comes_back_after_the_stop_runs_no_further),
+    CASE(a_stop_with_strays_takes_what_is_in_the_inbox),
     CASE(a_stop_is_clean_again_once_the_strays_of_a_run_before_have_gone),
     CASE(a_stop_leaves_alone_what_a_stop_before_gave_up),
     CASE(who_awaits_a_task_with_a_stray_is_told_at_the_stop),
