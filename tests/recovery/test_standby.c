@@ -123,6 +123,26 @@ static void without_a_standby_nothing_is_done_until_there_is_one(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+/* Nobody wakes the watchdog then, so it may not rest before. */
+static void a_standby_is_made_while_all_loops_sleep(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s;
+    start(&f);
+    atomic_store(&threads_fail, true);
+    stuck_init(&s);
+    stuck_spawn(&f, &s);
+    test_wait_until(fixture_stats(&f).takeovers == 1, 5000);
+    stuck_release(&s);
+    test_wait_until(fixture_stats(&f).strays == 0, 5000);
+    uint64_t failures = fixture_stats(&f).standby_failures;
+    test_wait_until(fixture_stats(&f).standby_failures > failures + 2, 5000);
+    atomic_store(&threads_fail, false);
+    test_wait_until(fixture_stats(&f).standby_threads == 1, 5000);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
 static void slice_that_comes_free_before_a_standby_is_there_just_goes_on(void **state)
 {
     (void)state;
@@ -334,6 +354,7 @@ static void process_at_its_thread_limit_recovers_when_that_is_lifted(void **stat
 static const struct test_case cases[] = {
     CASE(create_says_that_it_has_no_threads),
     CASE(without_a_standby_nothing_is_done_until_there_is_one),
+    CASE(a_standby_is_made_while_all_loops_sleep),
     CASE(slice_that_comes_free_before_a_standby_is_there_just_goes_on),
     CASE(a_standby_that_is_not_ready_is_none),
     CASE(a_thread_that_is_created_for_ever_holds_up_no_watchdog),
