@@ -653,7 +653,26 @@ static void who_looks_seldom_has_hung_the_bell(void **state)
     free(recovery);
 }
 
+/* Goal: each stretch has the whole grace, though a slice may have several. */
+static void a_look_between_two_stretches_of_a_slice_parts_them(void **state)
+{
+    (void)state;
+    skink_recovery recovery = { .blocking_grace_ns = 3600 * SKINK_S };
+    struct skink__subject subject = { .blocking_slice = 0 };
+    struct skink__watch watch = { .subject = &subject };
+    uint64_t next_ns;
+    skink__recovery_lock(&recovery);
+    assert_true(skink__blocking_look(&recovery, &watch, 7, true, &next_ns));
+    assert_int_equal(next_ns, subject.blocking_since_ns + recovery.blocking_grace_ns);
+    subject.blocking_since_ns = 1; /* a while ago */
+    assert_false(skink__blocking_look(&recovery, &watch, 7, false, &next_ns));
+    assert_true(skink__blocking_look(&recovery, &watch, 7, true, &next_ns));
+    assert_true(next_ns > recovery.blocking_grace_ns + 1);
+    skink__recovery_unlock(&recovery);
+}
+
 static const struct test_case cases[] = {
+    CASE(a_look_between_two_stretches_of_a_slice_parts_them),
     CASE(a_stretch_rings_for_each_of_its_slices),
     CASE(who_looks_seldom_has_hung_the_bell),
     CASE(the_loop_goes_on_after_the_grace_and_the_task_comes_back),
