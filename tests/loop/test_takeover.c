@@ -644,16 +644,18 @@ static void a_fresh_thread_has_the_first_ones_signal_mask_and_affinity(void **st
 {
     struct fixture *f = *state;
     skink_scheduler *scheduler;
-    sigset_t usual, with_usr2;
-    sigemptyset(&with_usr2);
-    sigaddset(&with_usr2, SIGUSR2);
+    sigset_t usual, both;
+    sigemptyset(&both);
+    sigaddset(&both, SIGUSR1);
+    sigaddset(&both, SIGUSR2);
     cpu_set_t all, first;
     CPU_ZERO(&first);
     assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
     for (int cpu = 0; cpu < CPU_SETSIZE && !CPU_COUNT(&first); cpu++)
         if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &first);
     assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
-    pthread_sigmask(SIG_BLOCK, &with_usr2, &usual);
+    pthread_sigmask(SIG_BLOCK, &both, &usual);
+    skink__threads_keep_unblocked(SIGUSR1); /* as that by which threads are asked where they are */
     assert_int_equal(sched_setaffinity(0, sizeof first, &first), 0);
     assert_int_equal(skink_scheduler_start(scheduler), 0);
     struct fixture other = { .scheduler = scheduler };
@@ -667,6 +669,8 @@ static void a_fresh_thread_has_the_first_ones_signal_mask_and_affinity(void **st
     assert_int_equal(skink_post(scheduler, report_environment, &report), 0);
     test_wait_until(atomic_load(&report.done), 5000);
     assert_int_equal(sigismember(&report.environment.signals, SIGUSR2), 1);
+    assert_int_equal(sigismember(&report.environment.signals, SIGUSR1), 0);
+    skink__threads_keep_unblocked(0);
     assert_int_equal(CPU_COUNT(&report.environment.affinity), 1);
     atomic_store(&s.freed, true);
     test_wait_until(atomic_load(&s.finished), 5000);
