@@ -3,7 +3,9 @@
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/scarce.h"
+#include "tests/support/wait.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -41,6 +43,31 @@ static void hooks_are_refused_once_there_was_a_scheduler(void **state)
     assert_int_equal(skink_hooks_set(&hooks), -EBUSY);
     skink_scheduler_destroy(scheduler);
     assert_int_equal(skink_hooks_set(&hooks), -EBUSY);
+}
+
+static _Atomic int ended, ended_inside;
+
+static void note_end(const char *role, void *arg)
+{
+    (void)role;
+    (void)arg;
+    atomic_fetch_add(&ended, 1);
+    if (skink_scheduler_current()) atomic_fetch_add(&ended_inside, 1);
+}
+
+/* What it belonged to may be gone. */
+static void a_thread_that_ends_is_on_no_scheduler(void **state)
+{
+    (void)state;
+    skink_hooks hooks = SKINK_HOOKS_INIT;
+    hooks.thread_end = note_end;
+    assert_int_equal(skink_hooks_set(&hooks), 0);
+    skink_scheduler *scheduler;
+    assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+    assert_int_equal(skink_scheduler_start(scheduler), 0);
+    skink_scheduler_destroy(scheduler);
+    test_wait_until(atomic_load(&ended) == 1, 5000);
+    assert_int_equal(atomic_load(&ended_inside), 0);
 }
 
 static void libuv_allocates_where_skink_does_if_asked_to(void **state)
@@ -84,10 +111,8 @@ static void version_of_the_library_is_that_of_the_headers(void **state)
 }
 
 static const struct test_case cases[] = {
-    CASE(memory_hooks_are_all_or_none),
-    CASE(hooks_are_refused_once_there_was_a_scheduler),
-    CASE(libuv_allocates_where_skink_does_if_asked_to),
-    CASE(each_error_has_a_sentence_of_its_own),
-    CASE(version_of_the_library_is_that_of_the_headers),
+    CASE(memory_hooks_are_all_or_none),          CASE(hooks_are_refused_once_there_was_a_scheduler),
+    CASE(a_thread_that_ends_is_on_no_scheduler), CASE(libuv_allocates_where_skink_does_if_asked_to),
+    CASE(each_error_has_a_sentence_of_its_own),  CASE(version_of_the_library_is_that_of_the_headers),
 };
 TEST_MAIN(cases, NULL, NULL)
