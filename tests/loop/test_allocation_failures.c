@@ -815,7 +815,36 @@ static void cancel_needs_no_memory(void **state)
     close_attempt(&a);
 }
 
+static void add_one(void *arg)
+{
+    atomic_fetch_add((_Atomic int *)arg, 1);
+}
+
+/* Those for which there was no memory do not count towards the limit afterwards. */
+static void spawns_without_memory_use_nothing_up(void **state)
+{
+    (void)state;
+    enum { LIMIT = 4 };
+    static _Atomic int ran;
+    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
+    options.task_max = LIMIT;
+    skink_scheduler *scheduler;
+    scarce_install();
+    assert_int_equal(skink_scheduler_create(&options, &scheduler), 0);
+    scarce_fail_all();
+    for (int i = 0; i < 2 * LIMIT; i++)
+        assert_int_equal(skink_spawn(scheduler, NULL, NULL, add_one, (void *)&ran), -ENOMEM);
+    scarce_end();
+    for (int i = 0; i < LIMIT; i++)
+        assert_int_equal(skink_spawn(scheduler, NULL, NULL, add_one, (void *)&ran), 0);
+    assert_int_equal(skink_scheduler_start(scheduler), 0);
+    test_wait_until(atomic_load(&ran) == LIMIT, 5000);
+    skink_scheduler_destroy(scheduler);
+    scarce_assert_no_blocks();
+}
+
 static const struct test_case cases[] = {
+    CASE(spawns_without_memory_use_nothing_up),
     CASE(create_without_memory_fails_and_leaves_nothing),
     CASE(start_without_memory_fails_and_can_be_repeated),
     CASE(stop_and_destroy_work_without_memory),
