@@ -2,6 +2,7 @@
 /* From a stuck slice to a loop that goes on: when it is declared, what the fresh thread finds, how the stray returns. */
 #include "tests/recovery/fixture.h"
 #include "tests/support/process.h"
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -546,6 +547,35 @@ static void scheduler_that_is_restarted_is_still_watched(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+/* Goal: a thread that a stop has given up, and that is still stuck, is not taken for the loop thread of the next run.
+ * | first slice, with a long timeout | second slice, after a new start |
+ * | stuck; the stop gives it up      |                                 |
+ * | still stuck                      | stuck, declared                 | */
+static void scheduler_that_is_restarted_beside_a_stray_is_watched(void **state)
+{
+    (void)state;
+    struct fixture f;
+    static struct stuck s[2]; /* the stray's, for longer than this function */
+    warm_up();
+    int threads = test_thread_count(0);
+    skink_task_options patient = SKINK_TASK_OPTIONS_INIT;
+    patient.deadlock_timeout_ns = 3600 * SKINK_S;
+    fixture_start(&f, NULL);
+    stuck_init(&s[0]);
+    stuck_init(&s[1]);
+    assert_int_equal(skink_spawn(f.scheduler, &patient, NULL, stuck_task, &s[0]), 0);
+    test_wait_until(fixture_stats(&f).current_slice_ns > 0, 5000);
+    assert_int_equal(skink_scheduler_stop(f.scheduler, skink_now()), -ECANCELED);
+    assert_int_equal(skink_scheduler_start(f.scheduler), 0);
+    stuck_spawn(&f, &s[1]);
+    test_wait_until(fixture_stats(&f).deadlocks == 1, 5000);
+    stuck_release(&s[1]);
+    test_wait_until(atomic_load(&s[1].ended), 5000);
+    assert_int_equal(fixture_stop(&f), -ECANCELED); /* the first one is still out */
+    stuck_release(&s[0]);
+    test_wait_until(test_thread_count(0) == threads, 5000);
+}
+
 static const struct test_case cases[] = {
     CASE_TIMED(sleeper_is_declared_in_time_at_10_ms, 20),
     CASE_TIMED(sleeper_is_declared_in_time_at_50_ms, 20),
@@ -569,5 +599,6 @@ static const struct test_case cases[] = {
     CASE_TIMEOUT(takeovers_lose_and_double_nothing, 60),
     CASE(two_schedulers_are_recovered_by_one_watchdog),
     CASE(scheduler_that_is_restarted_is_still_watched),
+    CASE(scheduler_that_is_restarted_beside_a_stray_is_watched),
 };
 TEST_MAIN(cases, NULL, NULL)
