@@ -100,7 +100,6 @@ struct skink__task_spec {
     const struct skink__task_kind *kind; /* NULL: nothing special */
     void (*fn)(void *arg);
     void *arg;
-    skink_token *token; /* NULL, or the token that a cancellation is to fire; the task takes a reference */
     /* *ret_task is no reference: valid in the runtime section until fn returns or dropped is called. A task without a
      * handle is cheaper, since nobody can await it. */
     bool borrow;

@@ -45,8 +45,8 @@ static void task_init(skink_task *task, const struct skink__task_spec *spec)
     task->fn = spec->fn;
     task->arg = spec->arg;
     task->timeout_ns = slice_timeout(spec);
-    task->token = spec->token ? skink_token_ref(spec->token) : NULL;
-    skink__task_set_ending(task, spec->token || task->foreign ? SKINK__ENDING_KNOWN : SKINK__ENDING_PLAIN);
+    task->token = NULL;
+    skink__task_set_ending(task, task->foreign ? SKINK__ENDING_KNOWN : SKINK__ENDING_PLAIN);
     task->has_done = false;
     atomic_store_explicit(&task->refs, 1, memory_order_relaxed);
     skink__task_set_state(task, SKINK__TASK_FRESH);
