@@ -843,8 +843,27 @@ static void spawns_without_memory_use_nothing_up(void **state)
     scarce_assert_no_blocks();
 }
 
+static void a_future_lets_go_of_its_completer(void **state)
+{
+    (void)state;
+    static _Atomic int ran;
+    skink_scheduler *scheduler;
+    skink_future *future;
+    skink_task *task;
+    scarce_install();
+    assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
+    assert_int_equal(skink_future_create(&future), 0);
+    assert_int_equal(skink_spawn(scheduler, NULL, &task, add_one, (void *)&ran), 0);
+    assert_int_equal(skink_future_set_completer(future, task), 0);
+    skink_task_unref(task);
+    skink_future_unref(future);
+    skink_scheduler_destroy(scheduler);
+    scarce_assert_no_blocks();
+}
+
 static const struct test_case cases[] = {
     CASE(spawns_without_memory_use_nothing_up),
+    CASE(a_future_lets_go_of_its_completer),
     CASE(create_without_memory_fails_and_leaves_nothing),
     CASE(start_without_memory_fails_and_can_be_repeated),
     CASE(stop_and_destroy_work_without_memory),
