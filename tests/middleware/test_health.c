@@ -211,7 +211,36 @@ static void connections_are_limited_to_the_number_given(void **state)
     stop(&p);
 }
 
+/* A client may come to any of them. */
+static void of_several_loops_the_worst_is_told(void **state)
+{
+    (void)state;
+    struct fixture first, second;
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.flags = SKINK_HTTP_REUSE_PORT;
+    fixture_create(&first, NULL, &options);
+    fixture_create(&second, NULL, &options);
+    fixture_add_common_routes(&first);
+    assert_int_equal(skink_http_copy_routes(first.server, second.server), 0);
+    fixture_start(&first);
+    fixture_start(&second);
+    skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
+    sources.scheduler = first.scheduler;
+    sources.http_server = first.server;
+    static const struct skink__health_limits none;
+    struct skink__health_facts facts = skink__health_read(&sources, &none);
+    assert_string_equal(skink__health_judge(&facts, SKINK__PROBE_READY).reason, "ok");
+    assert_int_equal(skink_scheduler_stop(second.scheduler, test_deadline_ns(5000)), 0);
+    facts = skink__health_read(&sources, &none);
+    assert_true(facts.stopping);
+    assert_true(facts.stopped);
+    assert_string_not_equal(skink__health_judge(&facts, SKINK__PROBE_READY).reason, "ok");
+    fixture_destroy(&second);
+    fixture_destroy(&first);
+}
+
 static const struct test_case cases[] = {
+    CASE(of_several_loops_the_worst_is_told),
     CASE(a_server_that_is_well_is_live_and_ready),
     CASE(one_that_goes_is_live_and_not_ready),
     CASE(too_much_memory_is_neither),
