@@ -2,6 +2,7 @@
 /* tests/middleware/test_quarantine.c - a route that keeps getting stuck is left alone, and tried again. */
 #include "loop/runtime.h"
 #include "middleware/error_numbers.h"
+#include "middleware/http_server.h"
 #include "middleware/loop_middleware.h"
 #include "middleware/quarantine.h"
 #include "tests/middleware/fixture.h"
@@ -416,6 +417,23 @@ static void a_route_that_is_well_again_is_open_again(void **state)
     destroy(&server);
 }
 
+/* Goal: a request that comes back after the loop has stopped is not taken for stuck by the next run. */
+static void who_comes_back_after_a_stop_is_stuck_no_longer(void **state)
+{
+    (void)state;
+    struct server server;
+    create(&server, 1, 20 * SKINK_S);
+    int fd = client_connect(server.fixture.port), number, retry_after;
+    assert_int_equal(ask(fd, &number, &retry_after), 503);
+    assert_int_equal(number, SKINK__HTTP_DEADLOCK);
+    assert_int_equal(skink_scheduler_stop(server.fixture.scheduler, skink_now()), -ECANCELED);
+    assert_int_equal(atomic_load(&server.fixture.server->stuck->requests), 1);
+    let_all_go(&server);
+    test_wait_until(atomic_load(&server.fixture.server->stuck->requests) == 0, 4000);
+    close(fd);
+    destroy(&server);
+}
+
 static void who_was_starved_gets_no_strike(void **state)
 {
     (void)state;
@@ -533,6 +551,7 @@ static const struct test_case cases[] = {
     CASE(a_route_that_keeps_getting_stuck_is_refused_at_once),
     CASE(requests_that_wait_already_do_not_get_stuck_one_by_one),
     CASE(a_route_that_is_well_again_is_open_again),
+    CASE(who_comes_back_after_a_stop_is_stuck_no_longer),
     CASE(who_was_starved_gets_no_strike),
     CASE(a_trial_for_which_there_is_no_task_is_none),
     CASE(endless_sticks_are_not_tried_for_ever),
