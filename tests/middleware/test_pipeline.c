@@ -280,6 +280,26 @@ static void a_handler_without_an_answer_is_answered_for(void **state)
     fixture_destroy(&fixture);
 }
 
+static void swallow(skink_request *request, skink_next *next, void *arg)
+{
+    (void)request, (void)next, (void)arg;
+}
+
+static void a_middleware_that_neither_answers_nor_goes_on_is_answered_for(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_create(&fixture, NULL, NULL);
+    fixture_add_common_routes(&fixture);
+    assert_int_equal(skink_http_use_on(fixture.server, "/hello", swallow, NULL), 0);
+    fixture_start(&fixture);
+    int fd = client_connect(fixture.port);
+    client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 500, NULL);
+    assert_int_equal(fixture_stats(&fixture).answers_missing, 1);
+    close(fd);
+    fixture_destroy(&fixture);
+}
+
 static void no_content(skink_request *request, void *arg)
 {
     (void)arg;
@@ -441,6 +461,7 @@ static const struct test_case cases[] = {
     CASE(the_second_answer_is_refused),
     CASE(answers_that_cannot_be_are_refused),
     CASE(a_handler_without_an_answer_is_answered_for),
+    CASE(a_middleware_that_neither_answers_nor_goes_on_is_answered_for),
     CASE(answers_without_a_body_have_no_length),
     CASE(headers_are_checked_and_sent),
     CASE(handlers_see_headers_and_body),
