@@ -656,6 +656,37 @@ static void stop_does_not_hang_on_a_stuck_loop_that_nobody_watches(void **state)
     test_wait_until(test_thread_count(0) == threads, 5000); /* the stray finds the inbox closed, and ends */
 }
 
+struct honest {
+    _Atomic bool begun, moved, ended;
+};
+
+/* Slices of a millisecond, one after the other, until it is cancelled. */
+static void be_busy(void *arg)
+{
+    struct honest *honest = arg;
+    int thread = (int)gettid();
+    atomic_store(&honest->begun, true);
+    for (int err = 0; !err; err = skink_yield()) {
+        for (uint64_t end = skink_now() + SKINK_MS; skink_now() < end;)
+            continue;
+        if ((int)gettid() != thread) atomic_store(&honest->moved, true);
+    }
+    atomic_store(&honest->ended, true);
+}
+
+/* Its slices are as short as they may be; that there is always one is no reason to leave the thread behind. */
+static void a_stop_does_not_take_a_busy_loop_for_stuck(void **state)
+{
+    struct fixture *f = *state;
+    struct honest honest = { .begun = false };
+    start(f);
+    assert_int_equal(skink_post(f->scheduler, be_busy, &honest), 0);
+    test_wait_until(atomic_load(&honest.begun), 5000);
+    assert_int_equal(skink_scheduler_stop(f->scheduler, skink_now() + test_ms(test_patience(1000))), -ECANCELED);
+    assert_true(atomic_load(&honest.ended));
+    assert_false(atomic_load(&honest.moved));
+}
+
 static void nap_until_told(void *arg)
 {
     _Atomic int *told = arg;
@@ -893,6 +924,7 @@ static const struct test_case cases[] = {
     CASE(stacks_of_a_peak_are_given_back_when_nobody_needs_them),
     CASE(a_task_that_ignores_its_cancellation_is_dropped),
     CASE(stop_does_not_hang_on_a_stuck_loop_that_nobody_watches),
+    CASE(a_stop_does_not_take_a_busy_loop_for_stuck),
     CASE(what_a_dropped_task_wakes_is_dropped_as_well),
     CASE(a_batch_has_as_many_slices_as_was_asked_for),
     CASE(a_timer_that_is_due_before_the_poll_wakes_its_task),
