@@ -130,6 +130,21 @@ static void hold_ends_when_the_held_thread_itself_returns(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
+/* Nobody looks at it any more, and there may be many. */
+static void a_stray_keeps_no_descriptor(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stuck s;
+    char part[32];
+    start_with_limit(&f);
+    stick(&f, &s);
+    snprintf(part, sizeof part, "/task/%d/", atomic_load(&s.started_tid));
+    test_wait_until(test_fd_count_to(part) == 0, 5000);
+    release_all(&f, &s, 1);
+    assert_int_equal(fixture_stop(&f), 0);
+}
+
 /* Nobody would be there to end it. */
 static void unwatching_ends_a_hold(void **state)
 {
@@ -269,6 +284,7 @@ static const struct test_case cases[] = {
     CASE(at_the_limit_the_fresh_thread_runs_no_task),
     CASE(hold_ends_when_a_stray_returns),
     CASE(hold_ends_when_the_held_thread_itself_returns),
+    CASE(a_stray_keeps_no_descriptor),
     CASE(unwatching_ends_a_hold),
     CASE(stray_that_spins_steps_back_behind_the_others),
     CASE(oldest_stray_s_age_is_known),
