@@ -447,7 +447,7 @@ static void a_stuck_loop_changes_nothing_for_the_others(void **state)
     int stuck = client_connect(way.fixture.port);
     client_send_text(stuck, GET("/block"));
     test_wait_until(atomic_load(&way.blocked), 5000);
-    begin(&way, 0, test_ms(test_patience(2000)));
+    begin(&way, 0, 5 * SKINK_S); /* it is given up after two thirds of that */
     expect_reply(napping, 200, "waited", true);
     pthread_join(way.thread, NULL);
     assert_int_equal(way.result, -ECANCELED);
