@@ -12,7 +12,8 @@
  * At the moment of a look a slice that runs has been seen, and at the moment of the other no slice runs. So whichever came
  * last before a slice began, the next look comes within a period of its beginning. A loop that is stuck puts nothing off.
  * The loop reads no clock for it: libuv has just done so. A timeout that asks for a shorter period makes the alarm go off
- * before the first task that has it can run; who has put it off at that moment looks for that afterwards. tests/model/alarm.pml is all of this in Promela.
+ * before the first task that has it can run; who has put it off at that moment looks for that afterwards.
+ * tests/model/alarm.pml is all of this in Promela.
  *
  * The timerfd stays open as long as the scheduler's memory is there, as a loop thread may be about to set it.
  */
