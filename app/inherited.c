@@ -34,7 +34,7 @@ static bool assign(struct inherited *inherited, const char *names, char *complai
         struct inherited_socket *socket = &inherited->sockets[i];
         char name[16];
         name_at(names, i, name);
-        snprintf(socket->address, sizeof socket->address, "fd:%zu", FIRST_FD + i);
+        snprintf(socket->address, sizeof socket->address, "fd:%d", FIRST_FD + (int)i);
         bool by_place = strcmp(name, "http") != 0 && strcmp(name, "stats") != 0;
         socket->is_stats = by_place ? unnamed == 1 : strcmp(name, "stats") == 0;
         unnamed += by_place;
