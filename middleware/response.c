@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * middleware/response.c - answers: what a handler says, put into bytes and handed to the connection.
+ * middleware/response.c - answers: what a handler says, handed to the connection behind its head (response_head.c).
  *
  * Whether an answer may go out is decided in the runtime section, where skink__runtime_enter() brings even a task that
  * was declared stuck: so between its own answer, the one given for it and the client's leaving exactly one wins.
  */
 #include "middleware/response.h"
-#include "loop/civil_date.h"
 #include "loop/hooks.h"
 #include "loop/log_value.h"
 #include "loop/memory.h"
@@ -16,19 +15,14 @@
 #include "middleware/characters.h"
 #include "middleware/error_body.h"
 #include "middleware/http_connection.h"
+#include "middleware/response_head.h"
 #include "skink/clock.h"
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
-enum {
-    SMALL_BODY_BYTES = 4096,
-    HEAD_BYTES = 512,
-    DATE_LINE_BYTES = sizeof "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" - 1
-};
+enum { SMALL_BODY_BYTES = 4096 };
 
 /* --- counting --- */
 
@@ -73,179 +67,6 @@ void skink__request_note_missing(skink_request *request)
                SKINK__LOG_WORD(request->id));
 }
 
-/* --- the head --- */
-
-/* RFC 9110, 15; an empty reason is as good for a code that is not there. */
-static const char *reason_of(int status)
-{
-    static const char *const reasons[] = {
-        [200 - 200] = "OK",
-        [201 - 200] = "Created",
-        [202 - 200] = "Accepted",
-        [203 - 200] = "Non-Authoritative Information",
-        [204 - 200] = "No Content",
-        [205 - 200] = "Reset Content",
-        [206 - 200] = "Partial Content",
-        [300 - 200] = "Multiple Choices",
-        [301 - 200] = "Moved Permanently",
-        [302 - 200] = "Found",
-        [303 - 200] = "See Other",
-        [304 - 200] = "Not Modified",
-        [307 - 200] = "Temporary Redirect",
-        [308 - 200] = "Permanent Redirect",
-        [400 - 200] = "Bad Request",
-        [401 - 200] = "Unauthorized",
-        [402 - 200] = "Payment Required",
-        [403 - 200] = "Forbidden",
-        [404 - 200] = "Not Found",
-        [405 - 200] = "Method Not Allowed",
-        [406 - 200] = "Not Acceptable",
-        [408 - 200] = "Request Timeout",
-        [409 - 200] = "Conflict",
-        [410 - 200] = "Gone",
-        [411 - 200] = "Length Required",
-        [412 - 200] = "Precondition Failed",
-        [413 - 200] = "Content Too Large",
-        [414 - 200] = "URI Too Long",
-        [415 - 200] = "Unsupported Media Type",
-        [416 - 200] = "Range Not Satisfiable",
-        [417 - 200] = "Expectation Failed",
-        [418 - 200] = "I'm a Teapot",
-        [421 - 200] = "Misdirected Request",
-        [422 - 200] = "Unprocessable Content",
-        [423 - 200] = "Locked",
-        [425 - 200] = "Too Early",
-        [426 - 200] = "Upgrade Required",
-        [428 - 200] = "Precondition Required",
-        [429 - 200] = "Too Many Requests",
-        [431 - 200] = "Request Header Fields Too Large",
-        [451 - 200] = "Unavailable For Legal Reasons",
-        [500 - 200] = "Internal Server Error",
-        [501 - 200] = "Not Implemented",
-        [502 - 200] = "Bad Gateway",
-        [503 - 200] = "Service Unavailable",
-        [504 - 200] = "Gateway Timeout",
-        [505 - 200] = "HTTP Version Not Supported",
-        [507 - 200] = "Insufficient Storage",
-    };
-    unsigned i = (unsigned)(status - 200);
-    return i < sizeof reasons / sizeof *reasons && reasons[i] ? reasons[i] : "";
-}
-
-/* "Date: ...", made anew once a second of the monotonic clock; DATE_LINE_BYTES of it. */
-static const char *date_line(skink_http_server *server, uint64_t now_ns)
-{
-    static const char weekdays[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    uint64_t second = now_ns / SKINK_S + 1; /* never 0, which is what a new server has */
-    if (second == server->date_second) return server->date_line;
-    server->date_second = second;
-    struct timespec wall;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    uint64_t days = (uint64_t)wall.tv_sec / SKINK__SECONDS_A_DAY;
-    unsigned rest = (unsigned)((uint64_t)wall.tv_sec % SKINK__SECONDS_A_DAY);
-    struct skink__civil_date date = skink__civil_date_of(days);
-    snprintf(server->date_line, sizeof server->date_line, "Date: %.3s, %02u %.3s %04u %02u:%02u:%02u GMT\r\n",
-             weekdays + days % 7 * 3, date.day % 100, months + (date.month - 1) * 3, date.year % 10000,
-             rest / 3600 % 24, rest / 60 % 60, rest % 60);
-    return server->date_line;
-}
-
-#define PUT(at, literal) ((char *)mempcpy((at), (literal), sizeof(literal) - 1)) /* its length is known here */
-
-static char *put(char *at, const char *text)
-{
-    return stpcpy(at, text);
-}
-
-static char *put_number(char *at, uint64_t number)
-{
-    char digits[20];
-    unsigned n = 0;
-    do {
-        digits[n++] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    while (n)
-        *at++ = digits[--n];
-    return at;
-}
-
-/* If only an empty one. */
-static bool has_body(int status)
-{
-    return status != 204 && status != 304;
-}
-
-/* RFC 9110, 15.3.6: 205 has none either, but its length, 0, is told. */
-bool skink__status_may_have_body(int status)
-{
-    return has_body(status) && status != 205;
-}
-
-/* Everything that an answer's head is made of. */
-struct head {
-    const struct skink__answer *answer;
-    const char *id;            /* of the request; NULL without one */
-    const char *reply_headers; /* of the handler; not NUL-terminated */
-    size_t reply_headers_length;
-    bool own_server_header;
-    const char *connection_line;
-    size_t content_type_length; /* filled in by scratch() */
-};
-
-/* Room for the head and `more` bytes in the server's scratch memory; NULL without. */
-static char *scratch(skink_http_server *server, struct head *head, size_t more)
-{
-    const struct skink__answer *answer = head->answer;
-    head->content_type_length = answer->content_type ? strlen(answer->content_type) : 0;
-    size_t needed = HEAD_BYTES + server->server_line_length + head->reply_headers_length + head->content_type_length +
-                    (answer->lines ? strlen(answer->lines) : 0) + more;
-    if (needed <= server->scratch_bytes) return server->scratch;
-    char *larger = skink__realloc(server->scratch, needed);
-    if (!larger) return NULL;
-    server->scratch = larger;
-    server->scratch_bytes = needed;
-    return larger;
-}
-
-static char *put_status_line(char *at, int status)
-{
-    if (status == 200) return PUT(at, "HTTP/1.1 200 OK\r\n");
-    at = PUT(at, "HTTP/1.1 ");
-    at = put_number(at, (uint64_t)status);
-    *at++ = ' ';
-    return put(put(at, reason_of(status)), "\r\n");
-}
-
-static char *put_head(skink_http_server *server, char *at, const struct head *head)
-{
-    const struct skink__answer *answer = head->answer;
-    at = put_status_line(at, answer->status);
-    at = mempcpy(at, date_line(server, server->now_ns), DATE_LINE_BYTES);
-    if (!head->own_server_header) at = mempcpy(at, server->server_line, server->server_line_length);
-    if (answer->content_type) {
-        at = PUT(at, "Content-Type: ");
-        at = mempcpy(at, answer->content_type, head->content_type_length);
-        at = PUT(at, "\r\n");
-    }
-    if (head->id) {
-        at = PUT(at, "X-Request-Id: ");
-        at = put(at, head->id);
-        at = PUT(at, "\r\n");
-    }
-    if (answer->form == SKINK__BODY_CHUNKED) {
-        at = PUT(at, "Transfer-Encoding: chunked\r\n");
-    } else if (answer->form != SKINK__BODY_TO_THE_END && has_body(answer->status)) {
-        at = PUT(at, "Content-Length: ");
-        at = put_number(at, answer->length);
-        at = PUT(at, "\r\n");
-    }
-    if (*head->connection_line) at = put(at, head->connection_line);
-    if (answer->lines) at = put(at, answer->lines);
-    if (head->reply_headers_length) at = mempcpy(at, head->reply_headers, head->reply_headers_length);
-    return PUT(at, "\r\n");
-}
-
 const char *skink__answer_compose_refusal(skink_http_server *server, int number, size_t *ret_length)
 {
     char body[SKINK__ERROR_BODY_BYTES];
@@ -254,10 +75,10 @@ const char *skink__answer_compose_refusal(skink_http_server *server, int number,
                                     .body = body,
                                     .lines = "Retry-After: 1\r\n" };
     answer.length = skink__error_body(body, answer.status, number, skink__http_error_message(number), "0", NULL);
-    struct head head = { .answer = &answer, .connection_line = "Connection: close\r\n" };
-    char *start = scratch(server, &head, answer.length);
+    struct skink__response_head head = { .answer = &answer, .connection_line = "Connection: close\r\n" };
+    char *start = skink__response_head_room(server, &head, answer.length);
     if (!start) return NULL;
-    char *end = put_head(server, start, &head);
+    char *end = skink__response_head_put(server, start, &head);
     memcpy(end, body, answer.length);
     *ret_length = (size_t)(end - start) + answer.length;
     return start;
@@ -273,13 +94,15 @@ static bool keeps_alive(const skink_request *request, const struct skink__answer
            !server->stopping && !skink__drain_is_announced(server) && !skink__scheduler_is_stopping(server->scheduler);
 }
 
-static struct head head_of(const skink_request *request, const struct skink__answer *answer, bool keep_alive)
+static struct skink__response_head head_of(const skink_request *request, const struct skink__answer *answer,
+                                           bool keep_alive)
 {
-    struct head head = { .answer = answer,
-                         .id = request->id,
-                         .connection_line = !keep_alive                     ? "Connection: close\r\n"
-                                            : !request->message.version_1_1 ? "Connection: keep-alive\r\n"
-                                                                            : "" };
+    struct skink__response_head head = { .answer = answer,
+                                         .id = request->id,
+                                         .connection_line = !keep_alive ? "Connection: close\r\n"
+                                                            : !request->message.version_1_1
+                                                                ? "Connection: keep-alive\r\n"
+                                                                : "" };
     if (answer->handlers_lines) {
         head.reply_headers = request->reply_headers;
         head.reply_headers_length = request->reply_headers_length;
@@ -295,13 +118,13 @@ int skink__answer(skink_request *request, const struct skink__answer *answer)
     SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN && connection);
     server->now_ns = skink_now(); /* a task may have run for long since the loop was last asked */
     bool keep_alive = keeps_alive(request, answer) && skink__connection_body_is_over(connection);
-    struct head head = head_of(request, answer, keep_alive);
-    bool no_body = request->message.method == HTTP_HEAD || !has_body(answer->status);
+    struct skink__response_head head = head_of(request, answer, keep_alive);
+    bool no_body = request->message.method == HTTP_HEAD || !skink__status_has_body(answer->status);
     size_t body_length = no_body ? 0 : answer->length;
     bool together = body_length <= SMALL_BODY_BYTES;
-    char *start = scratch(server, &head, together ? body_length : 0);
+    char *start = skink__response_head_room(server, &head, together ? body_length : 0);
     if (!start) return -ENOMEM;
-    char *end = put_head(server, start, &head);
+    char *end = skink__response_head_put(server, start, &head);
     if (together && body_length) end = mempcpy(end, answer->body, body_length);
     struct iovec parts[2] = { { start, (size_t)(end - start) }, { (void *)answer->body, body_length } };
     size_t sent_bytes = (size_t)(end - start) + (together ? 0 : body_length);
@@ -341,10 +164,10 @@ int skink__answer_begin(skink_request *request, const struct skink__answer *answ
     SKINK_ASSERT(request->state == SKINK__REQUEST_OPEN && request->connection);
     server->now_ns = skink_now();
     bool keep_alive = keeps_alive(request, answer);
-    struct head head = head_of(request, answer, keep_alive);
-    char *start = scratch(server, &head, 0);
+    struct skink__response_head head = head_of(request, answer, keep_alive);
+    char *start = skink__response_head_room(server, &head, 0);
     if (!start) return -ENOMEM;
-    struct iovec part = { start, (size_t)(put_head(server, start, &head) - start) };
+    struct iovec part = { start, (size_t)(skink__response_head_put(server, start, &head) - start) };
     skink__counter_add(&server->counters.response_bytes, part.iov_len);
     request->sent_bytes += part.iov_len;
     request->state = SKINK__REQUEST_STREAMED;
@@ -473,7 +296,7 @@ static int append_line(skink_request *request, const char *name, const char *val
         request->reply_headers_capacity = needed + 128;
     }
     char *at = request->reply_headers + request->reply_headers_length;
-    put(put(put(put(at, name), ": "), value), "\r\n");
+    stpcpy(stpcpy(stpcpy(stpcpy(at, name), ": "), value), "\r\n");
     request->reply_headers_length += more;
     return 0;
 }
