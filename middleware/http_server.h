@@ -142,7 +142,16 @@ struct skink_http_server {
 
 skink_http_server *skink__http_server_ref(skink_http_server *server);
 
-/* Have the loop look at the queues anew, soon: a limit has changed, or there was more to do than one turn takes. Any
+/* NULL is fine. */
+void skink__stuck_unref(struct skink__stuck *stuck);
+
+/* What does not run on the loop needs workers. */
+static inline bool skink__can_execute(skink_execution execution, const skink_workers *workers)
+{
+    return execution <= SKINK_EXECUTE_LOOP || (execution <= SKINK_EXECUTE_SERIAL && workers);
+}
+
+/* http_server_settings.c: have the loop look at the queues anew, soon: a limit has changed, or there was more to do than one turn takes. Any
  * thread. */
 void skink__http_server_review_limits(skink_http_server *server);
 
