@@ -3,7 +3,8 @@
  * test_allocation_failures.c - every allocation of every call of the loop fails in turn.
  *
  * Each call is made on a scheduler of its own, so that nothing it needs is there from the time before, and is made
- * again after its failure: then it succeeds, and when the scheduler is gone no block is left.
+ * again after its failure: then it succeeds, and when the scheduler is gone no block is left. What becomes of that for
+ * which memory is missing only after the call is in test_memory_shortage.c.
  */
 #include "skink/skink.h"
 #include "tests/support/case.h"
@@ -11,7 +12,6 @@
 #include "tests/support/scarce.h"
 #include "tests/support/wait.h"
 #include <errno.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -165,24 +165,6 @@ static void start_without_memory_fails_and_can_be_repeated(void **state)
     assert_true(n > 1);
 }
 
-/* Who has no memory left can still get rid of a scheduler. */
-static void stop_and_destroy_work_without_memory(void **state)
-{
-    (void)state;
-    struct attempt a;
-    open_attempt(&a, NULL, 0);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(skink_post(a.scheduler, note_run, &a), 0);
-    test_wait_until(atomic_load(&a.ran) == 3, 5000);
-    scarce_fail_all();
-    int err = skink_scheduler_stop(a.scheduler, test_deadline_ns(5000));
-    skink_scheduler_destroy(a.scheduler);
-    a.scheduler = NULL;
-    scarce_end();
-    assert_int_equal(err, 0);
-    close_attempt(&a);
-}
-
 static void block(void *arg)
 {
     struct attempt *a = arg;
@@ -253,264 +235,6 @@ static void spawn_from_a_task_without_memory_fails_and_can_be_repeated(void **st
 {
     (void)state;
     fail_each(call_spawn, make_calls_in_a_task, 1, 1);
-}
-
-static void hold_on(void *arg)
-{
-    struct attempt *a = arg;
-    note_run(a);
-    if (skink_await(a->future, SKINK_FOREVER, NULL) != 0) note_run(a);
-}
-
-/* Nobody is told that there is no stack: the task starts as soon as there is one. */
-static void task_without_memory_for_its_stack_starts_when_there_is_some(void **state)
-{
-    (void)state;
-    enum { TASKS = 40 }; /* more than the first slab of stacks has, and than are free */
-    struct attempt a;
-    open_attempt(&a, NULL, 0);
-    assert_int_equal(skink_post(a.scheduler, hold_on, &a), 0); /* objects for more tasks are there afterwards */
-    test_wait_until(atomic_load(&a.ran) == 1, 5000);
-    scarce_fail_all();
-    for (int i = 1; i < TASKS; i++)
-        assert_int_equal(skink_post(a.scheduler, hold_on, &a), 0);
-    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-    uint64_t deadline = test_now_ns() + test_ms(10000);
-    do {
-        test_nap();
-        assert_int_equal(skink_scheduler_stats_read(a.scheduler, &stats), 0);
-    } while (stats.tasks_living < TASKS && test_now_ns() < deadline);
-    long before = scarce_failures();
-    /* It is tried again and again from now on, though nothing else happens. */
-    while (scarce_failures() < before + 100 && test_now_ns() < deadline)
-        test_nap();
-    int ran = atomic_load(&a.ran);
-    assert_true(scarce_end() >= before + 100);
-    assert_true(ran < TASKS);
-    test_wait_until(atomic_load(&a.ran) == TASKS, 5000);
-    assert_int_equal(skink_future_complete(a.future, NULL), 0);
-    assert_int_equal(skink_scheduler_stop(a.scheduler, test_deadline_ns(5000)), 0);
-    assert_int_equal(atomic_load(&a.ran), TASKS);
-    close_attempt(&a);
-}
-
-/* Goal: without memory a task that has a stack goes on past those that wait for one; and the stack that it gives back goes to the
- * first of those, not to what it has posted meanwhile.
- * | the first               | the others                    | the last          |
- * | waits, with a stack     | are set aside without one     |                   |
- * | goes on, posts, ends    |                               | is posted         |
- * |                         | one of them begins            |                   |
- * |                         | the rest, when there is memory |                  |
- * |                         |                               | runs              | */
-struct queue_jump {
-    struct attempt a;
-    skink_future *go;
-    _Atomic int ran_before_last;
-};
-
-static void run_last(void *arg)
-{
-    struct queue_jump *q = arg;
-    atomic_store(&q->ran_before_last, atomic_load(&q->a.ran));
-}
-
-static void nothing(void *arg)
-{
-    (void)arg;
-}
-
-static void hold_on_and_post(void *arg)
-{
-    struct queue_jump *q = arg;
-    q->a.err = skink_post(q->a.scheduler, nothing, NULL); /* so that the next needs no memory */
-    note_run(&q->a);
-    q->a.err |= skink_await(q->go, SKINK_FOREVER, NULL);
-    q->a.again = skink_post(q->a.scheduler, run_last, q);
-}
-
-static void tasks_without_memory_for_their_stacks_keep_their_place(void **state)
-{
-    (void)state;
-    enum { TASKS = 100 };
-    struct queue_jump q = { 0 };
-    struct attempt *a = &q.a;
-    open_attempt(a, NULL, 0);
-    assert_int_equal(skink_future_create(&q.go), 0);
-    assert_int_equal(skink_post(a->scheduler, hold_on_and_post, &q), 0);
-    test_wait_until(atomic_load(&a->ran) == 1, 5000);
-    int tasks = 1;
-    scarce_fail_all();
-    while (tasks < TASKS && skink_post(a->scheduler, hold_on, a) == 0)
-        tasks++;
-    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-    long before = scarce_failures();
-    test_wait_until(scarce_failures() > before + 3 && skink_scheduler_stats_read(a->scheduler, &stats) == 0 &&
-                        stats.tasks_living == (uint64_t)tasks,
-                    5000);
-    int ran = atomic_load(&a->ran);
-    assert_true(ran < tasks - 1);
-    assert_int_equal(skink_future_complete(q.go, NULL), 0);
-    test_wait_until(atomic_load(&a->ran) == ran + 1, 5000);
-    scarce_end();
-    test_wait_until(atomic_load(&q.ran_before_last) != 0, 5000);
-    assert_int_equal(skink_future_complete(a->future, NULL), 0);
-    assert_int_equal(a->err, 0);
-    assert_int_equal(a->again, 0);
-    assert_int_equal(atomic_load(&q.ran_before_last), tasks);
-    assert_int_equal(skink_scheduler_stop(a->scheduler, test_deadline_ns(5000)), 0);
-    skink_future_unref(q.go);
-    close_attempt(a);
-}
-
-/* Goal: a stop does not wait for memory: who never gets a stack is dropped with the others, and its end is told. Who gets one
- * past the deadline of the stop starts cancelled. */
-struct last_stop {
-    struct attempt a;
-    skink_task *last;       /* lacks a stack */
-    _Atomic bool cancelled; /* somebody who sleeps was */
-    _Atomic int result, last_result;
-};
-
-/* Keeps its stack until it is dropped. */
-static void stay(void *arg)
-{
-    note_run(arg);
-    for (;;)
-        (void)!skink_yield();
-}
-
-static void sleep_until_the_stop(void *arg)
-{
-    struct last_stop *s = arg;
-    note_run(&s->a);
-    (void)!skink_sleep_until(SKINK_FOREVER);
-    atomic_store(&s->cancelled, true);
-    stay(&s->a);
-}
-
-static void note_cancellation(void *arg)
-{
-    struct last_stop *s = arg;
-    atomic_store(&s->last_result, skink_checkpoint());
-}
-
-static void *stop_now(void *arg)
-{
-    struct last_stop *s = arg;
-    atomic_store(&s->result, skink_scheduler_stop(s->a.scheduler, skink_now()));
-    return NULL;
-}
-
-static void stop_while_stacks_are_scarce(struct last_stop *s, bool memory_comes_back)
-{
-    enum { TASKS = 100 };
-    pthread_t thread;
-    open_attempt(&s->a, NULL, 0);
-    assert_int_equal(skink_post(s->a.scheduler, sleep_until_the_stop, s), 0);
-    test_wait_until(atomic_load(&s->a.ran) == 1, 5000);
-    scarce_fail_all();
-    for (int i = 0; i < TASKS / 2; i++)
-        assert_int_equal(skink_post(s->a.scheduler, stay, &s->a), 0);
-    assert_int_equal(skink_spawn(s->a.scheduler, NULL, &s->last, note_cancellation, s), 0);
-    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-    long before = scarce_failures();
-    test_wait_until(scarce_failures() > before + 3 && skink_scheduler_stats_read(s->a.scheduler, &stats) == 0 &&
-                        stats.tasks_living == TASKS / 2 + 2,
-                    5000);
-    assert_int_equal(pthread_create(&thread, NULL, stop_now, s), 0);
-    if (memory_comes_back) {
-        test_wait_until(atomic_load(&s->cancelled), 5000);
-        scarce_end();
-    }
-    pthread_join(thread, NULL);
-    scarce_end();
-    assert_int_equal(atomic_load(&s->result), -ECANCELED);
-    assert_int_equal(skink_scheduler_stats_read(s->a.scheduler, &stats), 0);
-    assert_int_equal(stats.tasks_living, 0);
-}
-
-static void tasks_without_memory_for_their_stacks_cannot_hold_up_a_stop(void **state)
-{
-    (void)state;
-    struct last_stop s = { .last_result = 1 };
-    stop_while_stacks_are_scarce(&s, false);
-    assert_int_equal(skink_task_await(s.last, skink_now()), -ECANCELED);
-    assert_int_equal(atomic_load(&s.last_result), 1); /* it has never begun */
-    skink_task_unref(s.last);
-    close_attempt(&s.a);
-}
-
-static void tasks_that_get_their_stacks_past_the_deadline_of_a_stop_start_cancelled(void **state)
-{
-    (void)state;
-    struct last_stop s = { .last_result = 1 };
-    stop_while_stacks_are_scarce(&s, true);
-    assert_int_equal(skink_task_await(s.last, skink_now()), 0);
-    assert_int_equal(atomic_load(&s.last_result), -ECANCELED);
-    skink_task_unref(s.last);
-    close_attempt(&s.a);
-}
-
-/* Goal: a post whose turn comes while there is no object for its task is not lost: it waits aside. Its turn comes on the stack of
- * the task before it, of which the host keeps the object. */
-static void fill_queue(void *arg)
-{
-    struct attempt *a = arg;
-    enum { POSTS = 3 };
-    for (int i = 0; i < POSTS; i++)
-        a->err |= skink_post(a->scheduler, note_run, a);
-    scarce_fail_all();
-    for (a->n = POSTS; skink_spawn(a->scheduler, NULL, NULL, note_run, a) == 0; a->n++) {
-    }
-}
-
-static void post_without_memory_for_its_task_runs_when_there_is_some(void **state)
-{
-    (void)state;
-    struct attempt a;
-    skink_task *task;
-    open_attempt(&a, NULL, 0);
-    assert_int_equal(skink_spawn(a.scheduler, NULL, &task, fill_queue, &a), 0);
-    assert_int_equal(skink_task_await(task, test_deadline_ns(5000)), 0);
-    test_wait_until(scarce_failures() >= 2, 5000);
-    scarce_end();
-    assert_int_equal(a.err, 0);
-    test_wait_until(atomic_load(&a.ran) == (int)a.n, 5000);
-    skink_task_unref(task);
-    assert_int_equal(skink_scheduler_stop(a.scheduler, test_deadline_ns(5000)), 0);
-    assert_int_equal(atomic_load(&a.ran), (int)a.n);
-    close_attempt(&a);
-}
-
-/* Goal: what posts and tasks have used once serves the next ones: the hundred-thousandth needs no memory. */
-static void post_again_and_again(void *arg)
-{
-    struct attempt *a = arg;
-    enum { ROUNDS = 2000, AT_ONCE = 50 };
-    for (int round = 0; round < ROUNDS && !a->err; round++) {
-        if (round == 2) scarce_fail_all();
-        for (int i = 0; i < AT_ONCE && !a->err; i++)
-            a->err = skink_post(a->scheduler, note_run, a);
-        for (int i = 0; i < 4 && !a->err; i++)
-            a->err = skink_spawn(a->scheduler, NULL, NULL, note_run, a);
-        if (!a->err) a->err = skink_yield();
-    }
-    a->failures = scarce_end();
-    sem_post(&a->finished);
-}
-
-static void posts_and_tasks_in_a_steady_state_need_no_memory(void **state)
-{
-    (void)state;
-    struct attempt a;
-    open_attempt(&a, NULL, 0);
-    assert_int_equal(skink_post(a.scheduler, post_again_and_again, &a), 0);
-    while (sem_wait(&a.finished) != 0) {
-    }
-    assert_int_equal(a.err, 0);
-    assert_int_equal(a.failures, 0);
-    test_wait_until(atomic_load(&a.ran) == 2000 * 54, 5000);
-    close_attempt(&a);
 }
 
 static int call_token(struct attempt *a)
@@ -790,89 +514,14 @@ static void uv_call_needs_no_memory(void **state)
     fail_each(call_uv, make_calls_in_a_task, 0, 1);
 }
 
-static void cancel_the_sleeper(void *arg)
-{
-    int err = skink_sleep(SKINK_FOREVER);
-    if (err == -ECANCELED) note_run(arg);
-}
-
-/* Neither does asking a task to end, and being woken by that. */
-static void cancel_needs_no_memory(void **state)
-{
-    (void)state;
-    struct attempt a;
-    open_attempt(&a, NULL, 0);
-    skink_task *task;
-    assert_int_equal(skink_spawn(a.scheduler, NULL, &task, cancel_the_sleeper, &a), 0);
-    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
-    test_wait_until(skink_scheduler_stats_read(a.scheduler, &stats) == 0 && stats.tasks_suspended == 1, 5000);
-    scarce_fail_all();
-    int err = skink_task_cancel(task);
-    test_wait_until(atomic_load(&a.ran) == 1, 5000);
-    assert_int_equal(scarce_end(), 0);
-    assert_int_equal(err, 0);
-    skink_task_unref(task);
-    close_attempt(&a);
-}
-
-static void add_one(void *arg)
-{
-    atomic_fetch_add((_Atomic int *)arg, 1);
-}
-
-/* Those for which there was no memory do not count towards the limit afterwards. */
-static void spawns_without_memory_use_nothing_up(void **state)
-{
-    (void)state;
-    enum { LIMIT = 4 };
-    static _Atomic int ran;
-    skink_scheduler_options options = SKINK_SCHEDULER_OPTIONS_INIT;
-    options.task_max = LIMIT;
-    skink_scheduler *scheduler;
-    scarce_install();
-    assert_int_equal(skink_scheduler_create(&options, &scheduler), 0);
-    scarce_fail_all();
-    for (int i = 0; i < 2 * LIMIT; i++)
-        assert_int_equal(skink_spawn(scheduler, NULL, NULL, add_one, (void *)&ran), -ENOMEM);
-    scarce_end();
-    for (int i = 0; i < LIMIT; i++)
-        assert_int_equal(skink_spawn(scheduler, NULL, NULL, add_one, (void *)&ran), 0);
-    assert_int_equal(skink_scheduler_start(scheduler), 0);
-    test_wait_until(atomic_load(&ran) == LIMIT, 5000);
-    skink_scheduler_destroy(scheduler);
-    scarce_assert_no_blocks();
-}
-
-static void a_future_lets_go_of_its_completer(void **state)
-{
-    (void)state;
-    static _Atomic int ran;
-    skink_scheduler *scheduler;
-    skink_future *future;
-    skink_task *task;
-    scarce_install();
-    assert_int_equal(skink_scheduler_create(NULL, &scheduler), 0);
-    assert_int_equal(skink_future_create(&future), 0);
-    assert_int_equal(skink_spawn(scheduler, NULL, &task, add_one, (void *)&ran), 0);
-    assert_int_equal(skink_future_set_completer(future, task), 0);
-    skink_task_unref(task);
-    skink_future_unref(future);
-    skink_scheduler_destroy(scheduler);
-    scarce_assert_no_blocks();
-}
-
 static const struct test_case cases[] = {
-    CASE(spawns_without_memory_use_nothing_up),
-    CASE(a_future_lets_go_of_its_completer),
     CASE(create_without_memory_fails_and_leaves_nothing),
     CASE(start_without_memory_fails_and_can_be_repeated),
-    CASE(stop_and_destroy_work_without_memory),
     CASE_TIMEOUT(stop_of_a_stuck_loop_goes_on_after_a_failure, 40),
     CASE(post_from_a_thread_without_memory_fails_and_can_be_repeated),
     CASE(spawn_from_a_thread_without_memory_fails_and_can_be_repeated),
     CASE(post_from_a_task_without_memory_fails_and_can_be_repeated),
     CASE(spawn_from_a_task_without_memory_fails_and_can_be_repeated),
-    CASE(task_without_memory_for_its_stack_starts_when_there_is_some),
     CASE(token_without_memory_is_null_and_can_be_had_later),
     CASE(scopes_without_memory_can_be_had_later),
     CASE(await_any_without_memory_waits_later),
@@ -891,12 +540,6 @@ static const struct test_case cases[] = {
     CASE(offload_without_memory_fails_and_can_be_repeated),
     CASE(offload_start_without_memory_fails_and_can_be_repeated),
     CASE(offload_start_from_a_task_without_memory_fails_and_can_be_repeated),
-    CASE(tasks_without_memory_for_their_stacks_keep_their_place),
-    CASE(tasks_without_memory_for_their_stacks_cannot_hold_up_a_stop),
-    CASE(tasks_that_get_their_stacks_past_the_deadline_of_a_stop_start_cancelled),
-    CASE(post_without_memory_for_its_task_runs_when_there_is_some),
-    CASE(posts_and_tasks_in_a_steady_state_need_no_memory),
     CASE(uv_call_needs_no_memory),
-    CASE(cancel_needs_no_memory),
 };
 TEST_MAIN(cases, setup, NULL)
