@@ -76,9 +76,37 @@ void fixture_add_common_routes(struct fixture *fixture)
 
 void fixture_serve(struct fixture *fixture)
 {
-    fixture_create(fixture, NULL, NULL);
+    fixture_serve_with(fixture, NULL);
+}
+
+void fixture_serve_with(struct fixture *fixture, const skink_http_options *options)
+{
+    fixture_create(fixture, NULL, options);
     fixture_add_common_routes(fixture);
     fixture_start(fixture);
+}
+
+void fixture_serve_handler(struct fixture *fixture, const char *path, skink_handler handler, void *arg)
+{
+    fixture_create(fixture, NULL, NULL);
+    fixture_add_common_routes(fixture);
+    fixture_route(fixture, "GET", path, handler, arg);
+    fixture_start(fixture);
+}
+
+skink_recovery *fixture_watch(const struct fixture *fixture, const skink_recovery_options *options)
+{
+    skink_recovery *recovery;
+    assert_int_equal(skink_recovery_create(options, &recovery), 0);
+    assert_int_equal(skink_recovery_watch(recovery, fixture->scheduler), 0);
+    return recovery;
+}
+
+skink_recovery_stats fixture_recovery_stats(skink_recovery *recovery)
+{
+    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
+    assert_int_equal(skink_recovery_stats_read(recovery, &stats), 0);
+    return stats;
 }
 
 struct skink__http_stats fixture_stats(const struct fixture *fixture)

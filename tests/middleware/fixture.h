@@ -29,8 +29,16 @@ void fixture_destroy(struct fixture *fixture);
  * "cancelled". */
 void fixture_add_common_routes(struct fixture *fixture);
 
-/* All of that with defaults: create, the common routes, start. */
+/* All of that: create, the common routes, start. With defaults; with options; with defaults and a handler for
+ * "GET path". */
 void fixture_serve(struct fixture *fixture);
+void fixture_serve_with(struct fixture *fixture, const skink_http_options *options);
+void fixture_serve_handler(struct fixture *fixture, const char *path, skink_handler handler, void *arg);
+
+/* A recovery that watches the scheduler, which need not run yet; NULL options: defaults. Destroy it after the
+ * scheduler. */
+skink_recovery *fixture_watch(const struct fixture *fixture, const skink_recovery_options *options);
+skink_recovery_stats fixture_recovery_stats(skink_recovery *recovery);
 
 /* What the server counts. */
 struct skink__http_stats fixture_stats(const struct fixture *fixture);

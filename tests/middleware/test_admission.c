@@ -70,13 +70,18 @@ static void create(struct gate *g, uint32_t max_requests, uint32_t max_queue)
     fixture_route(&g->fixture, "GET", "/stick", stick, g);
 }
 
+static void serve(struct gate *g, uint32_t max_requests, uint32_t max_queue)
+{
+    create(g, max_requests, max_queue);
+    fixture_start(&g->fixture);
+}
+
 static void watch(struct gate *g, uint32_t max_strays, uint64_t timeout_ns)
 {
     skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
     options.deadlock_timeout_ns = timeout_ns;
     options.max_strays = max_strays;
-    assert_int_equal(skink_recovery_create(&options, &g->recovery), 0);
-    assert_int_equal(skink_recovery_watch(g->recovery, g->fixture.scheduler), 0);
+    g->recovery = fixture_watch(&g->fixture, &options);
 }
 
 static void destroy(struct gate *g)
@@ -131,6 +136,14 @@ static int ask(const struct gate *g, const char *path, int n)
     return fd;
 }
 
+/* The first request to "/gate": it has got in, and keeps its permit until there is a ticket. */
+static int enter_gate(const struct gate *g)
+{
+    int fd = ask(g, "/gate", 0);
+    test_wait_until(atomic_load(&g->entered) == 1, WAIT_MS);
+    return fd;
+}
+
 static void expect_error(int fd, int status, const char *number)
 {
     struct reply reply;
@@ -146,8 +159,7 @@ static void so_many_at_once_then_the_queue_in_order_then_429(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 2, 3);
-    fixture_start(&g.fixture);
+    serve(&g, 2, 3);
     int fds[5];
     for (int i = 0; i < 5; i++) {
         fds[i] = ask(&g, "/gate", i);
@@ -183,10 +195,8 @@ static void a_request_knows_how_long_it_has_waited(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 1);
-    fixture_start(&g.fixture);
-    int first = ask(&g, "/gate", 0);
-    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
+    serve(&g, 1, 1);
+    int first = enter_gate(&g);
     assert_int_equal(atomic_load(&g.queue_ns), 0);
     int second = ask(&g, "/gate", 1);
     test_wait_until(limit(&g).queued == 1, WAIT_MS);
@@ -208,10 +218,8 @@ static void a_client_that_leaves_leaves_the_queue(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 3);
-    fixture_start(&g.fixture);
-    int first = ask(&g, "/gate", 0);
-    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
+    serve(&g, 1, 3);
+    int first = enter_gate(&g);
     int closes = ask(&g, "/gate", 1), resets = ask(&g, "/gate", 2), ends = ask(&g, "/gate", 3);
     test_wait_until(limit(&g).queued == 3, WAIT_MS);
     close(closes);
@@ -240,10 +248,8 @@ static void a_request_of_a_client_that_had_left_does_not_queue(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 3);
-    fixture_start(&g.fixture);
-    int first = ask(&g, "/gate", 0), second = client_connect(g.fixture.port);
-    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
+    serve(&g, 1, 3);
+    int first = enter_gate(&g), second = client_connect(g.fixture.port);
     client_send_text(second, "OPTIONS * HTTP/1.1\r\n" H "\r\n" GATE GATE);
     assert_int_equal(shutdown(second, SHUT_WR), 0);
     client_expect(second, "", 204, NULL);
@@ -318,8 +324,7 @@ static void limits_change_while_the_server_runs(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 10);
-    fixture_start(&g.fixture);
+    serve(&g, 1, 10);
     int fds[8];
     for (int i = 0; i < 6; i++)
         fds[i] = ask(&g, "/gate", i);
@@ -355,11 +360,9 @@ static void a_route_has_a_limit_of_its_own(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 2, 1);
-    fixture_start(&g.fixture);
+    serve(&g, 2, 1);
     assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/gate", 1, 2), 0);
-    int first = ask(&g, "/gate", 0);
-    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
+    int first = enter_gate(&g);
     int second = ask(&g, "/gate", 1);
     test_wait_until(limit_of(&g, "/gate").queued == 1, WAIT_MS);
     int third = client_connect(g.fixture.port);
@@ -384,29 +387,39 @@ static void a_route_has_a_limit_of_its_own(void **state)
     destroy(&g);
 }
 
+struct row {
+    int busy, leaves, stays;
+};
+
+/* Limits of one for the server and for "/hello": one is inside, the next has its route's permit and waits for the
+ * server's, and the last waits for its route's. */
+static struct row queue_at_two_limits(const struct gate *g)
+{
+    assert_int_equal(skink_http_route_set_limits(g->fixture.server, "/hello", 1, 5), 0);
+    struct row row = { .busy = enter_gate(g) };
+    row.leaves = ask(g, "/hello", 1);
+    test_wait_until(limit(g).queued == 1 && limit_of(g, "/hello").in_use == 1, WAIT_MS);
+    row.stays = ask(g, "/hello", 2);
+    test_wait_until(limit_of(g, "/hello").queued == 1, WAIT_MS);
+    return row;
+}
+
 /* It waits for the server with the permit of its route; when its client leaves, that permit goes to the next. */
 static void one_that_leaves_between_two_limits_gives_the_first_permit_back(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 5);
-    fixture_start(&g.fixture);
-    assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/hello", 1, 5), 0);
-    int busy = ask(&g, "/gate", 0);
-    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
-    int leaves = ask(&g, "/hello", 1);
-    test_wait_until(limit(&g).queued == 1 && limit_of(&g, "/hello").in_use == 1, WAIT_MS);
-    int stays = ask(&g, "/hello", 2);
-    test_wait_until(limit_of(&g, "/hello").queued == 1, WAIT_MS);
-    close(leaves);
+    serve(&g, 1, 5);
+    struct row row = queue_at_two_limits(&g);
+    close(row.leaves);
     test_wait_until(limit(&g).left == 1, WAIT_MS);
     test_wait_until(limit_of(&g, "/hello").queued == 0, WAIT_MS);
     assert_int_equal(limit_of(&g, "/hello").in_use, 1);
     assert_int_equal(limit(&g).queued, 1);
     atomic_store(&g.tickets, 1);
-    client_expect(busy, "", 200, "through");
-    client_expect(stays, "", 200, "hello\n");
-    close(busy), close(stays);
+    client_expect(row.busy, "", 200, "through");
+    client_expect(row.stays, "", 200, "hello\n");
+    close(row.busy), close(row.stays);
     destroy(&g);
 }
 
@@ -415,11 +428,9 @@ static void one_that_the_second_limit_turns_away_gives_the_first_permit_back(voi
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 0);
-    fixture_start(&g.fixture);
+    serve(&g, 1, 0);
     assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/hello", 1, 5), 0);
-    int busy = ask(&g, "/gate", 0);
-    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
+    int busy = enter_gate(&g);
     int other = ask(&g, "/hello", 1);
     expect_error(other, 429, "\"number\":1009,");
     assert_int_equal(limit_of(&g, "/hello").in_use, 0);
@@ -436,24 +447,17 @@ static void one_that_has_waited_is_not_turned_away(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 5);
-    fixture_start(&g.fixture);
-    assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/hello", 1, 5), 0);
-    int busy = ask(&g, "/gate", 0);
-    test_wait_until(atomic_load(&g.entered) == 1, WAIT_MS);
-    int leaves = ask(&g, "/hello", 1);
-    test_wait_until(limit(&g).queued == 1, WAIT_MS);
-    int stays = ask(&g, "/hello", 2);
-    test_wait_until(limit_of(&g, "/hello").queued == 1, WAIT_MS);
+    serve(&g, 1, 5);
+    struct row row = queue_at_two_limits(&g);
     assert_int_equal(skink_http_set_limits(g.fixture.server, 1, 0), 0);
-    close(leaves);
+    close(row.leaves);
     test_wait_until(limit(&g).left == 1 && limit_of(&g, "/hello").queued == 0, WAIT_MS);
     assert_int_equal(limit(&g).queued, 1);
     assert_int_equal(limit(&g).turned_away, 0);
     atomic_store(&g.tickets, 1);
-    client_expect(busy, "", 200, "through");
-    client_expect(stays, "", 200, "hello\n");
-    close(busy), close(stays);
+    client_expect(row.busy, "", 200, "through");
+    client_expect(row.stays, "", 200, "hello\n");
+    close(row.busy), close(row.stays);
     destroy(&g);
 }
 
@@ -462,8 +466,7 @@ static void a_route_s_limit_that_is_raised_lets_in_who_waits(void **state)
     (void)state;
     struct gate g;
     int fds[3];
-    create(&g, 0, 0);
-    fixture_start(&g.fixture);
+    serve(&g, 0, 0);
     assert_int_equal(skink_http_route_set_limits(g.fixture.server, "/gate", 1, 2), 0);
     for (int i = 0; i < 3; i++)
         fds[i] = ask(&g, "/gate", i);
@@ -491,8 +494,7 @@ static void a_limit_that_is_lifted_lets_in_a_long_queue(void **state)
     (void)state;
     struct gate g;
     int fds[CROWD];
-    create(&g, 1, CROWD);
-    fixture_start(&g.fixture);
+    serve(&g, 1, CROWD);
     ask_many(&g, fds);
     assert_int_equal(skink_http_set_limits(g.fixture.server, 0, 0), 0);
     test_wait_until(atomic_load(&g.running) == CROWD, WAIT_MS); /* though nobody has left */
@@ -508,8 +510,7 @@ static void a_long_queue_is_answered_for_at_the_end(void **state)
     (void)state;
     struct gate g;
     int fds[CROWD];
-    create(&g, 1, CROWD);
-    fixture_start(&g.fixture);
+    serve(&g, 1, CROWD);
     ask_many(&g, fds);
     assert_int_equal(skink_scheduler_stop(g.fixture.scheduler, skink_now()), -ECANCELED);
     client_expect(fds[0], "", 200, "cut");
@@ -563,8 +564,7 @@ static void who_waits_at_the_end_is_answered_for(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 5);
-    fixture_start(&g.fixture);
+    serve(&g, 1, 5);
     int busy = ask(&g, "/gate", 0), waits = ask(&g, "/gate", 1);
     test_wait_until(limit(&g).queued == 1, WAIT_MS);
     assert_int_equal(skink_scheduler_stop(g.fixture.scheduler, skink_now()), -ECANCELED);
@@ -578,8 +578,7 @@ static void a_server_is_destroyed_with_a_queue(void **state)
 {
     (void)state;
     struct gate g;
-    create(&g, 1, 5);
-    fixture_start(&g.fixture);
+    serve(&g, 1, 5);
     int busy = ask(&g, "/gate", 0), first = ask(&g, "/gate", 1), second = ask(&g, "/gate", 2);
     test_wait_until(limit(&g).queued == 2, WAIT_MS);
     skink_http_server_destroy(g.fixture.server);

@@ -201,9 +201,7 @@ static void destroy_needs_no_memory(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_create(&f, NULL, NULL);
-    fixture_add_common_routes(&f);
-    fixture_start(&f);
+    fixture_serve(&f);
     int fd = client_connect(f.port);
     client_expect(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", 200, "hello\n");
     scarce_fail_all();

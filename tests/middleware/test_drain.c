@@ -149,6 +149,40 @@ static void expect_reply(int fd, int status, const char *body, bool closing)
     reply_free(&reply);
 }
 
+static void expect_hello(int fd, bool closing)
+{
+    client_send_text(fd, GET("/hello"));
+    expect_reply(fd, 200, "hello\n", closing);
+}
+
+/* A request that holds the loop until way->release. */
+static int block_the_loop(struct way_down *way)
+{
+    int fd = client_connect(way->fixture.port);
+    client_send_text(fd, GET("/block"));
+    test_wait_until(atomic_load(&way->blocked), 5000);
+    return fd;
+}
+
+/* A client that has read nothing of its large answer, which has been given, as far as its task can tell. */
+static int ask_for_the_large(struct way_down *way)
+{
+    way->large = calloc(1, LARGE_BYTES + 1);
+    int fd = client_connect(way->fixture.port);
+    client_send_text(fd, GET("/large"));
+    test_wait_until(fixture_code_count(&way->fixture, 200) == 1, 5000);
+    return fd;
+}
+
+/* With grace for a minute. */
+static void expect_end_at_once(struct way_down *way)
+{
+    uint64_t start = test_now_ns();
+    begin(way, 0, 60 * SKINK_S);
+    join(way, 0);
+    assert_true(test_now_ns() - start < test_ms(test_patience(5000)));
+}
+
 /* --- the announcement --- */
 
 static void a_drain_is_announced_and_serving_goes_on(void **state)
@@ -157,19 +191,16 @@ static void a_drain_is_announced_and_serving_goes_on(void **state)
     struct way_down way;
     create(&way);
     int old = client_connect(way.fixture.port);
-    client_send_text(old, GET("/hello"));
-    expect_reply(old, 200, "hello\n", false);
+    expect_hello(old, false);
     assert_false(is_draining(&way));
     skink_http_server_drain(way.fixture.server);
     skink_http_server_drain(way.fixture.server);
     skink_http_server_drain(NULL);
     assert_true(is_draining(&way));
-    client_send_text(old, GET("/hello"));
-    expect_reply(old, 200, "hello\n", true);
+    expect_hello(old, true);
     assert_true(client_sees_end(old, 5000));
     int fresh = client_connect(way.fixture.port);
-    client_send_text(fresh, GET("/hello"));
-    expect_reply(fresh, 200, "hello\n", true);
+    expect_hello(fresh, true);
     close(old);
     close(fresh);
     begin(&way, 0, 5 * SKINK_S);
@@ -190,10 +221,8 @@ static void requests_in_flight_finish_and_new_ones_on_open_connections_are_refus
     struct way_down way;
     create(&way);
     int idle = client_connect(way.fixture.port), other = client_connect(way.fixture.port);
-    client_send_text(idle, GET("/hello"));
-    expect_reply(idle, 200, "hello\n", false);
-    client_send_text(other, GET("/hello"));
-    expect_reply(other, 200, "hello\n", false);
+    expect_hello(idle, false);
+    expect_hello(other, false);
     int waiting = begin_request(&way, GET("/wait"));
     begin(&way, 0, 10 * SKINK_S);
     test_wait_until(!can_connect(way.fixture.port), 5000);
@@ -225,8 +254,7 @@ static void a_request_half_sent_is_still_taken(void **state)
     client_send_text(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
     test_wait_until(fixture_stats(&way.fixture).connections == 1, 5000);
     int probe = client_connect(way.fixture.port); /* answered behind the half one: so that has been read */
-    client_send_text(probe, GET("/hello"));
-    expect_reply(probe, 200, "hello\n", false);
+    expect_hello(probe, false);
     begin(&way, 0, 10 * SKINK_S);
     test_wait_until(!can_connect(way.fixture.port), 5000);
     client_send_text(fd, "cd");
@@ -247,8 +275,7 @@ static void who_came_during_the_drain_gets_its_first_answer(void **state)
     test_wait_until(is_draining(&way), 5000);
     int fd = client_connect(way.fixture.port);
     test_wait_until(!can_connect(way.fixture.port), 5000);
-    client_send_text(fd, GET("/hello"));
-    expect_reply(fd, 200, "hello\n", true);
+    expect_hello(fd, true);
     assert_true(client_sees_end(fd, 5000));
     close(fd);
     test_wait_until(atomic_load(&way.fixture.server->drain.loose) == 0, 5000); /* nor is it waited for any more */
@@ -284,9 +311,7 @@ static void who_stands_in_the_queue_as_the_door_closes_is_let_in(void **state)
     (void)state;
     struct way_down way;
     create(&way);
-    int blocking = client_connect(way.fixture.port);
-    client_send_text(blocking, GET("/block"));
-    test_wait_until(atomic_load(&way.blocked), 5000);
+    int blocking = block_the_loop(&way);
     struct knock last = { .message.deliver = knock, .port = way.fixture.port, .fd = -1 };
     assert_true(skink__scheduler_post(way.fixture.scheduler, &last.message));
     begin(&way, 0, 10 * SKINK_S);
@@ -295,8 +320,7 @@ static void who_stands_in_the_queue_as_the_door_closes_is_let_in(void **state)
     atomic_store(&way.release, true);
     expect_reply(blocking, 200, "late", true);
     test_wait_until(atomic_load(&way.fixture.server->drain.reached) >= SKINK__DRAIN_REFUSING, 5000);
-    client_send_text(last.fd, GET("/hello"));
-    expect_reply(last.fd, 200, "hello\n", true);
+    expect_hello(last.fd, true);
     close(last.fd);
     close(blocking);
     join(&way, 0);
@@ -367,10 +391,7 @@ static void a_server_with_nothing_to_do_ends_at_once(void **state)
     struct way_down way;
     create(&way);
     int idle = client_connect(way.fixture.port);
-    uint64_t start = test_now_ns();
-    begin(&way, 0, 60 * SKINK_S);
-    join(&way, 0);
-    assert_true(test_now_ns() - start < test_ms(test_patience(5000)));
+    expect_end_at_once(&way);
     close(idle);
 }
 
@@ -383,10 +404,7 @@ static void an_empty_line_behind_a_request_keeps_nobody_waiting(void **state)
     int idle = client_connect(way.fixture.port);
     client_send_text(idle, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n");
     expect_reply(idle, 200, "hi", false);
-    uint64_t start = test_now_ns();
-    begin(&way, 0, 60 * SKINK_S);
-    join(&way, 0);
-    assert_true(test_now_ns() - start < test_ms(test_patience(5000)));
+    expect_end_at_once(&way);
     close(idle);
 }
 
@@ -407,10 +425,7 @@ static void an_answer_still_being_read_is_waited_for(void **state)
     (void)state;
     struct way_down way;
     create(&way);
-    way.large = calloc(1, LARGE_BYTES + 1);
-    int fd = client_connect(way.fixture.port);
-    client_send_text(fd, GET("/large"));
-    test_wait_until(fixture_code_count(&way.fixture, 200) == 1, 5000); /* answered, as far as its task can tell */
+    int fd = ask_for_the_large(&way);
     begin(&way, 0, 10 * SKINK_S);
     test_wait_until(!can_connect(way.fixture.port), 5000);
     assert_false(atomic_load(&way.over));
@@ -427,10 +442,7 @@ static void an_answer_that_nobody_reads_is_cut(void **state)
     (void)state;
     struct way_down way;
     create(&way);
-    way.large = calloc(1, LARGE_BYTES + 1);
-    int fd = client_connect(way.fixture.port);
-    client_send_text(fd, GET("/large"));
-    test_wait_until(fixture_code_count(&way.fixture, 200) == 1, 5000);
+    int fd = ask_for_the_large(&way);
     begin(&way, 0, 300 * SKINK_MS);
     join(&way, -ECANCELED);
     close(fd);
@@ -444,9 +456,7 @@ static void a_stuck_loop_changes_nothing_for_the_others(void **state)
     struct way_down way;
     create(&way);
     int napping = begin_request(&way, GET("/naps"));
-    int stuck = client_connect(way.fixture.port);
-    client_send_text(stuck, GET("/block"));
-    test_wait_until(atomic_load(&way.blocked), 5000);
+    int stuck = block_the_loop(&way);
     begin(&way, 0, 5 * SKINK_S); /* it is given up after two thirds of that */
     expect_reply(napping, 200, "waited", true);
     pthread_join(way.thread, NULL);

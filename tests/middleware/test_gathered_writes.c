@@ -209,8 +209,7 @@ static void an_answer_does_not_wait_for_a_request_behind_it_that_is_stuck(void *
     skink_recovery_options recovery_options = SKINK_RECOVERY_OPTIONS_INIT;
     recovery_options.deadlock_timeout_ns = test_ms(100);
     serve(&fixture, NULL);
-    assert_int_equal(skink_recovery_create(&recovery_options, &recovery), 0);
-    assert_int_equal(skink_recovery_watch(recovery, fixture.scheduler), 0);
+    recovery = fixture_watch(&fixture, &recovery_options);
     int fd = client_connect(fixture.port);
     client_send_text(fd, "GET /number/1 HTTP/1.1\r\n" H "\r\nGET /stay HTTP/1.1\r\n" H "\r\n");
     expect_body(fd, "1"); /* by the fresh thread */

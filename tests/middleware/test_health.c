@@ -21,8 +21,7 @@ static void start(struct probed *p, const skink_http_options *http, skink_stats_
     memset(p, 0, sizeof *p);
     fixture_create(&p->fixture, NULL, http);
     fixture_add_common_routes(&p->fixture);
-    assert_int_equal(skink_recovery_create(NULL, &p->recovery), 0);
-    assert_int_equal(skink_recovery_watch(p->recovery, p->fixture.scheduler), 0);
+    p->recovery = fixture_watch(&p->fixture, NULL);
     sources->scheduler = p->fixture.scheduler;
     sources->recovery = p->recovery;
     sources->http_server = p->fixture.server;

@@ -182,9 +182,7 @@ static void a_slow_request_gets_408_and_an_idle_connection_is_closed(void **stat
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.header_timeout_ns = 200 * SKINK_MS;
     options.idle_timeout_ns = 600 * SKINK_MS;
-    fixture_create(&fixture, NULL, &options);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve_with(&fixture, &options);
     uint64_t opened = test_now_ns();
     int idle = client_connect(fixture.port), used = client_connect(fixture.port);
     client_expect(used, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
@@ -211,9 +209,7 @@ static void a_byte_now_and_then_does_not_prolong_the_header_time(void **state)
     struct fixture fixture;
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.header_timeout_ns = 300 * SKINK_MS;
-    fixture_create(&fixture, NULL, &options);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve_with(&fixture, &options);
     int fd = client_connect(fixture.port);
     uint64_t start = test_now_ns();
     client_send_text(fd, "GET /hello HTTP/1.1\r\nX: ");
@@ -339,9 +335,7 @@ static void connections_beyond_the_limit_are_turned_away(void **state)
     struct fixture fixture;
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.max_connections = 2;
-    fixture_create(&fixture, NULL, &options);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve_with(&fixture, &options);
     int first = client_connect(fixture.port), second = client_connect(fixture.port);
     client_expect(first, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     client_expect(second, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");

@@ -102,9 +102,7 @@ static void a_slow_reader_gets_everything(void **state)
     struct fixture fixture;
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.max_body_bytes = 16 << 20;
-    fixture_create(&fixture, NULL, &options);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve_with(&fixture, &options);
     size_t length = 12 << 20;
     char *body = malloc(length), head[128];
     assert_non_null(body);
@@ -135,9 +133,7 @@ static void a_reader_that_takes_nothing_is_cut(void **state)
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.max_body_bytes = 16 << 20;
     options.idle_timeout_ns = 300 * SKINK_MS;
-    fixture_create(&fixture, NULL, &options);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve_with(&fixture, &options);
     size_t length = 12 << 20;
     char *body = calloc(1, length), head[128];
     assert_non_null(body);

@@ -54,9 +54,7 @@ static void a_dropped_task_is_answered_for(void **state)
     (void)state;
     struct fixture fixture;
     _Atomic int started = 0;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_route(&fixture, "GET", "/forever", sleep_on_regardless, &started);
-    fixture_start(&fixture);
+    fixture_serve_handler(&fixture, "/forever", sleep_on_regardless, &started);
     int fd = client_connect(fixture.port);
     client_send_text(fd, "GET /forever HTTP/1.1\r\n" H "\r\n");
     test_wait_until(atomic_load(&started), 4000);

@@ -101,23 +101,15 @@ static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_st
     recovery.max_strays = max_strays;
     recovery.incident = note_incident;
     recovery.arg = stuck;
-    assert_int_equal(skink_recovery_create(&recovery, &stuck->recovery), 0);
-    assert_int_equal(skink_recovery_watch(stuck->recovery, stuck->fixture.scheduler), 0);
+    stuck->recovery = fixture_watch(&stuck->fixture, &recovery);
     fixture_start(&stuck->fixture);
-}
-
-static skink_recovery_stats recovery_stats(const struct stuck *stuck)
-{
-    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
-    assert_int_equal(skink_recovery_stats_read(stuck->recovery, &stats), 0);
-    return stats;
 }
 
 /* Every stray is let go and has come back before anything is taken down. */
 static void destroy(struct stuck *stuck)
 {
     atomic_store(&stuck->release, 1);
-    test_wait_until(recovery_stats(stuck).strays == 0, 8000);
+    test_wait_until(fixture_recovery_stats(stuck->recovery).strays == 0, 8000);
     test_wait_until(atomic_load(&stuck->answered) == atomic_load(&stuck->entered), 8000);
     fixture_destroy(&stuck->fixture);
     skink_recovery_destroy(stuck->recovery);
@@ -133,7 +125,7 @@ static void a_request_that_comes_free_in_time_answers_itself(void **state)
     test_wait_until(atomic_load(&stuck.entered) == 1, 4000);
     /* Everybody else goes on meanwhile. */
     client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
-    assert_int_equal(recovery_stats(&stuck).deadlocks, 1);
+    assert_int_equal(fixture_recovery_stats(stuck.recovery).deadlocks, 1);
     atomic_store(&stuck.release, 1);
     client_expect(fd, "", 200, "my own");
     client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
@@ -182,7 +174,7 @@ static void one_that_waits_for_its_body_learns_that_it_was_answered_for(void **s
     create(&stuck, 400 * SKINK_MS, 0);
     int fd = client_connect(stuck.fixture.port);
     client_send_text(fd, "PUT /read HTTP/1.1\r\n" H "Content-Length: 8\r\n\r\nfour");
-    test_wait_until(atomic_load(&stuck.entered) == 1 && recovery_stats(&stuck).deadlocks == 1, 4000);
+    test_wait_until(atomic_load(&stuck.entered) == 1 && fixture_recovery_stats(stuck.recovery).deadlocks == 1, 4000);
     atomic_store(&stuck.release, 1);
     struct reply reply;
     client_read(fd, &reply, false);
@@ -202,7 +194,7 @@ static void one_that_gets_stuck_after_its_answer_has_none(void **state)
     create(&stuck, 10 * SKINK_MS, 0);
     int fd = client_connect(stuck.fixture.port);
     client_expect(fd, "GET /after HTTP/1.1\r\n" H "\r\n", 200, "first");
-    test_wait_until(recovery_stats(&stuck).deadlocks == 1, 4000);
+    test_wait_until(fixture_recovery_stats(stuck.recovery).deadlocks == 1, 4000);
     /* As many windows pass as there are declarations. */
     for (int i = 0; i < 5; i++)
         client_expect(fd, "GET /sleep?ms=20 HTTP/1.1\r\n" H "\r\n", 200, NULL);
@@ -256,12 +248,12 @@ static void one_that_gets_stuck_twice_is_counted_once_and_late_by_the_first_time
     const struct skink__route *route = route_of(server, "/twice");
     int fd = client_connect(stuck.fixture.port);
     client_send_text(fd, "GET /twice HTTP/1.1\r\n" H "\r\n");
-    test_wait_until(recovery_stats(&stuck).deadlocks == 1, 4000);
+    test_wait_until(fixture_recovery_stats(stuck.recovery).deadlocks == 1, 4000);
     test_wait_until(atomic_load(&server->stuck->requests) == 1, 4000);
     uint64_t ends_ns = window_end(server);
     atomic_store(&stuck.release, 2);
     test_wait_until(atomic_load(&stuck.blocks_again) == 1, 4000);
-    test_wait_until(recovery_stats(&stuck).deadlocks == 2, 4000);
+    test_wait_until(fixture_recovery_stats(stuck.recovery).deadlocks == 2, 4000);
     assert_int_equal(window_end(server), ends_ns); /* on the fresh thread, which knows by now */
     assert_int_equal(atomic_load(&server->stuck->requests), 1);
     assert_int_equal(atomic_load(&route->quarantine.stuck), 1);
@@ -330,14 +322,13 @@ static void a_route_has_its_own_timeout(void **state)
     fixture_add_common_routes(&stuck.fixture);
     skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
     recovery.deadlock_timeout_ns = 100 * SKINK_S;
-    assert_int_equal(skink_recovery_create(&recovery, &stuck.recovery), 0);
-    assert_int_equal(skink_recovery_watch(stuck.recovery, stuck.fixture.scheduler), 0);
+    stuck.recovery = fixture_watch(&stuck.fixture, &recovery);
     fixture_start(&stuck.fixture);
     int fd = client_connect(stuck.fixture.port), other = client_connect(stuck.fixture.port);
     client_send_text(fd, "GET /block HTTP/1.1\r\n" H "\r\n");
     test_wait_until(atomic_load(&stuck.entered) == 1, 4000);
     client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
-    assert_int_equal(recovery_stats(&stuck).deadlocks, 1);
+    assert_int_equal(fixture_recovery_stats(stuck.recovery).deadlocks, 1);
     close(fd), close(other);
     destroy(&stuck);
 }
@@ -371,8 +362,7 @@ static void a_request_that_waits_for_itself_answers_itself(void **state)
     fixture_route(&stuck.fixture, "GET", "/self", wait_for_itself, &stuck);
     skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
     recovery.deadlock_timeout_ns = 50 * SKINK_MS;
-    assert_int_equal(skink_recovery_create(&recovery, &stuck.recovery), 0);
-    assert_int_equal(skink_recovery_watch(stuck.recovery, stuck.fixture.scheduler), 0);
+    stuck.recovery = fixture_watch(&stuck.fixture, &recovery);
     fixture_start(&stuck.fixture);
     int fd = client_connect(stuck.fixture.port), behind = client_connect(stuck.fixture.port);
     for (int i = 0; i < 5; i++) {
@@ -380,7 +370,7 @@ static void a_request_that_waits_for_itself_answers_itself(void **state)
         client_expect(behind, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
         client_expect(fd, "", 200, "unstuck");
     }
-    assert_true(recovery_stats(&stuck).deadlocks == 5);
+    assert_true(fixture_recovery_stats(stuck.recovery).deadlocks == 5);
     close(fd), close(behind);
     destroy(&stuck);
 }
@@ -396,7 +386,7 @@ static void a_stray_that_outlives_the_server_leaves_nothing_behind(void **state)
     create(&stuck, 5 * SKINK_S, 0);
     int fd = client_connect(stuck.fixture.port);
     client_send_text(fd, "GET /block HTTP/1.1\r\n" H "\r\n");
-    test_wait_until(recovery_stats(&stuck).strays == 1, 4000);
+    test_wait_until(fixture_recovery_stats(stuck.recovery).strays == 1, 4000);
     assert_int_equal(skink_scheduler_stop(stuck.fixture.scheduler, skink_now()), -ECANCELED);
     fixture_destroy(&stuck.fixture);
     struct reply reply;
@@ -405,7 +395,7 @@ static void a_stray_that_outlives_the_server_leaves_nothing_behind(void **state)
     reply_free(&reply);
     assert_true(client_sees_end(fd, 4000));
     atomic_store(&stuck.release, 1);
-    test_wait_until(recovery_stats(&stuck).strays == 0, 8000);
+    test_wait_until(fixture_recovery_stats(stuck.recovery).strays == 0, 8000);
     skink_recovery_destroy(stuck.recovery);
     assert_int_equal(atomic_load(&stuck.answered), 0);
     close(fd);

@@ -71,22 +71,14 @@ static void create(struct server *server, const skink_recovery_options *wanted)
     recovery.incident = on_incident;
     recovery.limit_reached = on_limit;
     recovery.arg = server;
-    assert_int_equal(skink_recovery_create(&recovery, &server->recovery), 0);
-    assert_int_equal(skink_recovery_watch(server->recovery, server->fixture.scheduler), 0);
+    server->recovery = fixture_watch(&server->fixture, &recovery);
     fixture_start(&server->fixture);
-}
-
-static skink_recovery_stats recovery_stats(const struct server *server)
-{
-    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
-    assert_int_equal(skink_recovery_stats_read(server->recovery, &stats), 0);
-    return stats;
 }
 
 static void destroy(struct server *server)
 {
     atomic_store(&server->released, 1000);
-    test_wait_until(recovery_stats(server).strays == 0, 8000);
+    test_wait_until(fixture_recovery_stats(server->recovery).strays == 0, 8000);
     fixture_destroy(&server->fixture);
     skink_recovery_destroy(server->recovery);
 }
@@ -125,13 +117,13 @@ static void at_the_stray_limit_nothing_new_is_admitted_until_one_returns(void **
     close(waiting);
     test_wait_until(atomic_load(&server.reached[SKINK_LIMIT_STRAYS]) == 1, 4000);
     assert_int_equal(atomic_load(&server.incidents_before_reached), 2); /* in order */
-    assert_int_equal(recovery_stats(&server).limit_in_force[SKINK_LIMIT_STRAYS], 1);
+    assert_int_equal(fixture_recovery_stats(server.recovery).limit_in_force[SKINK_LIMIT_STRAYS], 1);
     atomic_store(&server.released, 1);
     test_wait_until(skink_recovery_health(server.recovery) == SKINK_HEALTH_OK, 4000);
     test_wait_until(ask(&server, GET_HELLO) == 200, 4000);
     test_wait_until(atomic_load(&server.over[SKINK_LIMIT_STRAYS]) == 1, 4000);
-    assert_int_equal(recovery_stats(&server).limit_reached[SKINK_LIMIT_STRAYS], 1);
-    assert_int_equal(recovery_stats(&server).limit_in_force[SKINK_LIMIT_STRAYS], 0);
+    assert_int_equal(fixture_recovery_stats(server.recovery).limit_reached[SKINK_LIMIT_STRAYS], 1);
+    assert_int_equal(fixture_recovery_stats(server.recovery).limit_in_force[SKINK_LIMIT_STRAYS], 0);
     destroy(&server);
 }
 
@@ -149,11 +141,11 @@ static void at_the_stray_limit_a_human_may_say_to_go_on(void **state)
     assert_int_equal(ask(&server, GET_BLOCK), SKINK__HTTP_DEADLOCK);
     assert_int_equal(ask(&server, GET_HELLO), SKINK__HTTP_HELD);
     assert_int_equal(skink_recovery_health(server.recovery), SKINK_HEALTH_STRAY_LIMIT);
-    assert_int_equal(recovery_stats(&server).strays, 1);
+    assert_int_equal(fixture_recovery_stats(server.recovery).strays, 1);
     /* And out of that as well: then there are more than are allowed. */
     assert_int_equal(skink_recovery_resume(server.recovery), 0);
     assert_int_equal(ask(&server, GET_HELLO), 200);
-    assert_int_equal(recovery_stats(&server).strays, 2);
+    assert_int_equal(fixture_recovery_stats(server.recovery).strays, 2);
     destroy(&server);
 }
 
@@ -161,11 +153,11 @@ static void at_the_stray_limit_a_human_may_say_to_go_on(void **state)
 static void block_briefly(struct server *server)
 {
     int fd = client_connect(server->fixture.port), entered = atomic_load(&server->entered);
-    uint64_t deadlocks = recovery_stats(server).deadlocks;
+    uint64_t deadlocks = fixture_recovery_stats(server->recovery).deadlocks;
     client_send_text(fd, GET_BLOCK);
-    test_wait_until(recovery_stats(server).deadlocks == deadlocks + 1, 4000);
+    test_wait_until(fixture_recovery_stats(server->recovery).deadlocks == deadlocks + 1, 4000);
     atomic_store(&server->released, entered + 1);
-    test_wait_until(recovery_stats(server).strays == 0, 4000);
+    test_wait_until(fixture_recovery_stats(server->recovery).strays == 0, 4000);
     close(fd);
 }
 
@@ -196,7 +188,7 @@ static void a_burst_of_deadlocks_shuts_the_door_until_its_window_has_passed(void
     assert_true(test_now_ns() - start_ns >= test_ms(2000));
     assert_int_equal(ask(&server, GET_HELLO), 200);
     assert_int_equal(skink_recovery_health(server.recovery), SKINK_HEALTH_OK);
-    assert_int_equal(recovery_stats(&server).limit_reached[SKINK_LIMIT_STRAYS], 0);
+    assert_int_equal(fixture_recovery_stats(server.recovery).limit_reached[SKINK_LIMIT_STRAYS], 0);
     destroy(&server);
 }
 

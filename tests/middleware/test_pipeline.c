@@ -192,10 +192,7 @@ static void the_second_answer_is_refused(void **state)
     (void)state;
     struct results results = { .done = 0 };
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_route(&fixture, "GET", "/twice", answer_twice, &results);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve_handler(&fixture, "/twice", answer_twice, &results);
     int fd = client_connect(fixture.port);
     client_expect(fd, "GET /twice HTTP/1.1\r\n" H "\r\n", 200, "first");
     client_expect(fd, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
@@ -234,9 +231,7 @@ static void answers_that_cannot_be_are_refused(void **state)
     (void)state;
     struct results results = { .done = 0 };
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_route(&fixture, "GET", "/", answer_wrongly, &results);
-    fixture_start(&fixture);
+    fixture_serve_handler(&fixture, "/", answer_wrongly, &results);
     int fd = client_connect(fixture.port);
     struct reply reply;
     client_send_text(fd, "GET / HTTP/1.1\r\n" H "\r\n");
@@ -266,10 +261,7 @@ static void a_handler_without_an_answer_is_answered_for(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_route(&fixture, "GET", "/silent", say_nothing, NULL);
-    fixture_add_common_routes(&fixture);
-    fixture_start(&fixture);
+    fixture_serve_handler(&fixture, "/silent", say_nothing, NULL);
     int fd = client_connect(fixture.port);
     client_expect(fd, "GET /silent HTTP/1.1\r\n" H "X-Request-Id: one\r\n\r\n", 500,
                   "{\"status\":500,\"error\":true,\"number\":1001,\"message\":\"the handler returned without an "
@@ -417,9 +409,7 @@ static void handlers_see_headers_and_body(void **state)
 {
     (void)state;
     struct fixture fixture;
-    fixture_create(&fixture, NULL, NULL);
-    fixture_route(&fixture, "GET", "/", read_headers, NULL);
-    fixture_start(&fixture);
+    fixture_serve_handler(&fixture, "/", read_headers, NULL);
     int fd = client_connect(fixture.port);
     client_expect(fd, "GET / HTTP/1.1\r\nHost:a\r\na:  1 \t\r\nA: 2\r\nEmpty:\r\n\r\n", 200,
                   "Host=[a] a=[1] A=[2] Empty=[] first=1 body= 0");

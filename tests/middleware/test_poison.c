@@ -71,22 +71,14 @@ static void create(struct server *server, uint32_t strikes)
     recovery.max_strays = 8;
     recovery.incident = on_incident;
     recovery.arg = server;
-    assert_int_equal(skink_recovery_create(&recovery, &server->recovery), 0);
-    assert_int_equal(skink_recovery_watch(server->recovery, server->fixture.scheduler), 0);
+    server->recovery = fixture_watch(&server->fixture, &recovery);
     fixture_start(&server->fixture);
-}
-
-static skink_recovery_stats recovery_stats(const struct server *server)
-{
-    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
-    assert_int_equal(skink_recovery_stats_read(server->recovery, &stats), 0);
-    return stats;
 }
 
 static void destroy(struct server *server)
 {
     atomic_store(&server->released, true);
-    test_wait_until(recovery_stats(server).strays == 0, 8000);
+    test_wait_until(fixture_recovery_stats(server->recovery).strays == 0, 8000);
     fixture_destroy(&server->fixture);
     skink_recovery_destroy(server->recovery);
     pthread_mutex_destroy(&server->mutex);
@@ -111,16 +103,16 @@ static void many_that_want_a_stray_s_lock_cost_one_more_thread(void **state)
     test_wait_until(atomic_load(&server.holding), 4000);
     for (int i = 0; i < WAITING; i++) /* they are all there when the loop goes on */
         client_send_text(fds[i], "GET /want HTTP/1.1\r\n" H "\r\n");
-    test_wait_until(recovery_stats(&server).deadlocks >= 1, 8000);
+    test_wait_until(fixture_recovery_stats(server.recovery).deadlocks >= 1, 8000);
     uint64_t start_ns = test_now_ns();
-    test_wait_until(recovery_stats(&server).deadlocks >= 2, 8000);
+    test_wait_until(fixture_recovery_stats(server.recovery).deadlocks >= 2, 8000);
     uint64_t took_ns = test_now_ns() - start_ns;
     client_expect(other, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     test_wait_until(atomic_load(&server.poisoned) == 1, 4000);
     if (TEST_TIMES) assert_true(took_ns < test_ms(TIMEOUT_MS)); /* it did not get its timeout */
     assert_int_equal(atomic_load(&server.poisoned_by), atomic_load(&server.number));
-    assert_int_equal(recovery_stats(&server).strays, 2);
-    assert_int_equal(recovery_stats(&server).poisoned, 1);
+    assert_int_equal(fixture_recovery_stats(server.recovery).strays, 2);
+    assert_int_equal(fixture_recovery_stats(server.recovery).poisoned, 1);
     assert_int_equal(atomic_load(&server.entered), 1);
     assert_int_equal(fixture_stats(&server.fixture).routes_quarantined, 1);
     atomic_store(&server.released, true);
@@ -149,10 +141,10 @@ static void a_lock_of_anybody_else_is_no_poison(void **state)
     int holder = client_connect(server.fixture.port), fd = client_connect(server.fixture.port);
     pthread_mutex_lock(&server.mutex);
     client_send_text(fd, "GET /want HTTP/1.1\r\n" H "\r\n");
-    test_wait_until(recovery_stats(&server).deadlocks == 1, 8000);
+    test_wait_until(fixture_recovery_stats(server.recovery).deadlocks == 1, 8000);
     client_send_text(holder, "GET /want HTTP/1.1\r\n" H "\r\n"); /* there is a stray now, but it owns nothing */
-    test_wait_until(recovery_stats(&server).deadlocks == 2, 8000);
-    assert_int_equal(recovery_stats(&server).poisoned, 0);
+    test_wait_until(fixture_recovery_stats(server.recovery).deadlocks == 2, 8000);
+    assert_int_equal(fixture_recovery_stats(server.recovery).poisoned, 0);
     pthread_mutex_unlock(&server.mutex);
     client_expect(fd, "", 200, "had");
     client_expect(holder, "", 200, "had");

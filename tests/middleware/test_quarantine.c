@@ -283,8 +283,7 @@ static void create_on(struct server *server, const skink_scheduler_options *sche
     skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
     recovery.deadlock_timeout_ns = 100 * SKINK_MS;
     recovery.ceiling_factor = 1000; /* whoever is starved gets no strike */
-    assert_int_equal(skink_recovery_create(&recovery, &server->recovery), 0);
-    assert_int_equal(skink_recovery_watch(server->recovery, server->fixture.scheduler), 0);
+    server->recovery = fixture_watch(&server->fixture, &recovery);
     fixture_start(&server->fixture);
 }
 
@@ -293,17 +292,10 @@ static void create(struct server *server, uint32_t strikes, uint64_t period_ns)
     create_on(server, NULL, strikes, period_ns);
 }
 
-static skink_recovery_stats recovery_stats(const struct server *server)
-{
-    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
-    assert_int_equal(skink_recovery_stats_read(server->recovery, &stats), 0);
-    return stats;
-}
-
 static void let_all_go(struct server *server)
 {
     atomic_store(&server->blocking, false);
-    test_wait_until(recovery_stats(server).strays == 0, 8000);
+    test_wait_until(fixture_recovery_stats(server->recovery).strays == 0, 8000);
 }
 
 static void destroy(struct server *server)
@@ -412,7 +404,7 @@ static void a_route_that_is_well_again_is_open_again(void **state)
     for (int i = 0; i < 10; i++)
         assert_int_equal(ask(fd, &number, &retry_after), 200);
     assert_int_equal(fixture_stats(&server.fixture).routes_quarantined, 0);
-    assert_int_equal(recovery_stats(&server).deadlocks, 1);
+    assert_int_equal(fixture_recovery_stats(server.recovery).deadlocks, 1);
     close(fd);
     destroy(&server);
 }
@@ -506,14 +498,14 @@ static void endless_sticks_are_not_tried_for_ever(void **state)
     create(&server, 2, 100 * SKINK_MS);
     int fd = client_connect(server.fixture.port), number, retry_after;
     uint64_t deadline_ns = test_deadline_ns(8000);
-    while (recovery_stats(&server).strays < 3) {
+    while (fixture_recovery_stats(server.recovery).strays < 3) {
         assert_int_equal(ask(fd, &number, &retry_after), 503);
         assert_true(test_now_ns() < deadline_ns);
     }
     for (uint64_t until_ns = test_now_ns() + test_ms(500); test_now_ns() < until_ns;) /* five periods more */
         assert_int_equal(ask(fd, &number, &retry_after), 503);
-    assert_int_equal(recovery_stats(&server).strays, 3);
-    assert_int_equal(recovery_stats(&server).deadlocks, 3);
+    assert_int_equal(fixture_recovery_stats(server.recovery).strays, 3);
+    assert_int_equal(fixture_recovery_stats(server.recovery).deadlocks, 3);
     let_all_go(&server);
     deadline_ns = test_deadline_ns(4000);
     while (ask(fd, &number, &retry_after) != 200)

@@ -210,15 +210,20 @@ static void scarce_release(void *memory, void *arg)
     free(memory);
 }
 
-/* Each allocation of a start fails in turn; what leaks is seen by AddressSanitizer. */
-static void start_without_memory_fails_and_leaves_nothing(void **state)
+static void set_scarce_hooks(void)
 {
-    struct stats_fixture *f = *state;
     skink_hooks hooks = SKINK_HOOKS_INIT;
     hooks.allocate = scarce_allocate;
     hooks.reallocate = scarce_reallocate;
     hooks.release = scarce_release;
     assert_int_equal(skink_hooks_set(&hooks), 0);
+}
+
+/* Each allocation of a start fails in turn; what leaks is seen by AddressSanitizer. */
+static void start_without_memory_fails_and_leaves_nothing(void **state)
+{
+    struct stats_fixture *f = *state;
+    set_scarce_hooks();
     seen.fails_once = true; /* destroying a scheduler takes memory, too */
     skink_stats_sources sources = SKINK_STATS_SOURCES_INIT;
     int err = -ENOMEM;
@@ -238,11 +243,7 @@ static void start_without_memory_fails_and_leaves_nothing(void **state)
 static void scrape_without_memory_fails_alone(void **state)
 {
     struct stats_fixture *f = *state;
-    skink_hooks hooks = SKINK_HOOKS_INIT;
-    hooks.allocate = scarce_allocate;
-    hooks.reallocate = scarce_reallocate;
-    hooks.release = scarce_release;
-    assert_int_equal(skink_hooks_set(&hooks), 0);
+    set_scarce_hooks();
     stats_open(f);
     seen.fails_once = true;
     int failed = 0;

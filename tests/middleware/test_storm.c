@@ -32,9 +32,7 @@ static void give_number(skink_request *request, void *arg)
 
 static uint64_t deadlocks(struct storm *storm)
 {
-    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
-    assert_int_equal(skink_recovery_stats_read(storm->recovery, &stats), 0);
-    return stats.deadlocks;
+    return fixture_recovery_stats(storm->recovery).deadlocks;
 }
 
 /* Blocks the loop thread until that has been declared a deadlock, then answers by itself, within the late window. */
@@ -95,8 +93,7 @@ static void every_other_request_is_answered_once_and_in_order(void **state)
     skink_recovery_options recovery = SKINK_RECOVERY_OPTIONS_INIT;
     recovery.deadlock_timeout_ns = TIMEOUT_MS * SKINK_MS;
     recovery.max_strays = DEADLOCKS;
-    assert_int_equal(skink_recovery_create(&recovery, &storm.recovery), 0);
-    assert_int_equal(skink_recovery_watch(storm.recovery, storm.fixture.scheduler), 0);
+    storm.recovery = fixture_watch(&storm.fixture, &recovery);
     fixture_start(&storm.fixture);
     for (int i = 0; i < CLIENTS + STICKERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, i < CLIENTS ? ask_numbers : ask_sticks, &storm), 0);
@@ -151,9 +148,7 @@ static void thirty_requests_never_run_together_and_wait_all_at_once(void **state
     struct fixture fixture;
     struct thirty thirty = { 0 };
     pthread_t threads[THIRTY];
-    fixture_create(&fixture, NULL, NULL);
-    fixture_route(&fixture, "GET", "/wait", wait_a_little, &thirty);
-    fixture_start(&fixture);
+    fixture_serve_handler(&fixture, "/wait", wait_a_little, &thirty);
     for (int i = 0; i < THIRTY; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, ask_once, &fixture), 0);
     for (int i = 0; i < THIRTY; i++)

@@ -143,6 +143,12 @@ static void create(struct stream *stream, const skink_http_options *options)
     fixture_add_common_routes(&stream->fixture);
 }
 
+static void serve(struct stream *stream, const skink_http_options *options)
+{
+    create(stream, options);
+    fixture_start(&stream->fixture);
+}
+
 /* All that comes until the end of the connection, at most `most` bytes; what recv() said in the end. */
 static ssize_t read_all(int fd, char *bytes, size_t most, size_t *ret_length)
 {
@@ -181,11 +187,14 @@ static void assert_pattern(const char *body, size_t length, size_t expected)
         if (body[i] != byte_at(i)) fail_msg("byte %zu is wrong", i);
 }
 
-/* A connection whose receive buffer is small, so that the server soon has to wait. */
-static int connect_small(int port)
+/* A client that has asked for BIG_BYTES and has little room for them, so that the server soon has to wait. */
+static int ask_for_too_much(const struct stream *stream)
 {
-    int fd = client_connect(port), bytes = 4096;
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes), 0);
+    int fd = client_connect(stream->fixture.port), room_bytes = 4096;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room_bytes, sizeof room_bytes), 0);
+    char request[128];
+    snprintf(request, sizeof request, "GET /give?bytes=%d HTTP/1.1\r\n" H "\r\n", BIG_BYTES);
+    client_send_text(fd, request);
     return fd;
 }
 
@@ -207,8 +216,7 @@ static void the_form_follows_version_and_length(void **state)
           false },
     };
     struct stream stream;
-    create(&stream, NULL);
-    fixture_start(&stream.fixture);
+    serve(&stream, NULL);
     char *bytes = malloc(2 * BYTES);
     assert_non_null(bytes);
     for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
@@ -240,8 +248,7 @@ static void the_connection_goes_on_behind_a_streamed_answer(void **state)
 {
     (void)state;
     struct stream stream;
-    create(&stream, NULL);
-    fixture_start(&stream.fixture);
+    serve(&stream, NULL);
     int fd = client_connect(stream.fixture.port);
     client_send_text(fd, "GET /give?bytes=30000&announce=1 HTTP/1.1\r\n" H "\r\nGET /hello HTTP/1.1\r\n" H "\r\n");
     struct reply reply;
@@ -263,8 +270,7 @@ static void misuse_is_refused_and_harms_nothing(void **state)
     static const int expected[] = { -ENOTCONN, -ENOTCONN, -EINVAL, -EINVAL,   -EINVAL, 0,   -EALREADY, -EALREADY,
                                     -EALREADY, -EMSGSIZE, 0,       -EMSGSIZE, 0,       203, 0,         -EALREADY };
     struct stream stream;
-    create(&stream, NULL);
-    fixture_start(&stream.fixture);
+    serve(&stream, NULL);
     int fd = client_connect(stream.fixture.port);
     client_expect(fd, "GET /misuse HTTP/1.1\r\n" H "\r\n", 203, "12345");
     test_wait_until(atomic_load(&stream.done) == 1, 4000);
@@ -297,8 +303,7 @@ static void a_slow_reader_suspends_the_writer(void **state)
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.max_unsent_bytes = MAX_UNSENT;
     struct stream stream;
-    create(&stream, &options);
-    fixture_start(&stream.fixture);
+    serve(&stream, &options);
     int fd = client_connect(stream.fixture.port);
     char request[128];
     snprintf(request, sizeof request, "GET /give?bytes=%d HTTP/1.1\r\n" H "Connection: close\r\n\r\n", BIG_BYTES);
@@ -328,12 +333,8 @@ static void a_client_that_leaves_ends_the_writer(void **state)
 {
     (void)state;
     struct stream stream;
-    create(&stream, NULL);
-    fixture_start(&stream.fixture);
-    int fd = connect_small(stream.fixture.port);
-    char request[128];
-    snprintf(request, sizeof request, "GET /give?bytes=%d HTTP/1.1\r\n" H "\r\n", BIG_BYTES);
-    client_send_text(fd, request);
+    serve(&stream, NULL);
+    int fd = ask_for_too_much(&stream);
     assert_true(where_it_stands(&stream) > 0);
     client_reset(fd);
     test_wait_until(atomic_load(&stream.done) == 1, 4000);
@@ -349,8 +350,7 @@ static void a_head_has_its_answer_at_once_and_keeps_nobody_waiting(void **state)
 {
     (void)state;
     struct stream stream;
-    create(&stream, NULL);
-    fixture_start(&stream.fixture);
+    serve(&stream, NULL);
     int fd = client_connect(stream.fixture.port), other = client_connect(stream.fixture.port);
     struct reply reply;
     client_send_text(fd, "HEAD /give?bytes=1000000000000000&announce=1 HTTP/1.1\r\n" H "\r\n");
@@ -379,8 +379,7 @@ static void a_head_without_end_is_ended_by_the_idle_timeout(void **state)
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.idle_timeout_ns = 200 * SKINK_MS;
     struct stream stream;
-    create(&stream, &options);
-    fixture_start(&stream.fixture);
+    serve(&stream, &options);
     int fd = client_connect(stream.fixture.port);
     for (int i = 0; i < 2; i++) {
         client_send_text(fd, requests[i]);
@@ -405,12 +404,8 @@ static void a_reader_that_takes_nothing_is_left(void **state)
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.idle_timeout_ns = 200 * SKINK_MS;
     struct stream stream;
-    create(&stream, &options);
-    fixture_start(&stream.fixture);
-    int fd = connect_small(stream.fixture.port);
-    char request[128];
-    snprintf(request, sizeof request, "GET /give?bytes=%d HTTP/1.1\r\n" H "\r\n", BIG_BYTES);
-    client_send_text(fd, request);
+    serve(&stream, &options);
+    int fd = ask_for_too_much(&stream);
     test_wait_until(atomic_load(&stream.done) == 1, 8000);
     assert_int_equal(atomic_load(&stream.last_result), -ECANCELED);
     close(fd);
@@ -443,12 +438,8 @@ static void a_reader_that_is_very_slow_is_not_left(void **state)
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.idle_timeout_ns = IDLE_MS * SKINK_MS;
     struct stream stream;
-    create(&stream, &options);
-    fixture_start(&stream.fixture);
-    int fd = connect_small(stream.fixture.port);
-    char request[128];
-    snprintf(request, sizeof request, "GET /give?bytes=%d HTTP/1.1\r\n" H "\r\n", BIG_BYTES);
-    client_send_text(fd, request);
+    serve(&stream, &options);
+    int fd = ask_for_too_much(&stream);
     uint64_t pause_ns = nibble(fd, 3 * IDLE_MS * SKINK_MS);
     if (pause_ns < IDLE_MS / 2 * SKINK_MS) {
         assert_int_equal(atomic_load(&stream.done), 0);
@@ -472,8 +463,7 @@ static void a_handler_that_returns_in_the_middle_has_its_connection_cut(void **s
         { "GET /give-up HTTP/1.0\r\n\r\n", -1 },
     };
     struct stream stream;
-    create(&stream, NULL);
-    fixture_start(&stream.fixture);
+    serve(&stream, NULL);
     for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
         int fd = client_connect(stream.fixture.port);
         client_send_text(fd, samples[i].request);
@@ -500,16 +490,13 @@ static void create_stuck(struct stream *stream, uint64_t late_window_ns)
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
     options.late_window_ns = late_window_ns;
     create(stream, &options);
-    assert_int_equal(skink_recovery_create(&recovery_options, &stream->recovery), 0);
-    assert_int_equal(skink_recovery_watch(stream->recovery, stream->fixture.scheduler), 0);
+    stream->recovery = fixture_watch(&stream->fixture, &recovery_options);
     fixture_start(&stream->fixture);
 }
 
 static uint64_t strays(const struct stream *stream)
 {
-    skink_recovery_stats stats = SKINK_RECOVERY_STATS_INIT;
-    assert_int_equal(skink_recovery_stats_read(stream->recovery, &stats), 0);
-    return stats.strays;
+    return fixture_recovery_stats(stream->recovery).strays;
 }
 
 static void destroy_stuck(struct stream *stream)
@@ -566,12 +553,8 @@ static void a_server_that_is_destroyed_cuts_what_is_being_written(void **state)
 {
     (void)state;
     struct stream stream;
-    create(&stream, NULL);
-    fixture_start(&stream.fixture);
-    int fd = connect_small(stream.fixture.port);
-    char request[128];
-    snprintf(request, sizeof request, "GET /give?bytes=%d HTTP/1.1\r\n" H "\r\n", BIG_BYTES);
-    client_send_text(fd, request);
+    serve(&stream, NULL);
+    int fd = ask_for_too_much(&stream);
     assert_true(where_it_stands(&stream) > 0);
     skink_http_server_destroy(stream.fixture.server);
     test_wait_until(atomic_load(&stream.done) == 1, 4000);
@@ -584,12 +567,8 @@ static void a_scheduler_that_stops_first_cuts_it_too(void **state)
 {
     (void)state;
     struct stream stream;
-    create(&stream, NULL);
-    fixture_start(&stream.fixture);
-    int fd = connect_small(stream.fixture.port);
-    char request[128];
-    snprintf(request, sizeof request, "GET /give?bytes=%d HTTP/1.1\r\n" H "\r\n", BIG_BYTES);
-    client_send_text(fd, request);
+    serve(&stream, NULL);
+    int fd = ask_for_too_much(&stream);
     assert_true(where_it_stands(&stream) > 0);
     assert_int_equal(skink_scheduler_stop(stream.fixture.scheduler, skink_after(50 * SKINK_MS)), -ECANCELED);
     assert_int_equal(atomic_load(&stream.done), 1); /* its wait was cancelled */
