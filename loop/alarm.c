@@ -64,8 +64,9 @@ void skink__alarm_put_off_now(struct skink__alarm *alarm, uint64_t now_ms, const
     uint64_t set_ns;
     do {
         skink__alarm_set(alarm, set_ns = period_ns);
-        /* The watchdog stores a period, and only later sets the alarm by it. If we were kept from our processor until then,
-         * we have just undone that; and its store, before a lock of the kernel's that we had after it, is there. */
+        /* The watchdog stores a period, and only later sets the alarm by it. If we were kept from our processor until
+         * then, we have just undone that; and its store, before a lock of the kernel's that we had
+         * after it, is there. */
         period_ns = atomic_load_explicit(&alarm->period_ns, memory_order_relaxed);
     } while (period_ns && period_ns != set_ns);
     /* The same with a timeout that has come into use, and the alarm that it has made go off. */

@@ -2,18 +2,18 @@
 /*
  * loop/alarm.h - the watchdog's next look at a scheduler, which a loop that turns puts off.
  *
- * A slice must be looked at within one period of its beginning. A watchdog that looks once per period does that whatever the
- * loop does, but while the loop turns it wakes up for nothing, and a wake-up is nearly all that a look costs. So it waits
- * for a timerfd that both sides set, always to one period from that moment:
+ * A slice must be looked at within one period of its beginning. A watchdog that looks once per period does that
+ * whatever the loop does, but while the loop turns it wakes up for nothing, and a wake-up is nearly all that a look
+ * costs. So it waits for a timerfd that both sides set, always to one period from that moment:
  *
  *     watchdog       when it has looked
  *     loop thread    between two slices, about twice per period
  *
- * At the moment of a look a slice that runs has been seen, and at the moment of the other no slice runs. So whichever came
- * last before a slice began, the next look comes within a period of its beginning. A loop that is stuck puts nothing off.
- * The loop reads no clock for it: libuv has just done so. A timeout that asks for a shorter period makes the alarm go off
- * before the first task that has it can run; who has put it off at that moment looks for that afterwards.
- * tests/model/alarm.pml is all of this in Promela.
+ * At the moment of a look a slice that runs has been seen, and at the moment of the other no slice runs. So whichever
+ * came last before a slice began, the next look comes within a period of its beginning. A loop that is stuck puts
+ * nothing off. The loop reads no clock for it: libuv has just done so. A timeout that asks for a shorter period makes
+ * the alarm go off before the first task that has it can run; who has put it off at that moment looks for that
+ * afterwards. tests/model/alarm.pml is all of this in Promela.
  *
  * The timerfd stays open as long as the scheduler's memory is there, as a loop thread may be about to set it.
  */
@@ -47,7 +47,7 @@ void skink__alarm_set(struct skink__alarm *alarm, uint64_t period_ns);
 /* Any thread, when a timeout has come into use that is shorter than any before: it goes off at once. */
 void skink__alarm_go_off(struct skink__alarm *alarm);
 
-/* Loop thread, between two slices. shortest_timeout_ns is of the scheduler's tasks: with a shorter one than the watchdog
- * knows of, the alarm is to go off. */
+/* Loop thread, between two slices. shortest_timeout_ns is of the scheduler's tasks: with a shorter one than the
+ * watchdog knows of, the alarm is to go off. */
 void skink__alarm_put_off_now(struct skink__alarm *alarm, uint64_t now_ms, const _Atomic uint64_t *shortest_timeout_ns);
 #endif

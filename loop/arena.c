@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arena.c - size classes with a free list each (segregated fits: Wilson and others, "Dynamic storage allocation", 1995).
+ * arena.c - size classes with a free list each (segregated fits: Wilson and others, "Dynamic storage
+ * allocation", 1995).
  *
  * Four classes per doubling, so at most a fifth of a block is lost to rounding. Nothing is split or joined: the library
  * allocates few kinds of things, again and again.

@@ -2,9 +2,9 @@
 /*
  * await_any.c - wait for the first of several futures, or for all of them.
  *
- * The waiters of one wait are on the heap, with a reference for each that is linked: a task that was woken and then dropped
- * at a stop leaves the others linked, and they may be found long after its stack has gone. Who wakes claims the whole
- * first; then, under the lock of its future, the task. So none of the later ones touches the task.
+ * The waiters of one wait are on the heap, with a reference for each that is linked: a task that was woken and then
+ * dropped at a stop leaves the others linked, and they may be found long after its stack has gone. Who wakes claims the
+ * whole first; then, under the lock of its future, the task. So none of the later ones touches the task.
  */
 #include "loop/memory.h"
 #include "loop/state.h"

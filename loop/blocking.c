@@ -2,9 +2,9 @@
 /*
  * blocking.c - the task's side of stretches that are known to block, and of slices that may take longer.
  *
- * A stretch is a flag in the task's timeout. Each slice's beginning publishes the timeout in the lease (state.h), so the
- * watchdog finds the flag there, and nothing is paid by those who do not use it. The end of a stretch ends the slice: a
- * watchdog that saw the flag a moment ago can take this slice away no more, since its number has passed.
+ * A stretch is a flag in the task's timeout. Each slice's beginning publishes the timeout in the lease (state.h), so
+ * the watchdog finds the flag there, and nothing is paid by those who do not use it. The end of a stretch ends the
+ * slice: a watchdog that saw the flag a moment ago can take this slice away no more, since its number has passed.
  */
 #include "skink/blocking.h"
 #include "loop/state.h"

@@ -2,9 +2,9 @@
 /*
  * call.c - a short function in the runtime section of a scheduler, called by a task of that one or of another.
  *
- * The task of another scheduler is suspended meanwhile: so its thread is not taken for stuck when the other loop is. Nothing
- * ends that wait early but the end of the caller's own scheduler. The call's memory is on the heap, and its lock says
- * whether there is still somebody to call for:
+ * The task of another scheduler is suspended meanwhile: so its thread is not taken for stuck when the other loop is.
+ * Nothing ends that wait early but the end of the caller's own scheduler. The call's memory is on the heap, and its
+ * lock says whether there is still somebody to call for:
  *
  *   | caller's scheduler      | the other scheduler            |
  *   | post, suspend           |                                |

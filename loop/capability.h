@@ -2,20 +2,21 @@
 /*
  * loop/capability.h - what a thread must hold to touch something, in words that clang checks (-Wthread-safety).
  *
- * A capability is a mutex, or a right that is passed on without one: to be in a runtime section. A field says what guards
- * it, a function what its caller must hold, or what it takes or gives back; the compiler follows each path through
- * each function. With gcc all of this is empty, and with either it costs nothing when the program runs.
+ * A capability is a mutex, or a right that is passed on without one: to be in a runtime section. A field says what
+ * guards it, a function what its caller must hold, or what it takes or gives back; the compiler follows each path
+ * through each function. With gcc all of this is empty, and with either it costs nothing when the program runs.
  *
  *     struct skink__deadline_heap heap SKINK__GUARDED_BY(skink__runtime_section);
  *     void skink__deadlines_arm(skink_scheduler *scheduler) SKINK__REQUIRES(skink__runtime_section);
  *
- * A field of a C structure cannot name the mutex beside it. So for such a mutex there is an object with nothing in it (struct
- * skink__capability) that stands for every mutex of its kind; it is declared and never defined. What that proves is that some
- * mutex of the kind is held, not which. The same goes for the runtime section: of some scheduler.
+ * A field of a C structure cannot name the mutex beside it. So for such a mutex there is an object with nothing in it
+ * (struct skink__capability) that stands for every mutex of its kind; it is declared and never defined. What that
+ * proves is that some mutex of the kind is held, not which. The same goes for the runtime section: of some scheduler.
  *
- * The analysis sees one function at a time and believes the declarations. It does not see through function pointers, nor
- * through the address of a guarded field. What is known by other means is said by SKINK__ASSERTS (skink__assume_runtime()),
- * with the reason beside it: at run time nothing is checked there. CONTRIBUTING.md says how to annotate.
+ * The analysis sees one function at a time and believes the declarations. It does not see through function pointers,
+ * nor through the address of a guarded field. What is known by other means is said by SKINK__ASSERTS
+ * (skink__assume_runtime()), with the reason beside it: at run time nothing is checked there. CONTRIBUTING.md says how
+ * to annotate.
  */
 #ifndef SKINK_LOOP_CAPABILITY_H
 #define SKINK_LOOP_CAPABILITY_H
@@ -37,7 +38,8 @@
 #define SKINK__REQUIRES(...) SKINK__CAPABILITY_ATTRIBUTE(requires_capability(__VA_ARGS__))
 #define SKINK__EXCLUDES(...) SKINK__CAPABILITY_ATTRIBUTE(locks_excluded(__VA_ARGS__))
 
-/* On a function: its caller does not hold it before, and does afterwards (TRY: if it returned `result`); and the reverse. */
+/* On a function: its caller does not hold it before, and does afterwards (TRY: if it returned
+ * `result`); and the reverse. */
 #define SKINK__ACQUIRES(...) SKINK__CAPABILITY_ATTRIBUTE(acquire_capability(__VA_ARGS__))
 #define SKINK__TRY_ACQUIRES(result, ...) SKINK__CAPABILITY_ATTRIBUTE(try_acquire_capability(result, __VA_ARGS__))
 #define SKINK__RELEASES(...) SKINK__CAPABILITY_ATTRIBUTE(release_capability(__VA_ARGS__))
@@ -58,8 +60,8 @@ struct SKINK__IS_CAPABILITY("capability") skink__capability {
 /* What stands for all mutexes of a kind. Weak, as a build without optimisation takes its address below. */
 #define SKINK__CAPABILITY(name) extern const struct skink__capability name __attribute__((weak))
 
-/* A statement that does nothing: it is as if that were held, from here to the end of the function. The reason belongs beside it:
- * mostly that nobody else knows the object yet, or any more. */
+/* A statement that does nothing: it is as if that were held, from here to the end of the function. The reason belongs
+ * beside it: mostly that nobody else knows the object yet, or any more. */
 #if defined(__clang__)
 static inline void skink__assume(const struct skink__capability *held) SKINK__ASSERTS(*held)
 {
@@ -93,7 +95,8 @@ SKINK__CAPABILITY(skink__runtime_section);
 /* The calling thread has called enter and owes a leave. */
 SKINK__CAPABILITY(skink__entered);
 
-/* The calling thread looks at what the task of a slice works on, which cannot end meanwhile (loop/lease.h, transition p). */
+/* The calling thread looks at what the task of a slice works on,
+ * which cannot end meanwhile (loop/lease.h, transition p). */
 SKINK__CAPABILITY(skink__lease_peeked);
 
 /* A field of the runtime's; a function in the runtime section; one that is entered in it and comes back out of it. */
@@ -101,7 +104,8 @@ SKINK__CAPABILITY(skink__lease_peeked);
 #define SKINK__IN_RUNTIME SKINK__REQUIRES(skink__runtime_section)
 #define SKINK__LEAVES_RUNTIME SKINK__RELEASES(skink__runtime_section) SKINK__DROPS(skink__entered)
 
-/* The caller knows that it is in the runtime section, for a reason that the compiler cannot see. Says so, and does nothing. */
+/* The caller knows that it is in the runtime section, for a reason that the compiler cannot see.
+ * Says so, and does nothing. */
 static inline void skink__assume_runtime(void) SKINK__ASSERTS(skink__runtime_section)
 {
 }

@@ -17,7 +17,8 @@ struct skink__civil_date {
     unsigned day;   /* from 1 */
 };
 
-/* Of the day with this many days between it and 1970-01-01. Years start in March here, so that the leap day comes last. */
+/* Of the day with this many days between it and 1970-01-01.
+ * Years start in March here, so that the leap day comes last. */
 static inline struct skink__civil_date skink__civil_date_of(uint64_t days)
 {
     enum { DAYS_TO_1970 = 719468 /* from 0000-03-01 */, DAYS_OF_4 = 1460, DAYS_OF_100 = 36524, DAYS_OF_400 = 146097 };

@@ -2,8 +2,8 @@
 /*
  * loop/crash.c - one line about the task that crashes the process (skink/crash.h).
  *
- * The handler runs on the loop thread's signal stack (thread.c), since the task's own is used up. It reads what the thread
- * itself wrote, formats by hand and calls write(): nothing in it takes a lock or allocates.
+ * The handler runs on the loop thread's signal stack (thread.c), since the task's own is used up. It reads what the
+ * thread itself wrote, formats by hand and calls write(): nothing in it takes a lock or allocates.
  */
 #include "skink/crash.h"
 #include "loop/log_value.h"

@@ -2,10 +2,10 @@
 /*
  * detection.c - a blocking wait that could never end is refused (skink/detection.h).
  *
- * What can be known for certain. A future may have one completer: the end of a task, a task that the host has declared, or
- * a thread of the pool. A task can neither end nor complete anything while its loop stands still: whatever it does, even
- * as a stray, goes through the loop. So a thread that blocks for a task waits for that task's loop, and a loop stands still
- * while its own thread blocks. Hence, at once and without looking further:
+ * What can be known for certain. A future may have one completer: the end of a task, a task that the host has declared,
+ * or a thread of the pool. A task can neither end nor complete anything while its loop stands still: whatever it does,
+ * even as a stray, goes through the loop. So a thread that blocks for a task waits for that task's loop, and a loop
+ * stands still while its own thread blocks. Hence, at once and without looking further:
  *
  *     a loop thread blocks for a task of its own loop
  *
@@ -14,8 +14,8 @@
  *     loop thread A blocks for a task of B  ->  loop thread B blocks for a task of A
  *     a loop thread blocks for work on the pool  ->  that work blocks for a task of the loop
  *
- * Only waits without a deadline are links of such a chain, since others end by themselves; and tasks that are suspended are
- * not, since they can be cancelled. A thread that has been abandoned is none either: its loop goes on.
+ * Only waits without a deadline are links of such a chain, since others end by themselves; and tasks that are suspended
+ * are not, since they can be cancelled. A thread that has been abandoned is none either: its loop goes on.
  *
  * The lock guards the links. It is taken for waits that block for a known completer somewhere else, and for no other.
  * Under it: a future's lock, or a scheduler's.
@@ -180,9 +180,9 @@ static skink_future *blocked_loop(skink_scheduler *scheduler) SKINK__REQUIRES(sk
 }
 
 /*
- * One step: who alone can complete the future? True: it is `self`. Else *ret_next is what that one blocks for; NULL when
- * it blocks for nothing, or it is not certain who it is. Under `links`: a future that a link names lives, since its waiter
- * needs the lock to take the link away.
+ * One step: who alone can complete the future? True: it is `self`. Else *ret_next is what that one blocks for; NULL
+ * when it blocks for nothing, or it is not certain who it is. Under `links`: a future that a link names lives, since
+ * its waiter needs the lock to take the link away.
  */
 static bool follow(skink_future *future, const struct skink__blocker *self, bool self_is_loop, skink_future **ret_next)
     SKINK__REQUIRES(skink__detection_mutex)

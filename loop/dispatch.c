@@ -32,7 +32,8 @@ static bool give_stack(skink_scheduler *scheduler, skink_task *task) SKINK__IN_R
 }
 
 /* Without memory for its stack (or for its object, if it is a post) a fresh task waits aside, so that those behind it,
- * which may give some back, can run. It is tried again before every batch, and after a while if nothing else happens. */
+ * which may give some back, can run. It is tried again before every batch, and after a while if
+ * nothing else happens. */
 static void set_aside(skink_scheduler *scheduler, struct skink__message *message) SKINK__IN_RUNTIME
 {
     if (!scheduler->stackless.first)
@@ -113,7 +114,8 @@ static bool run_batch(struct skink__thread *thread, skink_scheduler *scheduler) 
     return true;
 }
 
-/* What may run on a finished task's stack directly, without a switch ("chaining"): it is first in the queue, and fresh. */
+/* What may run on a finished task's stack directly, without a switch ("chaining"):
+ * it is first in the queue, and fresh. */
 static struct skink__message *next_fresh(const struct skink__thread *thread,
                                          const skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
@@ -122,9 +124,9 @@ static struct skink__message *next_fresh(const struct skink__thread *thread,
     return skink__is_post(next) || skink__task_state((skink_task *)next) == SKINK__TASK_FRESH ? next : NULL;
 }
 
-/* As long as posts follow one another, each runs to its end, and nobody asks for its task, they have task, stack and timeout
- * in common, and all that is done between two is here. Returns when a function has returned and something else is to
- * be done; in the runtime section, on the thread that it returns. */
+/* As long as posts follow one another, each runs to its end, and nobody asks for its task, they have task, stack and
+ * timeout in common, and all that is done between two is here. Returns when a function has returned and something else
+ * is to be done; in the runtime section, on the thread that it returns. */
 static struct skink__thread *run_posts(skink_scheduler *scheduler, skink_task *task)
     SKINK__ACQUIRES(skink__runtime_section)
 {

@@ -67,9 +67,9 @@ static inline bool skink__doorbell_was_rung(const struct skink__doorbell *bell)
 }
 
 /*
- * A bell that is rung from host code, and not once per turn, needs no barrier of all threads: both sides exchange the one
- * word. Who rings before it is hung leaves a release there that the hanging acquires, so the look that follows finds
- * what the ringer stored before; and who rings afterwards takes the descriptor.
+ * A bell that is rung from host code, and not once per turn, needs no barrier of all threads: both sides exchange the
+ * one word. Who rings before it is hung leaves a release there that the hanging acquires, so the look that follows
+ * finds what the ringer stored before; and who rings afterwards takes the descriptor.
  */
 static inline void skink__doorbell_hang_by_exchange(struct skink__doorbell *bell, int eventfd)
 {

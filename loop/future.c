@@ -378,8 +378,8 @@ static int task_await(skink_task *task, skink_future *future, uint64_t deadline_
     return err ? err : result_of(future, ret_value);
 }
 
-/* For who may find this thread stuck here: what it waits for, and that this is no wait for its own loop if a thread of the
- * pool is known to end it. */
+/* For who may find this thread stuck here: what it waits for, and that this is no wait for its own loop if a thread of
+ * the pool is known to end it. */
 static bool wait_in_sight(skink_future *future, struct thread_waiter *waiter, uint64_t deadline_ns)
 {
     struct skink__thread *thread = skink__thread_self();
@@ -393,8 +393,8 @@ static bool wait_in_sight(skink_future *future, struct thread_waiter *waiter, ui
     return woken;
 }
 
-/* On a loop thread that is host code from the lease's view: the thread may be abandoned here, and then the call returns on
- * another. */
+/* On a loop thread that is host code from the lease's view: the thread may be abandoned here, and then the call returns
+ * on another. */
 int skink__future_block(skink_future *future, uint64_t deadline_ns, struct skink__blocker *blocker, void **ret_value)
 {
     struct thread_waiter waiter = { .base.kind = SKINK__WAITER_THREAD };

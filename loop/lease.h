@@ -11,8 +11,10 @@
  *   3  watchdog     RUNNING(n)  -> ABANDONED(n) compare-exchange    n was seen for the whole timeout
  *   4  loop thread  RUNTIME(n)  -> RUNTIME(n')  store               once round the loop; so a word that stands
  *                                                                   still means sleep in poll, or a stall
- *   p  watchdog     RUNNING(n)  -> PEEKED | RUNNING(n), and back: compare-exchange, store    it reads what the task works
- *                   on. The task cannot end meanwhile: its thread loses 2, sees why, and tries again
+ *   p  watchdog     RUNNING(n)  -> PEEKED | RUNNING(n), and back: compare-exchange, store
+ *                                                                   it reads what the task works on. The task cannot
+ *                                                                   end meanwhile: its thread loses 2, sees why, and
+ *                                                                   tries again
  *   5  loop thread  RUNTIME | ABANDONED -> ENDED store, release     the thread has let go of everything
  *
  * Who wins 3 owns the scheduler.

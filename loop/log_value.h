@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loop/log_value.h - a value as it may stand in a line of logfmt, whatever a host, an operator or a client has put into it.
+ * loop/log_value.h - a value as it may stand in a line of logfmt, whatever a host, an operator or a client
+ * has put into it.
  *
- * For all who write such lines, skinkd among them, which sees nothing else of the library's inside: therefore inline. It
- * takes no lock and allocates nothing, for the line of a crash is made with it, too.
+ * For all who write such lines, skinkd among them, which sees nothing else of the library's inside: therefore inline.
+ * It takes no lock and allocates nothing, for the line of a crash is made with it, too.
  */
 #ifndef SKINK_LOOP_LOG_VALUE_H
 #define SKINK_LOOP_LOG_VALUE_H

@@ -162,8 +162,8 @@ int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void
     return 0;
 }
 
-/* In the runtime section; on success outside of it, with the work on its way. Detection knows that we wait before the work
- * can: should it wait for our loop, it is the one that is refused, and we never return before it has. */
+/* In the runtime section; on success outside of it, with the work on its way. Detection knows that we wait before the
+ * work can: should it wait for our loop, it is the one that is refused, and we never return before it has. */
 static int start_and_block(struct skink__thread *thread, struct work *work, void **ret_value)
     SKINK__RELEASES(skink__runtime_section)
 {

@@ -2,8 +2,8 @@
 /*
  * once.c - initialise once; see skink/once.h.
  *
- * An attempt is a future and the task that completes it. The lock is held for a few instructions, and never while the host's
- * function runs. It is one for all, as it is taken only while something is being initialised.
+ * An attempt is a future and the task that completes it. The lock is held for a few instructions, and never while the
+ * host's function runs. It is one for all, as it is taken only while something is being initialised.
  */
 #include "skink/once.h"
 #include "loop/hooks.h"
@@ -72,8 +72,8 @@ static void run(void *arg)
     finish(attempt, attempt->fn(attempt->arg));
 }
 
-/* As a task. What follows happens on the loop, and is not told again that it is dropped: a stray whose scheduler has stopped
- * ends where it enters, in drop(), and has not begun to finish. */
+/* As a task. What follows happens on the loop, and is not told again that it is dropped: a stray whose scheduler has
+ * stopped ends where it enters, in drop(), and has not begun to finish. */
 static void run_as_task(void *arg)
 {
     struct attempt *attempt = arg;

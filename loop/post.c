@@ -2,10 +2,10 @@
 /*
  * post.c - functions that were posted and have not begun: small nodes in the ready queue.
  *
- * Most posts run to their end without ever waiting for anything, one after the other, on the same stack. So a post is not a
- * task object from the start, of which each costs cache lines of its own: two nodes share one line, and the task object, which
- * a function needs as soon as it runs, comes when its turn has come. Posts that run one after the other share that, too
- * (dispatch.c, run_posts()).
+ * Most posts run to their end without ever waiting for anything, one after the other, on the same stack. So a post is
+ * not a task object from the start, of which each costs cache lines of its own: two nodes share one line, and the task
+ * object, which a function needs as soon as it runs, comes when its turn has come. Posts that run one after the other
+ * share that, too (dispatch.c, run_posts()).
  *
  * A post counts as a task of its own from the moment it is accepted.
  */

@@ -2,8 +2,8 @@
 /*
  * loop/refusal.h - who is told that a blocking wait was refused (loop/detection.c), and what.
  *
- * The loop knows nothing of incidents: it calls a hook, in the runtime section of the loop that would have been blocked, or on
- * the thread of the pool whose wait was refused.
+ * The loop knows nothing of incidents: it calls a hook, in the runtime section of the loop that would have been
+ * blocked, or on the thread of the pool whose wait was refused.
  */
 #ifndef SKINK_LOOP_REFUSAL_H
 #define SKINK_LOOP_REFUSAL_H
@@ -37,6 +37,7 @@ bool skink__refusal_word(void *arg, uintptr_t address, uintptr_t *ret_word);
 void skink__scheduler_on_refused(skink_scheduler *scheduler,
                                  void (*fn)(const struct skink__refusal *refusal, void *arg), void *arg);
 
-/* Have this one told no longer: when it returns, no call is under way. Not with a lock that the hook takes. Any thread. */
+/* Have this one told no longer: when it returns, no call is under way.
+ * Not with a lock that the hook takes. Any thread. */
 void skink__scheduler_off_refused(skink_scheduler *scheduler, const void *arg);
 #endif

@@ -44,7 +44,8 @@ bool skink__in_task(void);
 /* The scheduler's libuv loop. To be used in the runtime section only (or before the scheduler is started). */
 uv_loop_t *skink__scheduler_loop(skink_scheduler *scheduler);
 
-/* What the thread hooks are told about this scheduler's loop threads, "loop" unless said; a static text. Before start. */
+/* What the thread hooks are told about this scheduler's loop threads, "loop" unless said;
+ * a static text. Before start. */
 void skink__scheduler_set_role(skink_scheduler *scheduler, const char *role);
 
 /* Post to the scheduler's inbox; false when it is closed. Any thread. */
@@ -113,15 +114,16 @@ int skink__runtime_spawn(skink_scheduler *scheduler, const struct skink__task_sp
 /* The same from any thread, in the runtime section of this scheduler, of another one, or of none. */
 int skink__scheduler_spawn(skink_scheduler *scheduler, const struct skink__task_spec *spec, skink_task **ret_task);
 
-/* Where one task waits until the runtime section of the slot's scheduler wakes it. All zero: nobody waits. It must stay where
- * it is for as long as somebody does. */
+/* Where one task waits until the runtime section of the slot's scheduler wakes it. All zero: nobody waits. It must stay
+ * where it is for as long as somebody does. */
 struct skink__wait_slot {
     skink_task *task;        /* of this scheduler */
     skink_future *elsewhere; /* or what a task of another one awaits (skink__runtime_step()); a reference */
 };
 
 /* In the runtime section, entered by the calling task, and out of it afterwards whatever comes back: suspend until
- * woken, and return the result. -ECANCELED: the task was cancelled; -EPERM: no task calls; -EBUSY: another one waits. */
+ * woken, and return the result. -ECANCELED: the task was cancelled; -EPERM: no task calls; -EBUSY:
+ * another one waits. */
 int skink__wait_in(struct skink__wait_slot *slot) SKINK__LEAVES_RUNTIME;
 
 /* In the runtime section: wake who waits in it, if anybody does. */
@@ -130,8 +132,8 @@ void skink__wait_end(struct skink__wait_slot *slot, int result) SKINK__IN_RUNTIM
 /* On any thread, when its memory is about to go: a task that was dropped may have left something in it. */
 void skink__wait_slot_fini(struct skink__wait_slot *slot);
 
-/* In the runtime section, by the calling task: it needs its arg no longer. The callbacks of its kind, which would be given
- * that, are not called any more, should it still be abandoned or dropped on its last few steps. */
+/* In the runtime section, by the calling task: it needs its arg no longer. The callbacks of its kind, which would be
+ * given that, are not called any more, should it still be abandoned or dropped on its last few steps. */
 void skink__runtime_disown(void) SKINK__IN_RUNTIME;
 
 /*
@@ -148,30 +150,31 @@ int skink__runtime_call(skink_scheduler *scheduler, int (*fn)(void *arg), void *
 enum { SKINK__MUST_WAIT = 1 };
 
 /*
- * The same with an fn that may have to wait: when it returns SKINK__MUST_WAIT, the calling task is suspended in the slot,
- * which belongs to `scheduler`, and the result is what it is woken with (0: try again), or why it was not.
+ * The same with an fn that may have to wait: when it returns SKINK__MUST_WAIT, the calling task is suspended in the
+ * slot, which belongs to `scheduler`, and the result is what it is woken with (0: try again), or why it was not.
  *   -ECANCELED, -ETIMEDOUT  the calling task was cancelled
  *   -EBUSY                  another task waits in this slot
  *   else as skink__runtime_call()
  */
 int skink__runtime_step(skink_scheduler *scheduler, struct skink__wait_slot *slot, int (*fn)(void *arg), void *arg);
 
-/* Watches where a task leaves its stack and comes back to it: adds up how long it runs, without its waits, and tells that it
- * suspends. In memory that outlives the task's slices, zeroed. Nobody pays for it but tasks that are watched. */
+/* Watches where a task leaves its stack and comes back to it: adds up how long it runs, without its waits, and tells
+ * that it suspends. In memory that outlives the task's slices, zeroed. Nobody pays for it but tasks
+ * that are watched. */
 struct skink__task_watch {
     bool timed;              /* its own slices */
     _Atomic uint64_t ran_ns; /* up to its last wait; its own slices and the stray's write, any thread reads, relaxed */
     _Atomic uint64_t since_ns; /* when its present slice began; 0 while it waits; the same */
-    /* NULL, or what is to be called once, in the runtime section of the task's scheduler and on its stack, when it suspends
-     * next. It may wake the task, but not suspend. Runtime section. */
+    /* NULL, or what is to be called once, in the runtime section of the task's scheduler and on its stack, when it
+     * suspends next. It may wake the task, but not suspend. Runtime section. */
     void (*suspends)(struct skink__task_watch *watch);
 };
 
 /* The calling task is timed from now on. In a task's host code, or in its runtime section. */
 void skink__task_watch_time(struct skink__task_watch *watch);
 
-/* In the runtime section: `task`, if that is who calls, has something that is to be done when it suspends. False: somebody
- * else calls. */
+/* In the runtime section: `task`, if that is who calls, has something that is to be done when it suspends. False:
+ * somebody else calls. */
 bool skink__task_watch_suspension(struct skink__task_watch *watch, const skink_task *task,
                                   void (*suspends)(struct skink__task_watch *watch));
 
@@ -190,7 +193,7 @@ void skink__token_fire(skink_token *token, int reason);
 /* Let it fire at deadline_ns at the latest. Before anything is derived from it. Any thread. */
 void skink__token_limit(skink_token *token, uint64_t deadline_ns);
 
-/* Runtime section of its scheduler: make the awaits of a task return `reason`, a negative errno, now and from now on. The
- * first reason stays. */
+/* Runtime section of its scheduler: make the awaits of a task return `reason`, a negative errno, now and from now on.
+ * The first reason stays. */
 void skink__runtime_cancel(skink_task *task, int reason) SKINK__IN_RUNTIME;
 #endif

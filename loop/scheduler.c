@@ -192,7 +192,8 @@ struct skink__thread *skink__scheduler_thread(skink_scheduler *scheduler)
     return thread;
 }
 
-/* Without the lock: the caller has won transition 3 (or p, until it ends that), and who writes it has to win that, too. */
+/* Without the lock: the caller has won transition 3 (or p, until it ends that),
+ * and who writes it has to win that, too. */
 static struct skink__thread *stuck_thread(skink_scheduler *scheduler)
 {
     SKINK__ASSUME(skink__scheduler_mutex);

@@ -2,9 +2,9 @@
 /*
  * scope.c - stretches of a task in which a token ends its waits (skink/token.h).
  *
- * A wait that begins in a scope looks at the token first, and takes the token's deadline if that is earlier than its own
- * (skink__scopes_limit()). A token that fires from the task's own loop ends the wait there and then; from elsewhere it posts
- * the scope to the inbox, once, and the loop does it.
+ * A wait that begins in a scope looks at the token first, and takes the token's deadline if that is earlier than its
+ * own (skink__scopes_limit()). A token that fires from the task's own loop ends the wait there and then; from elsewhere
+ * it posts the scope to the inbox, once, and the loop does it.
  */
 #include "loop/memory.h"
 #include "loop/state.h"

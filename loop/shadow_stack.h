@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* loop/shadow_stack.h - does the processor keep a second record of return addresses, which a switch of stacks would break? */
+/* loop/shadow_stack.h - does the processor keep a second record of return addresses,
+ * which a switch of stacks would break? */
 #ifndef SKINK_LOOP_SHADOW_STACK_H
 #define SKINK_LOOP_SHADOW_STACK_H
 #include <stdbool.h>

@@ -11,11 +11,12 @@
  * have the same attributes, and the kernel merges them: with guard markers, the number of mappings does not grow with
  * the number of stacks.
  *
- * A stack is in one of four places: not carved yet; in use; free, on one of the pool's lists, most recently used first as its
- * pages and cache lines are the warmest; or cold, its pages given back by cool(), known by a bit in its slab alone.
+ * A stack is in one of four places: not carved yet; in use; free, on one of the pool's lists, most recently used first
+ * as its pages and cache lines are the warmest; or cold, its pages given back by cool(), known by a bit in
+ * its slab alone.
  *
- * The lists are three generations: who takes a stack takes it of the youngest that has one, so what a whole interval between two
- * calls of age() leaves on the second list was not needed in it.
+ * The lists are three generations: who takes a stack takes it of the youngest that has one, so what a whole interval
+ * between two calls of age() leaves on the second list was not needed in it.
  */
 #include "loop/stack_pool.h"
 #include "loop/memory.h"

@@ -48,7 +48,7 @@ void skink__stack_release(struct skink__stack_pool *pool, struct skink__coroutin
 /* A stack that stays free from one call to the one after the next is surplus. */
 void skink__stack_pool_age(struct skink__stack_pool *pool) SKINK__IN_RUNTIME;
 
-/* Return to the kernel the pages of at most `max` stacks that are surplus, while more than `keep` are free. False: there are
- * no more. */
+/* Return to the kernel the pages of at most `max` stacks that are surplus, while more than `keep` are free. False:
+ * there are no more. */
 bool skink__stack_pool_cool(struct skink__stack_pool *pool, size_t keep, size_t max) SKINK__IN_RUNTIME;
 #endif

@@ -2,10 +2,11 @@
 /*
  * loop/state.h - what a scheduler, its loop threads and its tasks are made of; for loop/ only.
  *
- * Who may touch a field: SKINK__OF_RUNTIME means the loop thread, in its runtime section (or whoever won transition 3 and has
- * not handed the scheduler on yet). Such fields are plain: a takeover hands them from thread to thread by the lease's
- * release and acquire. So are those that a comment calls "runtime" and that others read. "any" means any thread, in
- * the way the field's comment says. A function says SKINK__IN_RUNTIME; what clang checks of it is in loop/capability.h.
+ * Who may touch a field: SKINK__OF_RUNTIME means the loop thread, in its runtime section (or whoever won transition 3
+ * and has not handed the scheduler on yet). Such fields are plain: a takeover hands them from thread to thread by the
+ * lease's release and acquire. So are those that a comment calls "runtime" and that others read. "any" means any
+ * thread, in the way the field's comment says. A function says SKINK__IN_RUNTIME; what clang checks of it is in
+ * loop/capability.h.
  */
 #ifndef SKINK_LOOP_STATE_H
 #define SKINK_LOOP_STATE_H
@@ -283,8 +284,8 @@ static inline bool skink__task_pool_is_small(const struct skink__task_pool *pool
 void skink__task_pool_init(struct skink__task_pool *pool, uint32_t task_max);
 void skink__task_pool_fini(struct skink__task_pool *pool);
 
-/* Runtime, once a turn: at the limit of objects let posters have what the loop has free. False: there is more of it, and the
- * loop should not sleep. */
+/* Runtime, once a turn: at the limit of objects let posters have what the loop has free. False: there is more of it,
+ * and the loop should not sleep. */
 bool skink__task_pool_settle(struct skink__task_pool *pool) SKINK__IN_RUNTIME;
 
 /* A task object; NULL with *ret_err -EAGAIN or -ENOMEM. In the runtime section, or on any thread. */
@@ -443,9 +444,9 @@ void skink__detection_set_work(struct skink__blocker *work);
 
 /*
  * This thread is about to block for the future: `thread`, its loop thread object, in the runtime section of its current
- * task; or NULL on any other thread. -EDEADLK: it must not; that is reported and counted. Else *ret_blocker, unless NULL, is
- * to be given to skink__detection_end() once it no longer blocks, before any other call; the runtime section must be left
- * by skink__thread_leave_at_once().
+ * task; or NULL on any other thread. -EDEADLK: it must not; that is reported and counted. Else *ret_blocker, unless
+ * NULL, is to be given to skink__detection_end() once it no longer blocks, before any other call; the runtime section
+ * must be left by skink__thread_leave_at_once().
  */
 int skink__detection_begin(struct skink__thread *thread, skink_future *future, uint64_t deadline_ns,
                            struct skink__blocker **ret_blocker);
@@ -454,8 +455,8 @@ void skink__detection_end(struct skink__blocker *blocker); /* NULL is fine */
 /* The same for something that is no future and needs no end: only the mode decides. */
 int skink__detection_judge(struct skink__thread *thread) SKINK__IN_RUNTIME;
 
-/* Tell the hook (refusal.c). thread: in the runtime section of its current task; NULL: a thread of the pool. awaited: a task
- * of that same loop, or NULL. */
+/* Tell the hook (refusal.c). thread: in the runtime section of its current task; NULL: a thread of the pool. awaited: a
+ * task of that same loop, or NULL. */
 void skink__refusal_tell(const struct skink__thread *thread, skink_scheduler *scheduler, skink_future *future,
                          const skink_task *awaited, bool potential);
 
@@ -556,8 +557,9 @@ static inline void skink__thread_leave(struct skink__thread *thread) SKINK__RELE
         skink__lease_run(&thread->lease, thread->slice);
 }
 
-/* The same, and even a late slice goes on. Into a wait that blocks the thread: who may have found this thread's blocker must
- * not find it suspended, and it touches nothing before its next call. Or when the slice has just been given more time. */
+/* The same, and even a late slice goes on. Into a wait that blocks the thread: who may have found this thread's blocker
+ * must not find it suspended, and it touches nothing before its next call. Or when the slice has just been
+ * given more time. */
 static inline void skink__thread_leave_at_once(struct skink__thread *thread) SKINK__RELEASES(skink__runtime_section)
 {
     SKINK_ASSERT(skink__thread_in_runtime(thread) && thread->nesting == 0);
@@ -682,8 +684,8 @@ struct skink_scheduler {
     pthread_cond_t stopped_cond;
     /* The loop thread; NULL when none runs; with a reference. Who writes it is in the runtime section, too. */
     struct skink__thread *thread SKINK__GUARDED_BY(skink__scheduler_mutex);
-    /* Who is in the runtime section without being a loop thread is this one meanwhile, under control or as its only user;
-     * made in time, as destroying cannot fail. */
+    /* Who is in the runtime section without being a loop thread is this one meanwhile, under control or as its only
+     * user; made in time, as destroying cannot fail. */
     struct skink__thread *stand_in;
     bool stopped SKINK__GUARDED_BY(skink__scheduler_mutex);
     pthread_mutex_t control; /* one start, stop or skink_scheduler_uv without a loop thread at a time */
@@ -807,7 +809,8 @@ void skink__deadlines_arm(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 void skink__stop_wake_at(skink_scheduler *scheduler, uint64_t deadline_ns) SKINK__IN_RUNTIME;
 void skink__stack_retry(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 
-/* Runtime, once a turn: see to it that the stacks of a peak are given back when they have not been needed for a while. */
+/* Runtime, once a turn: see to it that the stacks of a peak are given back when they have not
+ * been needed for a while. */
 void skink__stack_surplus_watch(skink_scheduler *scheduler) SKINK__IN_RUNTIME;
 
 /* Runtime: is this task suspended in skink__runtime_call()? (call.c) */

@@ -138,8 +138,8 @@ static void finish(skink_scheduler *scheduler) SKINK__IN_RUNTIME
     skink__stop_drop_all(scheduler);
 }
 
-/* A poster that did not see yet that the scheduler stops may have been accepted since the last look: that runs first. With
- * tasks at strays the inbox must stay open a little longer, and what comes in that moment is dropped. */
+/* A poster that did not see yet that the scheduler stops may have been accepted since the last look: that runs first.
+ * With tasks at strays the inbox must stay open a little longer, and what comes in that moment is dropped. */
 static bool nothing_comes(skink_scheduler *scheduler) SKINK__IN_RUNTIME
 {
     return strays_have_tasks(scheduler) || skink__inbox_close_if_empty(&scheduler->inbox);
@@ -220,7 +220,8 @@ static void take_over(skink_scheduler *scheduler, struct watch *watch, struct sk
     skink__log(SKINK_LOG_WARNING, "event=stuck_at_stop scheduler=%s generation=%llu task=%s",
                SKINK__LOG_WORD(scheduler->name), (unsigned long long)watch->thread->generation,
                SKINK__QUOTED(skink__takeover_task_name(scheduler)));
-    skink__barrier(); /* what the stuck task wrote before it got stuck: nothing else publishes it to those who run next */
+    /* What the stuck task wrote before it got stuck: nothing else publishes it to those who run next. */
+    skink__barrier();
     skink__takeover_begin(scheduler, fresh, &(struct skink__abandonment){ .incident_id = "stop" }, false);
     if (!last && skink__thread_start_detached(successor_thread, fresh) == 0) {
         skink__pass_on_runtime();

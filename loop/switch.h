@@ -15,8 +15,8 @@
 #endif
 
 /* With indirect branch tracking, the place behind a call that is returned to by a jump must be a landing pad. The
- * compiler makes it one when it knows of the jump, and when the call is not made a tail call, which would move the place
- * to a caller that knows nothing. */
+ * compiler makes it one when it knows of the jump, and when the call is not made a tail call, which would move the
+ * place to a caller that knows nothing. */
 #if defined(__CET__) && (__CET__ & 1) != 0
 #if __has_attribute(indirect_return)
 #define SKINK__RETURNS_BY_JUMP __attribute__((indirect_return))
@@ -46,7 +46,8 @@ struct skink__switch_place {
     uintptr_t fp; /* the frame pointer's register */
 };
 
-/* Read that from a suspended stack's sp, through `word`. False when it cannot be read, or the stack has not been entered. */
+/* Read that from a suspended stack's sp, through `word`. False when it cannot be read,
+ * or the stack has not been entered. */
 bool skink__switch_where(uintptr_t sp, bool (*word)(void *arg, uintptr_t address, uintptr_t *ret_word), void *arg,
                          struct skink__switch_place *ret_place);
 #endif

@@ -11,9 +11,10 @@
  *   176  the sp that it goes on with
  *
  * The way back is a plain jump, for the reason given in switch_x86_64.S, except in builds with branch target
- * identification: there a jump may only go to a landing pad, which the place behind a call is not, but a `ret` anywhere.
- * FPCR is written only when it differs, as that drains the pipeline. A debugger unwinds a suspended stack from
- * sp = its sp, pc = skink__switch_resume. Guarded control stacks are not supported, and not claimed below (shadow_stack.c).
+ * identification: there a jump may only go to a landing pad, which the place behind a call is not, but a `ret`
+ * anywhere. FPCR is written only when it differs, as that drains the pipeline. A debugger unwinds a suspended stack
+ * from sp = its sp, pc = skink__switch_resume. Guarded control stacks are not supported, and not claimed below
+ * (shadow_stack.c).
  */
 #define FRAME 176
 

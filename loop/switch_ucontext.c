@@ -8,8 +8,9 @@
  *
  * Those who do mind are kept out. The C library's fortified _longjmp ends the process when a jump goes down the stack,
  * so this file is compiled without. AddressSanitizer takes a _longjmp for an unwinding and forgets what it knows of the
- * stack that is left, so that it finds less; it invents nothing. ThreadSanitizer books a _setjmp to the stack that we are
- * about to enter, and with shadow stacks (CET, GCS) a _longjmp cannot change stacks: swapcontext() takes their place in both.
+ * stack that is left, so that it finds less; it invents nothing. ThreadSanitizer books a _setjmp to the stack that we
+ * are about to enter, and with shadow stacks (CET, GCS) a _longjmp cannot change stacks: swapcontext() takes their
+ * place in both.
  */
 #undef _FORTIFY_SOURCE
 #include "loop/sanitizer.h"
@@ -103,7 +104,8 @@ struct beginning {
         .fp = *(uintptr_t *)__builtin_frame_address(0)                                                                 \
     }
 
-/* To unwinders: this function has no caller. What makecontext() puts there as one is not a place that was called from. */
+/* To unwinders: this function has no caller. What makecontext() puts there as one is not a
+ * place that was called from. */
 #if defined(__x86_64__)
 #define END_OF_STACK() __asm__ volatile(".cfi_undefined rip")
 #elif defined(__aarch64__)

@@ -103,7 +103,8 @@ int skink__scheduler_backend_fd(const skink_scheduler *scheduler);
 /* The shortest slice timeout that any task of it was spawned with; UINT64_MAX without one. Any thread. */
 uint64_t skink__scheduler_shortest_timeout(const skink_scheduler *scheduler);
 
-/* For the winner of transition 3 only, until skink__takeover_begin(), or between p and its end: name of the stuck task. */
+/* For the winner of transition 3 only, until skink__takeover_begin(),
+ * or between p and its end: name of the stuck task. */
 const char *skink__takeover_task_name(skink_scheduler *scheduler);
 
 /* The same for what that task works on; all zero if it is nothing in particular. */

@@ -7,8 +7,8 @@
 
 enum { TIMEOUT_MIN_MS = 10 };
 
-/* The second cache line of a task: written only where it differs from what the task before has left. So the line of one that
- * is posted from another thread again and again can stay in both processors' caches. */
+/* The second cache line of a task: written only where it differs from what the task before has left. So the line of one
+ * that is posted from another thread again and again can stay in both processors' caches. */
 static void init_what_differs(skink_task *task, const struct skink__task_spec *spec) SKINK__IN_RUNTIME
 {
     static const struct skink__task_kind plain = { 0 };

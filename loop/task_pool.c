@@ -6,8 +6,8 @@
  * it from a list that the loop returns objects to, a batch at a time; that list is taken whole, by exchange, so
  * there is no ABA problem, and all but a few of it are put back.
  *
- * The limit on living tasks is a limit on objects made; a stock holds a few of them back. Once all of them have been made,
- * what one has free is what another lacks. Then the loop's own list, too, goes to the shared one every turn.
+ * The limit on living tasks is a limit on objects made; a stock holds a few of them back. Once all of them have been
+ * made, what one has free is what another lacks. Then the loop's own list, too, goes to the shared one every turn.
  */
 #include "loop/memory.h"
 #include "loop/state.h"
@@ -267,8 +267,8 @@ void skink__task_release(skink_task *task, bool here)
         share(pool, task, task);
     } else {
         skink__assume_runtime();
-        /* The cache line is ours now, and fetching it takes a poster longer than posting. So each object of the list says
-         * which one is due a few posts later; `arg` is free for that. */
+        /* The cache line is ours now, and fetching it takes a poster longer than posting. So each object of the list
+         * says which one is due a few posts later; `arg` is free for that. */
         skink_task **ahead = &pool->returned[pool->returning_count % SKINK__FETCH_AHEAD];
         task->arg = pool->returning_count < SKINK__FETCH_AHEAD ? NULL : *ahead;
         *ahead = task;

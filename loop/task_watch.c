@@ -2,8 +2,8 @@
 /*
  * loop/task_watch.c - how long a task runs, and that it suspends, for those who ask (task_watch.h).
  *
- * The clock is read where a timed task leaves its stack and where it comes back, and nowhere for the others. A stray's time
- * counts: it is on its stack until it migrates.
+ * The clock is read where a timed task leaves its stack and where it comes back, and nowhere for the others. A stray's
+ * time counts: it is on its stack until it migrates.
  */
 #include "loop/task_watch.h"
 #include "loop/hooks.h"

@@ -234,8 +234,8 @@ void skink__environment_capture(struct skink__thread_environment *environment)
 }
 
 /* A new thread has its creator's signal mask, affinity and nice value; a loop thread has the first loop thread's. What
- * cannot be set (a nice value that needs privileges) stays as it is: running at all matters more. Setting is slow, and this
- * is on the way of a takeover; most often only the signals differ. */
+ * cannot be set (a nice value that needs privileges) stays as it is: running at all matters more. Setting is slow, and
+ * this is on the way of a takeover; most often only the signals differ. */
 static void environment_apply(const struct skink__thread_environment *wanted,
                               const struct skink__thread_environment *own)
 {

@@ -2,11 +2,12 @@
 /*
  * token.c - a flag that says "stop", and why; shared by reference, polled by anybody, and handed down.
  *
- * Who wants to be told when a token fires is on its list of listeners: the tokens derived from it, and the scopes of tasks
- * (scope.c). They are told under the token's lock, so who takes itself off the list knows that it is not being told any
- * more. Locks are taken from a token to those derived from it, and never the other way.
+ * Who wants to be told when a token fires is on its list of listeners: the tokens derived from it, and the scopes of
+ * tasks (scope.c). They are told under the token's lock, so who takes itself off the list knows that it is not being
+ * told any more. Locks are taken from a token to those derived from it, and never the other way.
  *
- * A deadline needs no timer: whoever asks reads the clock, and a wait in a scope ends by itself at the token's deadline.
+ * A deadline needs no timer: whoever asks reads the clock, and a wait in a scope ends by itself at the token's
+ * deadline.
  */
 #include "skink/token.h"
 #include "loop/hooks.h"
@@ -84,7 +85,8 @@ int skink_token_fire(skink_token *token, int reason)
     return first ? 0 : -EALREADY;
 }
 
-/* A deadline that has passed is written down, so that the answer stays the same. Those derived have none that is later. */
+/* A deadline that has passed is written down, so that the answer stays the same.
+ * Those derived have none that is later. */
 int skink_token_status(const skink_token *token)
 {
     int status = atomic_load_explicit(&token->status, memory_order_acquire);

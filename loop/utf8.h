@@ -4,8 +4,8 @@
 #define SKINK_LOOP_UTF8_H
 #include <stddef.h>
 
-/* How many bytes the well-formed character takes that the text begins with (Unicode 15, table 3-7: no overlong forms, no
- * surrogates); 0: there is none. The NUL that ends a text continues no character, so nothing behind it is read. */
+/* How many bytes the well-formed character takes that the text begins with (Unicode 15, table 3-7: no overlong forms,
+ * no surrogates); 0: there is none. The NUL that ends a text continues no character, so nothing behind it is read. */
 static inline size_t skink__utf8_length(const char *text)
 {
     const unsigned char *at = (const unsigned char *)text;

@@ -173,8 +173,8 @@ static bool run_at_rest(skink_scheduler *scheduler, void (*fn)(uv_loop_t *loop, 
     return at_rest;
 }
 
-/* In the runtime section of a task it is as in a callback of libuv's: what fn calls is called by no task, and cannot suspend
- * one. */
+/* In the runtime section of a task it is as in a callback of libuv's: what fn calls is called by no task, and cannot
+ * suspend one. */
 static void run_nested(struct skink__thread *thread, void (*fn)(uv_loop_t *loop, void *arg),
                        void *arg) SKINK__IN_RUNTIME
 {

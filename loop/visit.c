@@ -100,8 +100,8 @@ static bool is_alive(enum skink__task_state state)
 }
 
 /* What is shown besides the stack. Of a fresh task, which its spawner may be filling in at this moment, the function is
- * either the new one or the last one's; a name is nothing that such a reading should follow. Neither is that of a task which a
- * stray may be taking to its end. */
+ * either the new one or the last one's; a name is nothing that such a reading should follow. Neither is that of a task
+ * which a stray may be taking to its end. */
 SKINK__UNSEEN_BY_TSAN static struct skink__sight sight_of(const skink_task *task, enum skink__task_state state)
 {
     struct skink__sight sight = { .state = sight_state(state) };
@@ -231,8 +231,8 @@ void skink__visit_destroy(struct skink__visit *visit)
 
 /* ---- while the loop stands still ---- */
 
-/* Is host code running on the scheduler's thread, in this slice? The word of one and the same slice may have been left and
- * entered again by an API call: that changes no other task's stack, and frees no task object. */
+/* Is host code running on the scheduler's thread, in this slice? The word of one and the same slice may have been left
+ * and entered again by an API call: that changes no other task's stack, and frees no task object. */
 static bool read_running(skink_scheduler *scheduler, struct skink__thread **ret_thread, uint64_t *ret_word)
 {
     struct skink__thread *thread = skink__scheduler_thread(scheduler);

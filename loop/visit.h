@@ -2,12 +2,13 @@
 /*
  * loop/visit.h - a look at every task of a scheduler, a few at a time, for who lists them.
  *
- * The visitor is a thread of its own. Each step it hands the visit to the loop, which shows it tasks for a bounded time in
- * its runtime section, when all suspended tasks are at rest, and hands it back. In between the loop goes on with its work:
- * a visit is no moment, each task is seen at one of its own. Tasks made after it began may be missing.
+ * The visitor is a thread of its own. Each step it hands the visit to the loop, which shows it tasks for a bounded time
+ * in its runtime section, when all suspended tasks are at rest, and hands it back. In between the loop goes on with its
+ * work: a visit is no moment, each task is seen at one of its own. Tasks made after it began may be missing.
  *
- * While the loop thread is stuck in host code nothing comes back. But then all other tasks are at rest as well, for as long
- * as that slice lasts: skink__visit_standing() looks at them from the visitor's thread, and says afterwards whether it did.
+ * While the loop thread is stuck in host code nothing comes back. But then all other tasks are at rest as well, for as
+ * long as that slice lasts: skink__visit_standing() looks at them from the visitor's thread, and says afterwards
+ * whether it did.
  *
  *     visitor                          loop
  *     post a ticket                    takes it, if the visitor has not taken it back
@@ -68,17 +69,17 @@ int skink__visit_create(skink_scheduler *scheduler, enum skink__see (*see)(const
 /* NULL is fine. */
 void skink__visit_destroy(struct skink__visit *visit);
 
-/* Have the loop show tasks, for at most budget_ns; blocks until it has, or the deadline passes. `arg` is the visitor's again
- * afterwards (but see skink__visit_is_lost()). Not on a loop thread of this scheduler. */
+/* Have the loop show tasks, for at most budget_ns; blocks until it has, or the deadline passes. `arg` is the visitor's
+ * again afterwards (but see skink__visit_is_lost()). Not on a loop thread of this scheduler. */
 enum skink__visit_result skink__visit_step(struct skink__visit *visit, uint64_t budget_ns, uint64_t deadline_ns);
 
-/* The loop has begun a step and not ended it by the deadline (its thread is stopped, or starved): nothing may be read of
- * `arg`, and the visit only be destroyed. */
+/* The loop has begun a step and not ended it by the deadline (its thread is stopped, or starved): nothing may be read
+ * of `arg`, and the visit only be destroyed. */
 bool skink__visit_is_lost(const struct skink__visit *visit);
 
 /*
- * Show at most `max` tasks right here, if the loop thread is in host code, and stays in the same slice meanwhile; else BUSY.
- * word(arg, ...) reads memory that may be gone; it is given as the sights' `word`.
+ * Show at most `max` tasks right here, if the loop thread is in host code, and stays in the same slice meanwhile; else
+ * BUSY. word(arg, ...) reads memory that may be gone; it is given as the sights' `word`.
  */
 enum skink__visit_result skink__visit_standing(struct skink__visit *visit, uint32_t max,
                                                bool (*word)(void *word_arg, uintptr_t address, uintptr_t *ret_word),

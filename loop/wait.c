@@ -132,7 +132,8 @@ void skink__wait_end(struct skink__wait_slot *slot, int result)
         (void)!(result ? skink_future_fail(elsewhere, result) : skink_future_complete(elsewhere, NULL));
         skink_future_unref(elsewhere);
     }
-    /* Deadlines, cancellations and drops happen in the runtime section as well, and empty the slot: nobody was first. */
+    /* Deadlines, cancellations and drops happen in the runtime section as well,
+     * and empty the slot: nobody was first. */
     if (task && skink__wait_claim(task)) skink__wait_wake(task, result, true);
 }
 

@@ -85,7 +85,7 @@ bool skink__workers_withdraw(struct skink__job *job);
 /* Is the caller the task of this job? Any thread. */
 bool skink__workers_is_current(const struct skink__job *job);
 
-/* Cancel its task for this reason, should it run. Runtime section of any scheduler, before the submitter has been told of
- * the end. */
+/* Cancel its task for this reason, should it run. Runtime section of any scheduler, before the submitter has been told
+ * of the end. */
 void skink__workers_cancel(struct skink__job *job, int reason);
 #endif

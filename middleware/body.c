@@ -2,8 +2,8 @@
 /*
  * middleware/body.c - a request's body, taken by its task piece by piece.
  *
- * On a route with stream_body the task starts when the head is complete. What arrives before it is asked for waits, at most
- * max_backlog_bytes of it; beyond that nothing is read, and the client's own kernel makes it wait.
+ * On a route with stream_body the task starts when the head is complete. What arrives before it is asked for waits, at
+ * most max_backlog_bytes of it; beyond that nothing is read, and the client's own kernel makes it wait.
  */
 #include "loop/runtime.h"
 #include "middleware/http_connection.h"

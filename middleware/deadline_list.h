@@ -51,8 +51,8 @@ int skink__deadlines_init(struct skink__deadlines *deadlines, uv_loop_t *loop, v
 void skink__deadline_list_init(struct skink__deadline_list *list, struct skink__deadlines *owner, uint64_t timeout_ns,
                                void (*expired)(struct skink__deadline *entry, void *arg));
 
-/* Put the entry at the end of the list, due its timeout from now_ns; it is taken off any list it is on. After the list's
- * timeout was made shorter, that may not be the end: then it takes a step for each entry that is due later. */
+/* Put the entry at the end of the list, due its timeout from now_ns; it is taken off any list it is on. After the
+ * list's timeout was made shorter, that may not be the end: then it takes a step for each entry that is due later. */
 void skink__deadline_set(struct skink__deadline_list *list, struct skink__deadline *entry, uint64_t now_ns);
 
 /* Off its list, if it is on one. */

@@ -2,8 +2,8 @@
 /*
  * middleware/dump_endpoint.h - GET /tasks and GET /threads of the stats endpoint: text, or JSON with ?format=json.
  *
- * A dump may take a second, so it is made on a thread that is started for it: the handler suspends, and /metrics and /health
- * are answered meanwhile. Not on libuv's pool, whose threads may be the ones that are stuck.
+ * A dump may take a second, so it is made on a thread that is started for it: the handler suspends, and /metrics and
+ * /health are answered meanwhile. Not on libuv's pool, whose threads may be the ones that are stuck.
  */
 #ifndef SKINK_MIDDLEWARE_DUMP_ENDPOINT_H
 #define SKINK_MIDDLEWARE_DUMP_ENDPOINT_H

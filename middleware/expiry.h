@@ -4,8 +4,8 @@
  *
  * The time begins when the request is complete, and what it waits to be let in counts. At its end the client gets the
  * answer, the request's token fires with -ETIMEDOUT, so that what its task waits for ends, and an answer that the
- * handler gives all the same is dropped and counted (response.c). An answer that is being written by then is cut. Runtime
- * section.
+ * handler gives all the same is dropped and counted (response.c). An answer that is being written by then is cut.
+ * Runtime section.
  */
 #ifndef SKINK_MIDDLEWARE_EXPIRY_H
 #define SKINK_MIDDLEWARE_EXPIRY_H

@@ -28,8 +28,8 @@ void skink__connection_loopback_left(struct skink__transport *transport) SKINK__
  * connection is closed. */
 int skink__connection_send(struct skink__connection *connection, struct iovec *parts, int count) SKINK__IN_RUNTIME;
 
-/* The same for bytes behind which more is to be expected in this very turn of the loop: a few of them are held, and go out
- * together with what comes then, at the latest at the turn's end. */
+/* The same for bytes behind which more is to be expected in this very turn of the loop: a few of them are held, and go
+ * out together with what comes then, at the latest at the turn's end. */
 int skink__connection_gather(struct skink__connection *connection, struct iovec *parts, int count) SKINK__IN_RUNTIME;
 
 /* Is there more of what its client has sent, so that the next answer may follow at once? */
@@ -42,16 +42,16 @@ void skink__connections_flush(skink_http_server *server) SKINK__IN_RUNTIME;
 /* The answer of its current request has been sent: go on with the next, or close. */
 void skink__connection_answered(struct skink__connection *connection, bool keep_alive) SKINK__IN_RUNTIME;
 
-/* How much more of a streamed answer may be sent now. At 0 the writer waits in its request's slot, and is woken when the
- * client has taken half of what waits. */
+/* How much more of a streamed answer may be sent now. At 0 the writer waits in its request's slot, and is woken when
+ * the client has taken half of what waits. */
 size_t skink__connection_room(const struct skink__connection *connection);
 
-/* Is the body of the request that is being answered read to its end? What has come of it already is thrown away for that;
- * if it is not, the connection cannot go on behind the answer. */
+/* Is the body of the request that is being answered read to its end? What has come of it already is thrown away for
+ * that; if it is not, the connection cannot go on behind the answer. */
 bool skink__connection_body_is_over(struct skink__connection *connection);
 
-/* For a streamed body: its task has taken some of it, there is room for more; can anything still come; and it is about to
- * wait in its request's slot for more (false: look again first). */
+/* For a streamed body: its task has taken some of it, there is room for more; can anything still come; and it is about
+ * to wait in its request's slot for more (false: look again first). */
 void skink__connection_body_taken(struct skink__connection *connection) SKINK__IN_RUNTIME;
 bool skink__connection_body_may_come(const struct skink__connection *connection);
 bool skink__connection_body_wanted(struct skink__connection *connection) SKINK__IN_RUNTIME;
@@ -68,7 +68,8 @@ void skink__connection_count(struct skink__connection *connection);
 /* Cut it. */
 void skink__connection_close(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
-/* The server goes: answer for the request that is being worked on, as far as the kernel takes it at once, and cut it. */
+/* The server goes: answer for the request that is being worked on,
+ * as far as the kernel takes it at once, and cut it. */
 void skink__connection_cut(struct skink__connection *connection) SKINK__IN_RUNTIME;
 
 /* What the lists of the server call. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* middleware/http_connection_body.c - the body of a request whose task takes it as it comes (body.c is the task's side). */
+/* middleware/http_connection_body.c - the body of a request whose task takes it as it comes
+ * (body.c is the task's side). */
 #include "loop/runtime.h"
 #include "middleware/http_connection_state.h"
 #include "middleware/response.h"

@@ -2,8 +2,8 @@
 /*
  * middleware/http_connection_events.c - what a connection waits for: its socket and its deadlines.
  *
- * Every callback does what its event asks for and ends in skink__connection_settle(), the one place that decides what the
- * connection waits for next.
+ * Every callback does what its event asks for and ends in skink__connection_settle(), the one place that decides what
+ * the connection waits for next.
  */
 #include "loop/runtime.h"
 #include "middleware/http_connection_state.h"
@@ -27,7 +27,8 @@ void skink__connection_wait_for(struct skink__connection *connection, enum skink
         skink__deadline_clear(&connection->deadline);
 }
 
-/* Ask poll for what is wanted now. Reading stops at the backlog's limit; then the client's leaving is asked for alone. */
+/* Ask poll for what is wanted now. Reading stops at the backlog's limit;
+ * then the client's leaving is asked for alone. */
 static void watch(struct skink__connection *connection)
 {
     int events = 0;
@@ -64,8 +65,8 @@ static bool expects_output(const struct skink__connection *connection)
     return connection->current && connection->current->task && !connection->close_after;
 }
 
-/* The rest of the body will never come, so there is no request to answer, as with one whose body is read whole. An answer
- * that has begun is its task's to end. */
+/* The rest of the body will never come, so there is no request to answer, as with one whose body is read whole. An
+ * answer that has begun is its task's to end. */
 static bool lacks_its_body(const struct skink__connection *connection)
 {
     return connection->body_coming && connection->eof && !connection->backlog &&
@@ -78,8 +79,8 @@ static void note_stalled(struct skink__connection *connection)
     connection->stalled_unread = skink__transport_unread(&connection->transport);
 }
 
-/* Since then. The kernel takes more only when a good part of what it has is gone, which is megabytes and takes a slow client
- * its time: so what it has is asked for, too. */
+/* Since then. The kernel takes more only when a good part of what it has is gone, which is megabytes and takes a slow
+ * client its time: so what it has is asked for, too. */
 static bool has_taken_some(const struct skink__connection *connection)
 {
     return connection->output_at != connection->stalled_at ||
@@ -167,8 +168,8 @@ static struct skink__connection *of_deadline(struct skink__deadline *entry)
 }
 
 /*
- * A client is not late by what has only not been looked at: while a task held the loop, its bytes may have come in time and
- * wait in the socket. So that is read first, and its time begins anew. False: nothing has come.
+ * A client is not late by what has only not been looked at: while a task held the loop, its bytes may have come in time
+ * and wait in the socket. So that is read first, and its time begins anew. False: nothing has come.
  */
 static bool catch_up(struct skink__connection *connection) SKINK__IN_RUNTIME
 {

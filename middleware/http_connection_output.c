@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * middleware/http_connection_output.c - what goes to a client: as far as the kernel takes it at once, the rest when it can.
+ * middleware/http_connection_output.c - what goes to a client: as far as the kernel takes it at once, the
+ * rest when it can.
  *
  * What is followed by more in the same turn of the loop (an answer with further requests behind it, a small piece of an
  * answer that is being written) is held, so that it goes out in one write with that. Nothing is held for longer: where
- * nobody is about to say more, skink__connection_settle() writes it, and at the turn's end an idle handle does, which libuv
- * calls before it looks at the sockets.
+ * nobody is about to say more, skink__connection_settle() writes it, and at the turn's end an idle handle does, which
+ * libuv calls before it looks at the sockets.
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"

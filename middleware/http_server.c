@@ -313,8 +313,8 @@ void skink_http_server_destroy(skink_http_server *server)
 {
     if (!server) return;
     int err;
-    /* While the scheduler is on its way down, nothing can be run there: then it has stopped soon, or was given up, and its
-     * server is leaked with it. */
+    /* While the scheduler is on its way down, nothing can be run there: then it has stopped soon, or was given up, and
+     * its server is leaked with it. */
     while ((err = skink_scheduler_uv(server->scheduler, cut, server)) == -ECANCELED) {
         if (skink__scheduler_is_given_up(server->scheduler)) break;
         uv_sleep(1);

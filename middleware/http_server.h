@@ -53,8 +53,8 @@ static inline void skink__counter_add(_Atomic uint64_t *counter, uint64_t more)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
-/* Requests that were declared stuck and have not come back, of all servers with the same routes: the threads that they hold
- * are those of the process. Any thread; a stray may end after the scheduler. */
+/* Requests that were declared stuck and have not come back, of all servers with the same routes: the threads that they
+ * hold are those of the process. Any thread; a stray may end after the scheduler. */
 struct skink__stuck {
     _Atomic uint32_t refs;
     _Atomic uint32_t requests;

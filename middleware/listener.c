@@ -249,7 +249,8 @@ void skink__listener_remove_file(const struct skink__listener *listener)
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-/* Out of descriptors or memory: leave the queue to the kernel for a while. Said once, until all that waited was let in. */
+/* Out of descriptors or memory: leave the queue to the kernel for a while.
+ * Said once, until all that waited was let in. */
 static void pause_accepting(struct skink__listener *listener, int error)
 {
     if (!listener->lacking) skink__log(SKINK_LOG_WARNING, "event=accept_paused error=\"%s\"", skink_strerror(-error));

@@ -16,7 +16,8 @@
 
 /* ---- quarantine ---- */
 
-/* Those that were declared stuck and have not come back, on all loops. Relaxed, all of it: one more or less does no harm. */
+/* Those that were declared stuck and have not come back, on all loops.
+ * Relaxed, all of it: one more or less does no harm. */
 static uint32_t stuck_requests(const skink_http_server *server)
 {
     return atomic_load_explicit(&server->stuck->requests, memory_order_relaxed);

@@ -12,8 +12,8 @@ struct skink__pairs {
     bool read; /* there is nothing to be read again */
 };
 
-/* The byte that %XX at text stands for; -1: no such thing, or a NUL, which would end a string early. The text must go on
- * for two bytes, or end in a NUL before. */
+/* The byte that %XX at text stands for; -1: no such thing, or a NUL, which would end a string early. The text must go
+ * on for two bytes, or end in a NUL before. */
 int skink__decode_percent(const char *text);
 
 /* Add what "a=b&c=d" says, application/x-www-form-urlencoded: '+' is a blank, %XX a byte. -EINVAL: bad encoding, or a

@@ -8,13 +8,13 @@
  *      |                                      +----- it got stuck as well -----+  |
  *      +---------------------------------------------------- it ended ------------+
  *
- * A request on trial that neither ends nor gets stuck within another period no longer stands in the way: the next one is
- * tried.
+ * A request on trial that neither ends nor gets stuck within another period no longer stands in the way: the next one
+ * is tried.
  *
- * Each stuck request that has not come back holds a thread, and those that never do would reach the limit of strays. So while
- * there are more of them than `strikes`, of all routes and of all servers with the same routes together, one strike is enough
- * for a route, and a route is not tried while it has one of them itself. Requests that never come back then cost `strikes`
- * threads and one for each route.
+ * Each stuck request that has not come back holds a thread, and those that never do would reach the limit of strays. So
+ * while there are more of them than `strikes`, of all routes and of all servers with the same routes together, one
+ * strike is enough for a route, and a route is not tried while it has one of them itself. Requests that never come back
+ * then cost `strikes` threads and one for each route.
  *
  * Pure functions over one route's record; who calls them has the time. The runtime section's, but for what is _Atomic.
  */
@@ -55,8 +55,8 @@ static inline bool skink__quarantine_is_on(const struct skink__quarantine *quara
     return atomic_load_explicit((_Atomic uint32_t *)&quarantine->state, memory_order_relaxed) != SKINK__FREE;
 }
 
-/* For a request that is about to start, if the route is not free. stuck: requests of all routes that were declared stuck and
- * have not come back. */
+/* For a request that is about to start, if the route is not free. stuck: requests of all routes that were declared
+ * stuck and have not come back. */
 enum skink__admission skink__quarantine_admit(struct skink__quarantine *quarantine,
                                               const struct skink__quarantine_rules *rules, uint32_t stuck,
                                               uint64_t now_ns);
@@ -65,8 +65,8 @@ enum skink__admission skink__quarantine_admit(struct skink__quarantine *quaranti
 bool skink__quarantine_refuses(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
                                uint32_t stuck, uint64_t now_ns);
 
-/* One of its requests was declared stuck; stuck: as above, with that one. enough: and that is enough, as the others would
- * wait for the same lock. True: and therefore it is in quarantine from now on, and was free before. */
+/* One of its requests was declared stuck; stuck: as above, with that one. enough: and that is enough, as the others
+ * would wait for the same lock. True: and therefore it is in quarantine from now on, and was free before. */
 bool skink__quarantine_strike(struct skink__quarantine *quarantine, const struct skink__quarantine_rules *rules,
                               uint32_t stuck, uint64_t now_ns, bool enough);
 

@@ -119,8 +119,8 @@ bool skink__request_is_about_server(const skink_request *request)
            strcmp(message->bytes + message->target, "*") == 0;
 }
 
-/* Where the path begins in a target; an empty string for "http://host", whose length is *ret_authority (0 for a mere path).
- * NULL: not a target this server takes. */
+/* Where the path begins in a target; an empty string for "http://host", whose length is *ret_authority (0 for a mere
+ * path). NULL: not a target this server takes. */
 static const char *path_of(const char *target, size_t *ret_authority)
 {
     *ret_authority = 0;

@@ -104,8 +104,8 @@ void skink__request_ref(skink_request *request);
 void skink__request_unref_lost(skink_request *request); /* on a stray whose scheduler has stopped */
 void skink__request_unref(skink_request *request);
 
-/* The head is complete, or (then its client is the peer itself) never will be: find its id and its client. The peer is who
- * the connection belongs to. */
+/* The head is complete, or (then its client is the peer itself) never will be: find its id and its client. The peer is
+ * who the connection belongs to. */
 void skink__request_identify(skink_request *request, const struct skink__peer *peer);
 
 /* The head is complete: the same, and take its target apart and find its route. 0 or an error's number. */

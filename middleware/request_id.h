@@ -2,8 +2,8 @@
 /*
  * middleware/request_id.h - the name under which a request is found again: in its answer, in logs, in error bodies.
  *
- * A client's own X-Request-Id is taken over when it is harmless wherever it is written; else one is made of the server's
- * random prefix and the request's index.
+ * A client's own X-Request-Id is taken over when it is harmless wherever it is written; else one is made of the
+ * server's random prefix and the request's index.
  */
 #ifndef SKINK_MIDDLEWARE_REQUEST_ID_H
 #define SKINK_MIDDLEWARE_REQUEST_ID_H

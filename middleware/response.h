@@ -27,15 +27,16 @@ struct skink__answer {
 
 /* All in the runtime section. */
 
-/* Send the one answer of a request that is OPEN and has a connection. 0, or -ECANCELED: the connection broke. Either way
- * the connection has let go of the request: who uses it further must hold a reference. */
+/* Send the one answer of a request that is OPEN and has a connection. 0, or -ECANCELED: the connection broke. Either
+ * way the connection has let go of the request: who uses it further must hold a reference. */
 int skink__answer(skink_request *request, const struct skink__answer *answer) SKINK__IN_RUNTIME;
 
-/* Send bytes of a STREAMED answer: small ones together, at the latest when its task suspends. As skink__connection_send(). */
+/* Send bytes of a STREAMED answer: small ones together, at the latest when its task suspends. As
+ * skink__connection_send(). */
 int skink__answer_send(skink_request *request, struct iovec *parts, int count) SKINK__IN_RUNTIME;
 
-/* Send the head of an answer whose body is going to be written: from then on the request is STREAMED, and the connection
- * keeps it. -ENOMEM: nothing was sent; -ECANCELED: the connection broke. */
+/* Send the head of an answer whose body is going to be written: from then on the request is STREAMED, and the
+ * connection keeps it. -ENOMEM: nothing was sent; -ECANCELED: the connection broke. */
 int skink__answer_begin(skink_request *request, const struct skink__answer *answer) SKINK__IN_RUNTIME;
 
 /* A STREAMED answer is complete. As skink__answer(), the connection lets go of the request. */
@@ -45,8 +46,8 @@ void skink__answer_end(skink_request *request) SKINK__IN_RUNTIME;
  * logged with the reason. */
 void skink__answer_cut(skink_request *request, enum skink__request_state state, const char *reason) SKINK__IN_RUNTIME;
 
-/* Why this request can have no answer of its handler's any more; 0 if it can (have more of one, if it is STREAMED). Each
- * dropped answer is counted once. */
+/* Why this request can have no answer of its handler's any more; 0 if it can (have more of one, if it is STREAMED).
+ * Each dropped answer is counted once. */
 int skink__request_refusal(skink_request *request);
 
 /* May this be the value of a header? */

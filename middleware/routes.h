@@ -76,8 +76,8 @@ struct skink__route_match {
     uint64_t allowed;                      /* bits 1 << llhttp_method_t of the methods this path has */
 };
 
-/* Decode `length` bytes of path into `path` (with its leading '/') and `segments`, as skink__routes_match() wants them; each
- * has room for length + 2 bytes. Returns the length of the decoded path, 0 for bad encoding. */
+/* Decode `length` bytes of path into `path` (with its leading '/') and `segments`, as skink__routes_match() wants them;
+ * each has room for length + 2 bytes. Returns the length of the decoded path, 0 for bad encoding. */
 size_t skink__path_decode(const char *from, size_t length, char *path, char *segments);
 
 /*

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * recovery/blocked.h - where a thread of this process is blocked, from the outside: no signal, nothing that it could notice.
+ * recovery/blocked.h - where a thread of this process is blocked, from the outside: no signal, nothing that
+ * it could notice.
  *
- * The kernel tells the system call, its arguments, and the stack pointer and program counter that the thread went in with
- * (/proc/self/task/TID/syscall). As long as it stays there its stack is at rest and can be walked.
+ * The kernel tells the system call, its arguments, and the stack pointer and program counter that the thread went in
+ * with (/proc/self/task/TID/syscall). As long as it stays there its stack is at rest and can be walked.
  */
 #ifndef SKINK_RECOVERY_BLOCKED_H
 #define SKINK_RECOVERY_BLOCKED_H

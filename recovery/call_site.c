@@ -5,8 +5,8 @@
 #include <string.h>
 
 /* What calls and the stubs of a program that is linked dynamically look like, for the processors that we know:
- * follow_stub() says where the code at `address` jumps to by way of a table, called_from() where the call before a return
- * address goes to, follow_jump() where a jump goes. 0: the code does not say. */
+ * follow_stub() says where the code at `address` jumps to by way of a table, called_from() where the call before a
+ * return address goes to, follow_jump() where a jump goes. 0: the code does not say. */
 
 #if defined(__x86_64__)
 static uintptr_t follow_stub(uintptr_t address)

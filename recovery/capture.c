@@ -10,7 +10,8 @@
  *     ASKED -> FREE       who asks has waited for long enough: the handler will find that nobody wants to know
  *     DONE -> FREE        who asks has read it
  *
- * A thread that is stopped in the middle of the handler keeps its place until it goes on; `left` says that nobody waits.
+ * A thread that is stopped in the middle of the handler keeps its place until it goes on; `left` says
+ * that nobody waits.
  */
 #include "recovery/capture.h"
 #include "loop/capability.h"
@@ -53,8 +54,8 @@ static uint32_t word_of(uint32_t number, enum phase phase)
 
 /* ---- in the handler ----
  *
- * The interrupted code may hold any lock and may be a sanitizer's runtime: so nothing here is instrumented, and the only
- * function called that is not ours is the unwinder. It finds its tables without a lock (_dl_find_object). */
+ * The interrupted code may hold any lock and may be a sanitizer's runtime: so nothing here is instrumented, and the
+ * only function called that is not ours is the unwinder. It finds its tables without a lock (_dl_find_object). */
 
 #if SKINK__ASAN
 #define UNSEEN SKINK__UNSEEN_BY_TSAN __attribute__((no_sanitize("address", "undefined")))

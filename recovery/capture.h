@@ -3,8 +3,8 @@
  * recovery/capture.h - where is that thread? Asked by a signal, answered with program counters.
  *
  * For threads that were declared stuck, and no others: a signal ends some system calls early (docs/recovery.md,
- * "Asking by a signal"). The handler unwinds the stack that it interrupted into memory that was there before; it takes no
- * lock and allocates nothing, so it does not matter where the thread stands. Names are found elsewhere (symbols.h).
+ * "Asking by a signal"). The handler unwinds the stack that it interrupted into memory that was there before; it takes
+ * no lock and allocates nothing, so it does not matter where the thread stands. Names are found elsewhere (symbols.h).
  *
  * One signal for the process, reserved at the first use and never given back, since one may still be under way.
  */

@@ -29,8 +29,8 @@ static void copy_text(char *ret_text, size_t text_bytes, const char *from)
 }
 #define COPY_TEXT(to, from) copy_text((to), sizeof(to), (from))
 
-/* What the stuck task works on, and what it waits for. When the scheduler is handed on all of it may change at once; the texts
- * are the task's own. */
+/* What the stuck task works on, and what it waits for. When the scheduler is handed on all of it may change at once;
+ * the texts are the task's own. */
 struct work {
     char task[sizeof((struct skink__incident *)NULL)->task];
     char method[sizeof((struct skink__incident *)NULL)->method]; /* "" without a request */
@@ -127,7 +127,8 @@ void skink__hand_over(skink_recovery *recovery, struct skink__watch *watch, stru
      * thread, which else waits for it. */
     skink__barrier();
     skink__standby_let_run(standby); /* it is no longer ours */
-    /* If the kernel has put it on our processor, it goes first: what is left to do here takes longer than all before. */
+    /* If the kernel has put it on our processor, it goes first:
+     * what is left to do here takes longer than all before. */
     sched_yield();
 }
 
@@ -176,7 +177,8 @@ static void tell(skink_recovery *recovery, skink_action action) SKINK__WITH_MUTE
     skink__report_submit(recovery);
 }
 
-/* Nothing happens when the slice has moved on, or nobody is there to take over. Allocates nothing, waits for nothing. */
+/* Nothing happens when the slice has moved on, or nobody is there to take over.
+ * Allocates nothing, waits for nothing. */
 void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause)
 {
     struct skink__subject *stuck = watch->subject;

@@ -4,8 +4,8 @@
  *
  *     step       the loop shows tasks for STEP_BUDGET_NS (loop/visit.h, task_walk.h), and goes on with its work
  *     collect    here: merge what was seen, look up the one rule that was missing
- *     standing   no answer within STEP_WAIT_NS: the loop may be stuck in host code. Then the tasks are looked at from here,
- *                for as long as that slice lasts
+ *     standing   no answer within STEP_WAIT_NS: the loop may be stuck in host code. Then the tasks are looked at from
+ *                here, for as long as that slice lasts
  *     elsewhere  the running task and those with strays: their stacks are their threads'
  */
 #include "loop/memory.h"

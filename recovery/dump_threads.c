@@ -2,9 +2,9 @@
 /*
  * recovery/dump_threads.c - every thread of the process, merged by equal stack, and the locks that they wait for.
  *
- * No thread is signalled: a healthy one could see EINTR. The kernel tells where a blocked thread is, and its stack can be
- * walked from there (blocked.h). Of a thread that runs nothing is told but that it runs; a stray was asked when it was
- * declared stuck, and its incident knows.
+ * No thread is signalled: a healthy one could see EINTR. The kernel tells where a blocked thread is, and its stack can
+ * be walked from there (blocked.h). Of a thread that runs nothing is told but that it runs; a stray was asked when it
+ * was declared stuck, and its incident knows.
  */
 #include "loop/memory.h"
 #include "recovery/dump.h"
@@ -170,8 +170,8 @@ static pid_t owner_of(const struct dump *dump, size_t first)
     return 0;
 }
 
-/* Is the thread in a circle, as it was seen, and the one with the lowest id in it? So each is found once. Then it is read
- * again, with all the care that lock_owner.h takes, into dump->chain. */
+/* Is the thread in a circle, as it was seen, and the one with the lowest id in it? So each is found once. Then it is
+ * read again, with all the care that lock_owner.h takes, into dump->chain. */
 static bool read_deadlock(struct dump *dump, const struct thread *thread)
 {
     const struct thread *at = thread;

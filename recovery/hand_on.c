@@ -2,13 +2,13 @@
 /*
  * recovery/hand_on.c - stretches that are known to block: the loop goes to another thread, and nothing is declared.
  *
- * It is a takeover like any other (declare.c), but for what is made of it: the task is told nothing, no incident comes of
- * it, and its thread is no stray. Such threads are bounded by themselves. Past the bound, and without a standby, the slice is
- * left where it is, and timed like any other.
+ * It is a takeover like any other (declare.c), but for what is made of it: the task is told nothing, no incident comes
+ * of it, and its thread is no stray. Such threads are bounded by themselves. Past the bound, and without a standby, the
+ * slice is left where it is, and timed like any other.
  *
- * A stretch that begins rings (loop/blocking.c), for the watchdog may be asleep for much longer than the grace; and so does
- * one that goes on in another slice. While stretches come and go it looks once per grace, and the bell stays down: so most of
- * them cost no wake-up. It does not sleep for longer before the bell is hung again.
+ * A stretch that begins rings (loop/blocking.c), for the watchdog may be asleep for much longer than the grace; and so
+ * does one that goes on in another slice. While stretches come and go it looks once per grace, and the bell stays down:
+ * so most of them cost no wake-up. It does not sleep for longer before the bell is hung again.
  */
 #include "recovery/state.h"
 

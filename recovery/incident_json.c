@@ -235,8 +235,8 @@ int skink_incident_json(const skink_incident *incident, char **ret_text, size_t 
     return finish(&text, append_incident(incident, &text), ret_text, ret_length);
 }
 
-/* One after the other, so that nobody else waits for long; one that comes meanwhile pushes the others on, and then one that
- * was told already comes again. */
+/* One after the other, so that nobody else waits for long; one that comes meanwhile pushes the others on, and then one
+ * that was told already comes again. */
 int skink_incidents_json(skink_recovery *recovery, char **ret_text, size_t *ret_length)
 {
     struct text text = { 0 };

@@ -7,8 +7,8 @@
  *     stray          notes how it ended, when it comes back
  *     any thread     copies one out
  *
- * The places are allocated at the start, since the watchdog must not allocate. A mutex of its own guards them: it is the
- * last to be locked, and held for no longer than it takes to copy one incident.
+ * The places are allocated at the start, since the watchdog must not allocate. A mutex of its own guards them: it is
+ * the last to be locked, and held for no longer than it takes to copy one incident.
  */
 #ifndef SKINK_RECOVERY_INCIDENTS_H
 #define SKINK_RECOVERY_INCIDENTS_H

@@ -2,15 +2,15 @@
 /*
  * recovery/investigate.c - what was that thread doing? On the helper thread, a moment after the declaration.
  *
- *     look      what the kernel and the thread's memory tell from outside: state, system call, lock, owners, and the stack
- *               of a thread that sleeps
+ *     look      what the kernel and the thread's memory tell from outside: state, system call, lock, owners, and the
+ *               stack of a thread that sleeps
  *     ask       if that was not all of the stack: the signal (capture.h), with a bounded wait
  *     conclude  the cause (cause.h), and what it waits for
  *     name      functions, files and lines
  *
- * The thread may come back at any moment, and then its id may be another's. So each of these begins or ends by asking, under
- * the recovery's mutex, whether it is still stuck: a stray takes that mutex on its way out. Without it, what the watchdog
- * saw right after the declaration has to do.
+ * The thread may come back at any moment, and then its id may be another's. So each of these begins or ends by asking,
+ * under the recovery's mutex, whether it is still stuck: a stray takes that mutex on its way out. Without it, what the
+ * watchdog saw right after the declaration has to do.
  */
 #include "loop/memory.h"
 #include "recovery/capture.h"
@@ -31,8 +31,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a thread gets to answer the signal. One that runs answers within a fraction of a millisecond; on a busy machine
- * it has to be given a processor first, and one that spins is in the idle class by now. */
+/* How long a thread gets to answer the signal. One that runs answers within a fraction of a millisecond; on a busy
+ * machine it has to be given a processor first, and one that spins is in the idle class by now. */
 #define ANSWER_NS (200 * SKINK_MS)
 #define ANSWER_BUSY_NS SKINK_S
 
@@ -167,8 +167,8 @@ static bool is_at_rest(char state)
     return state == 'T' || state == 't' || state == 'D';
 }
 
-/* Under the mutex the thread cannot have ended: a stray takes the mutex on its way out, and one that was only reported is
- * kept from leaving its slice for as long as it takes. 1: it is not stuck any more; else as skink__capture_ask(). */
+/* Under the mutex the thread cannot have ended: a stray takes the mutex on its way out, and one that was only reported
+ * is kept from leaving its slice for as long as it takes. 1: it is not stuck any more; else as skink__capture_ask(). */
 static int send_signal(skink_recovery *recovery, uint64_t number, struct skink__capture_ticket *ret_ticket)
 {
     int err = 1;
@@ -207,8 +207,8 @@ static skink_capture ask(struct skink__investigation *investigation)
 
 /* ---- conclude ---- */
 
-/* The call that it is blocked in; else the one it was blocked in when it was declared; else what the handler saw. False:
- * none is known. */
+/* The call that it is blocked in; else the one it was blocked in when it was declared; else what the handler saw.
+ * False: none is known. */
 static bool find_call(const struct skink__investigation *investigation, struct skink__blocked *ret_called)
 {
     const struct skink__incident *incident = investigation->incident;
@@ -225,8 +225,8 @@ static bool find_call(const struct skink__investigation *investigation, struct s
     return true;
 }
 
-/* What it waits for. A thread that came back before it could be looked at, but has answered the signal: its stack of that moment
- * tells what it waited for. */
+/* What it waits for. A thread that came back before it could be looked at, but has answered the signal: its stack of
+ * that moment tells what it waited for. */
 static struct skink__lock_wait find_wait(const struct skink__investigation *investigation)
 {
     const struct skink__captured *captured = &investigation->captured;
@@ -375,8 +375,8 @@ static void let_it_sleep_again(const struct skink__investigation *investigation)
         clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = 500000 }, NULL);
 }
 
-/* The first look of a process takes long, as debugging information is read (some 0.3 s): a thread that is stuck for a short
- * time would have come back by then, so it is asked before. */
+/* The first look of a process takes long, as debugging information is read (some 0.3 s): a thread that is stuck for a
+ * short time would have come back by then, so it is asked before. */
 static skink_capture find_stack(struct skink__investigation *investigation)
 {
     skink_capture asked = investigation->is_warm ? SKINK_CAPTURE_NONE : ask(investigation);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * recovery/limits.c - when taking over is no longer the answer: too many strays, or too many slices stuck in a short time.
+ * recovery/limits.c - when taking over is no longer the answer: too many strays, or too many slices stuck
+ * in a short time.
  *
  *     below the limits   declare and take over, as always
  *     a limit reached    what recovery.on_limit says: no new work is admitted until it is over (unhealthy); the host is
  *                        asked to stop (drain); or the process ends with a core of the stuck thread (abort)
  *
  * A limit is over when strays have returned, or when the window of the burst has passed, or when a human says so
- * (skink_recovery_resume()). The hold at max_strays (strays.c) stands by itself: it is there for what was admitted before.
+ * (skink_recovery_resume()). The hold at max_strays (strays.c) stands by itself: it is there for what was
+ * admitted before.
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"

@@ -30,8 +30,8 @@ const char *skink__wait_kind_name(enum skink__wait_kind kind)
 
 /* ---- which function waits ---- */
 
-/* glibc's own names for these differ in leading underscores. A condition variable's wait takes the mutex again at its end,
- * in a function of its own: it is the inner one, and so it is found first. */
+/* glibc's own names for these differ in leading underscores. A condition variable's wait takes the mutex again at its
+ * end, in a function of its own: it is the inner one, and so it is found first. */
 static const struct {
     const char *function;
     enum skink__wait_kind kind;
@@ -81,8 +81,8 @@ static enum skink__wait_kind kind_of_function(const char *function)
     return SKINK__WAIT_NONE;
 }
 
-/* Some functions of the C library leave the stack by a jump to one without an exported name. Then the call tells, which the
- * first frame outside of the library has made. */
+/* Some functions of the C library leave the stack by a jump to one without an exported name. Then the call tells, which
+ * the first frame outside of the library has made. */
 static enum skink__wait_kind kind_by_call(struct skink__symbols *symbols, uintptr_t pc_of_caller)
 {
     uintptr_t target = skink__call_site_target(symbols, pc_of_caller + 1);
@@ -112,8 +112,8 @@ static enum skink__wait_kind kind_by_stack(struct skink__symbols *symbols, const
 
 /* ---- who owns it ---- */
 
-/* The parts of glibc's objects that are read, on 64-bit machines. They are part of its binary interface, since programs have
- * them initialised at compile time. */
+/* The parts of glibc's objects that are read, on 64-bit machines. They are part of its binary interface, since programs
+ * have them initialised at compile time. */
 struct mutex_image {
     uint32_t lock; /* the futex; of a robust or PI one the owner's thread id, with flags */
     uint32_t count;
@@ -162,9 +162,10 @@ static pid_t mutex_owner(const struct skink__blocked *blocked, const struct mute
     return mutex->owner > 0 ? mutex->owner : 0;
 }
 
-/* What it waits for is a robust mutex, without a word from the stack: the value that it waits to change is a living thread's
- * id with the mark for waiters, the field for the owner says the same, and the kind does. Nothing else of glibc's looks
- * like that. (The function that waits there has no exported name, and its caller has left the stack by a jump.) */
+/* What it waits for is a robust mutex, without a word from the stack: the value that it waits to change is a living
+ * thread's id with the mark for waiters, the field for the owner says the same, and the kind does. Nothing else of
+ * glibc's looks like that. (The function that waits there has no exported name, and its caller has left the
+ * stack by a jump.) */
 static bool is_robust_by_content(const struct skink__blocked *blocked, const struct mutex_image *mutex)
 {
     uint64_t awaited = blocked->arguments[2];
@@ -172,8 +173,8 @@ static bool is_robust_by_content(const struct skink__blocked *blocked, const str
            mutex->owner > 0 && (uint32_t)mutex->owner == (awaited & FUTEX_TID_MASK) && is_living_thread(mutex->owner);
 }
 
-/* Kind and address, without a look at the object. The address of a read-write lock is a multiple of 8, so the futex's tells
- * which of the two it is. */
+/* Kind and address, without a look at the object. The address of a read-write lock is a multiple of 8, so the futex's
+ * tells which of the two it is. */
 static struct skink__lock_wait wait_for_object(const struct skink__blocked *blocked, enum skink__wait_kind by_stack)
 {
     uintptr_t futex = (uintptr_t)blocked->arguments[0];

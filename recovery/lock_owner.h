@@ -2,13 +2,14 @@
 /*
  * recovery/lock_owner.h - which lock a thread is blocked on, who holds it, and so on along the chain.
  *
- * Nothing is recorded when locks are taken: all is read from the blocked threads themselves. The kernel tells the address of
- * the word that a thread sleeps on (a futex), the thread's stack tells the function that sleeps (pthread_mutex_lock,
- * sem_wait, ...), and glibc's object around that word tells the owner.
+ * Nothing is recorded when locks are taken: all is read from the blocked threads themselves. The kernel tells the
+ * address of the word that a thread sleeps on (a futex), the thread's stack tells the function that sleeps
+ * (pthread_mutex_lock, sem_wait, ...), and glibc's object around that word tells the owner.
  *
- * An owner is named only when everything agrees: the function is one that waits for an owner, the object looks like one,
- * two readings are equal, the owner is a living thread of this process, and the waiter still sleeps there afterwards.
- * Condition variables, semaphores, barriers and locks held by readers have no owner. In doubt there is none.
+ * An owner is named only when everything agrees: the function is one that waits for an owner, the object looks like
+ * one, two readings are equal, the owner is a living thread of this process, and the waiter still sleeps there
+ * afterwards. Condition variables, semaphores, barriers and locks held by readers have no owner. In
+ * doubt there is none.
  *
  * Helper threads only, as symbols.h.
  */
@@ -44,8 +45,8 @@ struct skink__lock_wait {
 
 enum { SKINK__STACK_MAX = 48 };
 
-/* What a thread waited for that may have gone on since: by the call that it was blocked in, and its stack at that moment. Nobody
- * can say any more who had it. */
+/* What a thread waited for that may have gone on since: by the call that it was blocked in, and its stack at that
+ * moment. Nobody can say any more who had it. */
 struct skink__lock_wait skink__lock_wait_was(struct skink__symbols *symbols, const struct skink__blocked *call,
                                              const uintptr_t *pcs, size_t count);
 

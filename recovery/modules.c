@@ -2,9 +2,9 @@
 /*
  * recovery/modules.c - the modules that /proc/self/maps tells of; see modules.h.
  *
- * dwfl_linux_proc_maps_report() does the same, but takes all mappings of a file that follow one another for one module. libelf
- * maps the files that it reads, and the kernel gives it the room right below what was mapped last: often that is the very
- * module, which then seemed to begin too early, and its functions were other ones.
+ * dwfl_linux_proc_maps_report() does the same, but takes all mappings of a file that follow one another for one module.
+ * libelf maps the files that it reads, and the kernel gives it the room right below what was mapped last: often that is
+ * the very module, which then seemed to begin too early, and its functions were other ones.
  */
 #include "recovery/modules.h"
 #include <inttypes.h>

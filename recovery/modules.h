@@ -27,8 +27,8 @@ struct skink__module_reader {
     } next;
 };
 
-/* The next one, in the order of addresses; false: there are no more. A file that is mapped twice is two. Files that are mapped
- * for reading only, as whoever reads them does, are left out. */
+/* The next one, in the order of addresses; false: there are no more. A file that is mapped twice is two. Files that are
+ * mapped for reading only, as whoever reads them does, are left out. */
 bool skink__module_read(struct skink__module_reader *reader, struct skink__module *ret_module);
 
 /* Does not close the stream. */

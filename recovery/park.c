@@ -2,8 +2,8 @@
 /*
  * recovery/park.c - the watchdog's sleep: until the next look, or, while every loop sleeps, until one of them rings.
  *
- * Invariant 8, a parked watchdog implies a loop that sleeps or a wake-up that is pending, is loop/doorbell.h's protocol;
- * the watchdog's half of it is skink__park().
+ * Invariant 8, a parked watchdog implies a loop that sleeps or a wake-up that is pending, is loop/doorbell.h's
+ * protocol; the watchdog's half of it is skink__park().
  */
 #include "loop/barrier.h"
 #include "recovery/state.h"

@@ -7,7 +7,8 @@
  *     helper thread  follows the chain of locks from that thread (lock_owner.h); does it end at a stray?
  *     watchdog       if so, declares the slice at its next look
  *
- * Nothing waits for the answer. If the helper thread is busy with the host, the slice is declared at its timeout, as always.
+ * Nothing waits for the answer. If the helper thread is busy with the host, the slice is declared at its
+ * timeout, as always.
  */
 #include "recovery/state.h"
 

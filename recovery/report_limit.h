@@ -28,8 +28,8 @@ struct skink__report_limit {
     } stacks[SKINK__STACKS_KNOWN]; /* of this minute */
 };
 
-/* May this incident be told at length? Of one stack a quarter of what is allowed, at least one. Where there is no stack,
- * the task's name is in its place. */
+/* May this incident be told at length? Of one stack a quarter of what is allowed, at least one. Where there is no
+ * stack, the task's name is in its place. */
 bool skink__report_limit_admits(struct skink__report_limit *limit, const skink_incident *incident, uint64_t now_ns);
 
 /* The minute has passed, or there is no limit: what is missing can be told. */

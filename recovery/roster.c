@@ -120,8 +120,8 @@ static enum skink__thread_role role_of_word(const char *word)
     return SKINK__ROLE_HELPER;
 }
 
-/* The first function of a thread of libuv's pool is one of libuv's own, called by the C library; other threads begin in a
- * function of who made them. So a worker is known that has not done any work of ours. */
+/* The first function of a thread of libuv's pool is one of libuv's own, called by the C library; other threads begin in
+ * a function of who made them. So a worker is known that has not done any work of ours. */
 static bool begins_in_libuv(struct skink__symbols *symbols, const struct skink__thread_view *view)
 {
     if (!view || !view->whole || view->pc_count < 3) return false;

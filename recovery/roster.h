@@ -2,8 +2,8 @@
 /*
  * recovery/roster.h - what each thread of the process is to skink.
  *
- * A roster is a copy of a moment: of what a recovery knows (loop threads, strays with their incidents, standbys) and of what
- * threads have said of themselves (loop/thread_roles.h). Helper threads.
+ * A roster is a copy of a moment: of what a recovery knows (loop threads, strays with their incidents, standbys) and of
+ * what threads have said of themselves (loop/thread_roles.h). Helper threads.
  */
 #ifndef SKINK_RECOVERY_ROSTER_H
 #define SKINK_RECOVERY_ROSTER_H
@@ -46,10 +46,12 @@ struct skink__roster {
 int skink__roster_init(struct skink__roster *roster, skink_recovery *recovery, skink_scheduler *scheduler);
 void skink__roster_fini(struct skink__roster *roster);
 
-/* The entry of a thread; for one that is not listed, what its own word or its stack says (view: NULL, or a look at it). */
+/* The entry of a thread; for one that is not listed, what its own word or its stack says (view:
+ * NULL, or a look at it). */
 struct skink__roster_entry skink__roster_find(const struct skink__roster *roster, struct skink__symbols *symbols,
                                               pid_t tid, const struct skink__thread_view *view);
 
-/* "loop thread of loop, generation 3", "stray of incident 65f0-12", "pool worker", "standby thread", ... Returns ret_text. */
+/* "loop thread of loop, generation 3", "stray of incident 65f0-12", "pool worker", "standby
+ * thread", ... Returns ret_text. */
 const char *skink__roster_text(const struct skink__roster_entry *entry, char *ret_text, size_t text_bytes);
 #endif

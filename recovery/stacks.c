@@ -134,8 +134,8 @@ static size_t folder_length(const char *unit)
     return slash ? (size_t)(slash - unit) + 1 : 0;
 }
 
-/* How tasks are switched and woken is nothing that the reader of a dump could change. The functions of the public interface
- * stay: they say what is waited for. loop_unit: one that lies in loop/, or NULL. */
+/* How tasks are switched and woken is nothing that the reader of a dump could change. The functions of the public
+ * interface stay: they say what is waited for. loop_unit: one that lies in loop/, or NULL. */
 static bool is_own_affair(struct skink__symbols *symbols, const struct skink__frame *frame, const char *loop_unit)
 {
     const char *function = frame->function;

@@ -36,8 +36,8 @@ struct skink__stacks {
     uint64_t lost;  /* of these, for lack of memory in no group */
 };
 
-/* One more stack (or `count`); pcs as in symbols.h, innermost first. name: NULL or a text, which is cut to fit. Returns its
- * group, or NULL without memory. */
+/* One more stack (or `count`); pcs as in symbols.h, innermost first. name: NULL or a text, which is cut to fit. Returns
+ * its group, or NULL without memory. */
 struct skink__group *skink__stacks_add(struct skink__stacks *stacks, const char *state, const uintptr_t *pcs,
                                        size_t pc_count, bool cut, const char *name, uint64_t count);
 
@@ -45,8 +45,8 @@ struct skink__group *skink__stacks_add(struct skink__stacks *stacks, const char 
 struct skink__group **skink__stacks_sorted(const struct skink__stacks *stacks);
 void skink__stacks_fini(struct skink__stacks *stacks);
 
-/* A stack without what is skink's own affair at both of its ends: as lines, or as a JSON array of objects: function, file,
- * line, inlined, address. */
+/* A stack without what is skink's own affair at both of its ends: as lines, or as a JSON array of objects: function,
+ * file, line, inlined, address. */
 void skink__stack_write_text(struct skink__text *text, struct skink__symbols *symbols, const uintptr_t *pcs,
                              size_t pc_count, bool cut);
 void skink__stack_write_json(struct skink__text *text, struct skink__symbols *symbols, const uintptr_t *pcs,

@@ -76,8 +76,8 @@ static enum skink__standby_order wait_for_order(struct skink__standby *standby)
     }
 }
 
-/* The watchdog, awake already, makes a barrier while the kernel wakes us. Only where it is kept from its processor are we
- * here first. */
+/* The watchdog, awake already, makes a barrier while the kernel wakes us. Only where it is kept from its processor are
+ * we here first. */
 static void wait_to_run(struct skink__standby *standby)
 {
     /* Acquire: what the barrier publishes is there. */

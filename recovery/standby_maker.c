@@ -2,8 +2,9 @@
 /*
  * recovery/standby_maker.c - the thread that makes standby threads in the place of those that were used.
  *
- * To create a thread may take long, or for ever: the dynamic loader's locks are wanted for its thread-locals, and a task that
- * is stuck inside dlopen() may hold them. So the watchdog, which must go on whatever happens, only asks for one.
+ * To create a thread may take long, or for ever: the dynamic loader's locks are wanted for its thread-locals, and a
+ * task that is stuck inside dlopen() may hold them. So the watchdog, which must go on whatever happens,
+ * only asks for one.
  */
 #include "loop/hooks.h"
 #include "recovery/state.h"

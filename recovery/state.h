@@ -3,8 +3,8 @@
  * recovery/state.h - what a recovery is made of; for recovery/ only.
  *
  * One mutex guards everything that no comment says otherwise of. It is held for moments: never while host code runs
- * (hooks and callbacks are called without it; the allocator's hooks, which must not wait for a task, are the exception), and
- * loop threads do not take it, but for a stray on its way out. The watchdog holds it while it looks.
+ * (hooks and callbacks are called without it; the allocator's hooks, which must not wait for a task, are the
+ * exception), and loop threads do not take it, but for a stray on its way out. The watchdog holds it while it looks.
  *
  * Who owns a loop thread's record (struct skink__subject):
  *
@@ -383,7 +383,8 @@ static inline void skink__recovery_unlock(skink_recovery *recovery)
 
 /* ---- declare.c ---- */
 
-/* The slice that the watch's clock times is due. Nothing happens when it has moved on, or nobody is there to take over. */
+/* The slice that the watch's clock times is due. Nothing happens when it has moved on,
+ * or nobody is there to take over. */
 void skink__declare(skink_recovery *recovery, struct skink__watch *watch, skink_cause cause) SKINK__WITH_MUTEX;
 
 /* The same, but it stays where it is: an incident, and perhaps the end of the process. Once for each slice. */

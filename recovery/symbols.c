@@ -2,10 +2,10 @@
 /*
  * recovery/symbols.c - elfutils' libdwfl asked about our own process; see symbols.h.
  *
- * libdwfl is given the modules that /proc/self/maps tells of, and opens a module's file when an address in it is first asked
- * for. The dynamic loader is not asked (dladdr and the like), since a stuck thread may hold its lock. The list is
- * compared with the kernel's before an answer, at most every MAPS_FRESH_NS, so that what was loaded by dlopen() is found
- * and what took the place of an unloaded module is not mistaken for it.
+ * libdwfl is given the modules that /proc/self/maps tells of, and opens a module's file when an address in it is first
+ * asked for. The dynamic loader is not asked (dladdr and the like), since a stuck thread may hold its lock. The list is
+ * compared with the kernel's before an answer, at most every MAPS_FRESH_NS, so that what was loaded by dlopen() is
+ * found and what took the place of an unloaded module is not mistaken for it.
  *
  * Answers are kept: the same few thousand addresses are asked for again and again.
  */
@@ -192,8 +192,9 @@ static void refresh_modules(struct skink__symbols *symbols) SKINK__REQUIRES(tabl
     fclose(maps);
 }
 
-/* libdwfl counts what lies right behind a module as part of it, and what lies in the gaps that are left where a module's parts are
- * aligned to more than a page (64 KiB on aarch64). A file that cannot be read says nothing of that. */
+/* libdwfl counts what lies right behind a module as part of it, and what lies in the gaps that are left where a
+ * module's parts are aligned to more than a page (64 KiB on aarch64). A file that cannot be read says
+ * nothing of that. */
 static Dwfl_Module *module_at(struct skink__symbols *symbols, uintptr_t pc) SKINK__REQUIRES(table_lock)
 {
     Dwarf_Addr start, end, bias, address = pc;

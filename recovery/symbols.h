@@ -7,8 +7,8 @@
  * symbol table, else the module's name. Nothing is fetched from the network.
  *
  * Owns     all strings it has given out, and the open files behind them.
- * Threads  helper threads: a call may take 100 ms (the first one of a module), reads files, allocates by malloc() and holds a
- *          mutex meanwhile. Never a loop thread, never the watchdog.
+ * Threads  helper threads: a call may take 100 ms (the first one of a module), reads files, allocates by malloc() and
+ *          holds a mutex meanwhile. Never a loop thread, never the watchdog.
  */
 #ifndef SKINK_RECOVERY_SYMBOLS_H
 #define SKINK_RECOVERY_SYMBOLS_H
@@ -35,20 +35,20 @@ void skink__symbols_destroy(struct skink__symbols *symbols); /* NULL is fine; th
 void skink__symbols_warm(struct skink__symbols *symbols);
 
 /*
- * The functions at pc, the innermost inlined one first, the one that really was called last; at most `max`, and at least
- * one. pc is the address of an instruction: of a return address, pass the one before it (pc - 1).
+ * The functions at pc, the innermost inlined one first, the one that really was called last; at most `max`, and at
+ * least one. pc is the address of an instruction: of a return address, pass the one before it (pc - 1).
  */
 size_t skink__symbols_find(struct skink__symbols *symbols, uintptr_t pc, struct skink__frame *frames, size_t max);
 
 /* The last part of the file name of the module that pc is in ("libc.so.6"), or NULL. */
 const char *skink__symbols_module(struct skink__symbols *symbols, uintptr_t pc);
 
-/* The source file that the code at pc was compiled from, as the compiler was given it; NULL: not known. It is the file of the
- * unit also where a function of another file was inlined. */
+/* The source file that the code at pc was compiled from, as the compiler was given it; NULL: not known. It is the file
+ * of the unit also where a function of another file was inlined. */
 const char *skink__symbols_unit(struct skink__symbols *symbols, uintptr_t pc);
 
-/* Where a caller's registers are, for most code of most compilers: the frame's upper end (CFA) is a distance from the stack
- * or frame pointer, and the rest is in memory at a distance from that. */
+/* Where a caller's registers are, for most code of most compilers: the frame's upper end (CFA) is a distance from the
+ * stack or frame pointer, and the rest is in memory at a distance from that. */
 enum skink__unwind_kind {
     SKINK__UNWIND_UNKNOWN = 0, /* no unwind information, or of a kind that this cannot say */
     SKINK__UNWIND_STEP,        /* the fields hold                                          */

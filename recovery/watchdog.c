@@ -27,8 +27,8 @@
 #define LOOKS_AFTER_REST 2
 /* How often a look asks whether the word moves on: in all a microsecond or two. */
 #define GLANCES 48
-/* The kernel may serve the watchdog's timer together with others that go off at about that time: a wake-up costs a third
- * less then. It is late by a part of the period at most. */
+/* The kernel may serve the watchdog's timer together with others that go off at about that time: a wake-up costs a
+ * third less then. It is late by a part of the period at most. */
 #define SLACK_OF_PERIOD 32
 
 /* With a shorter period the loop, whose time is in milliseconds, could not put an alarm off in time. */
@@ -61,7 +61,8 @@ static struct skink__subject *follow(struct skink__watch *watch) SKINK__WITH_MUT
     return subject;
 }
 
-/* Host code runs under *ret_word, and the timeout read is that slice's; false: in the runtime section, or on the move. */
+/* Host code runs under *ret_word, and the timeout read is that slice's;
+ * false: in the runtime section, or on the move. */
 static bool read_lease(struct skink__subject *subject, uint64_t *ret_word)
 {
     struct skink__lease *lease = skink__thread_lease(subject->thread);
@@ -114,8 +115,9 @@ static void start_clock(struct skink__subject *subject, uint64_t slice)
     subject->glimpsed_ns = 0;
 }
 
-/* A busy loop's word changes while one looks at it. Then nothing is stuck, and the thread's processor clock, which costs as
- * much as all the rest of a look, need not be read. What is remembered of the newest slice is when it was there. */
+/* A busy loop's word changes while one looks at it. Then nothing is stuck, and the thread's processor clock, which
+ * costs as much as all the rest of a look, need not be read. What is remembered of the newest slice is
+ * when it was there. */
 static bool moves_on(struct skink__subject *subject, uint64_t word)
 {
     const struct skink__lease *lease = skink__thread_lease(subject->thread);
@@ -327,7 +329,8 @@ static uint64_t tick(skink_recovery *recovery) SKINK__WITH_MUTEX
         uint64_t wanted_ns = look(recovery, watch);
         if (wanted_ns < next_ns) next_ns = wanted_ns;
         all_under_alarm &= is_under_alarm(recovery, watch);
-        /* A timeout that has come into use since the period was chosen: we may have undone the alarm that it has made go off. */
+        /* A timeout that has come into use since the period was chosen:
+         * we may have undone the alarm that it has made go off. */
         if (skink__scheduler_shortest_timeout(watch->scheduler) < recovery->shortest_timeout_ns) next_ns = 0;
     }
     skink__holds_settle(recovery);

@@ -41,8 +41,8 @@ typedef struct skink_task_options {
  * is a reference of the caller's, to be released with skink_task_unref().
  * arg is the caller's until fn starts; it never starts if it is dropped before, at a stop (skink_scheduler_stop()).
  *   -ECANCELED  the scheduler is stopping or stopped
- *   -EAGAIN     task_max tasks live already; or nearly so: each other thread that spawns or posts may keep a thousandth of
- *               task_max, and 64 at most, ready for itself, and the loop 31 for a moment
+ *   -EAGAIN     task_max tasks live already; or nearly so: each other thread that spawns or posts may keep a thousandth
+ *               of task_max, and 64 at most, ready for itself, and the loop 31 for a moment
  *   -EINVAL, -E2BIG, -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_spawn(skink_scheduler *scheduler, const skink_task_options *options,

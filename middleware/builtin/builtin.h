@@ -15,7 +15,7 @@ void skink__missing_answer(skink_request *request, skink_next *next, void *arg);
 /* Stands where the handler would: answers 404, or 405 with Allow, to a request that no route takes. */
 void skink__unmatched(skink_request *request, void *arg);
 
-/* Lets those pass who send "Authorization: Bearer " and the token, which is `arg` and not empty; answers 401, number 1203,
- * to others. How long that takes does not depend on how much of the token is right. */
+/* Lets those pass who send "Authorization: Bearer " and the token, which is `arg` and not empty; answers 401, number
+ * 1203, to others. How long that takes does not depend on how much of the token is right. */
 void skink__bearer(skink_request *request, skink_next *next, void *arg);
 #endif
