@@ -101,8 +101,8 @@ static void advise_on_strays(const struct config *config, struct problems *probl
             (unsigned long long)strays);
 }
 
-/* The same for those that come back, and get stuck at each trial. At the last strike each other loop may have one that is stuck
- * already. */
+/* The same for those that come back, and get stuck at each trial. At the last strike each other loop may have one that
+ * is stuck already. */
 static void advise_on_burst(const struct config *config, struct problems *problems)
 {
     uint64_t strikes = number(config, CONFIG_QUARANTINE_STRIKES), burst = number(config, CONFIG_RECOVERY_BURST);

@@ -8,8 +8,8 @@
 
 #define CONFIG_FILE_MAX_BYTES (1u << 20) /* a few kilobytes are usual; what is larger is another file */
 
-/* Read it whole; the first time pipes and /dev/stdin too. `again`: a pipe is refused, for it would be empty, or be waited
- * for without end. On true the caller frees *ret_bytes. On false a problem was added. */
+/* Read it whole; the first time pipes and /dev/stdin too. `again`: a pipe is refused, for it would be empty, or be
+ * waited for without end. On true the caller frees *ret_bytes. On false a problem was added. */
 bool skink__config_file_read(const char *file, bool again, struct problems *problems, char **ret_bytes,
                              size_t *ret_length);
 #endif

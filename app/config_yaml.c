@@ -173,8 +173,8 @@ static char byte_at(const struct reader *r, const yaml_mark_t *mark)
 }
 
 /*
- * Report the syntax error on which libyaml gave up. What it calls the problem's place is where it noticed; in the middle
- * of a token (an open quote) that can be the end of the file, and then the start of the token says more.
+ * Report the syntax error on which libyaml gave up. What it calls the problem's place is where it noticed; in the
+ * middle of a token (an open quote) that can be the end of the file, and then the start of the token says more.
  */
 static yaml_mark_t report_syntax(struct reader *r)
 {

@@ -2,7 +2,8 @@
 /*
  * app/inherited.h - listening sockets that a service manager opened for us (sd_listen_fds(3)).
  *
- * They are descriptors from 3 on: $LISTEN_FDS of them, meant for the process $LISTEN_PID, with names in $LISTEN_FDNAMES.
+ * They are descriptors from 3 on: $LISTEN_FDS of them, meant for the process $LISTEN_PID, with names in
+ * $LISTEN_FDNAMES.
  */
 #ifndef SKINK_APP_INHERITED_H
 #define SKINK_APP_INHERITED_H
@@ -22,7 +23,8 @@ struct inherited {
 /*
  * Read and remove these variables, which are for this process and not for its children. A socket named "http" is for
  * requests, there may be several; one named "stats" is for the stats endpoint. Without such names the first is for
- * requests and the second for stats. False: they make no sense, and `complaint` says why. Once, before there are threads.
+ * requests and the second for stats. False: they make no sense, and `complaint` says why. Once, before
+ * there are threads.
  */
 bool skink__inherited_take(struct inherited *inherited, char complaint[INHERITED_COMPLAINT_BYTES]);
 

@@ -5,7 +5,8 @@
  * Threads  any, several at once, also the loop thread inside the runtime section.
  * Never blocks, takes no lock and allocates nothing. Lines for a file, and those about requests, go through a ring to a
  * thread that writes them; without either there is no such thread, and lines go to stderr at once. When the reader or
- * the disk does not keep up, lines are dropped and counted, and `event=log_dropped lines=N` says so as soon as there is room.
+ * the disk does not keep up, lines are dropped and counted, and `event=log_dropped lines=N` says so as soon
+ * as there is room.
  */
 #ifndef SKINK_APP_LOG_H
 #define SKINK_APP_LOG_H
@@ -26,8 +27,8 @@ struct log_options {
     const char *access_file; /* instead of the former, for lines about requests */
 };
 
-/* From now on so; starts the thread that writes, if one is needed. Once, after skink__log_open(). On false `complaint` says
- * which file cannot be opened. */
+/* From now on so; starts the thread that writes, if one is needed. Once, after skink__log_open(). On false `complaint`
+ * says which file cannot be opened. */
 bool skink__log_configure(const struct log_options *options, char *complaint, size_t size);
 
 /* Lines less important than this one are not written, from now on. Any thread. */

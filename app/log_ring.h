@@ -2,8 +2,8 @@
 /*
  * app/log_ring.h - lines on their way from any thread to the one that writes them: bounded, without a lock.
  *
- * Who has a line claims a slot, fills it in and publishes it; the writer takes them in the order of the claims. When all
- * slots are in use there is none to be had, and the line is dropped: nobody waits for a slow disk but the writer.
+ * Who has a line claims a slot, fills it in and publishes it; the writer takes them in the order of the claims. When
+ * all slots are in use there is none to be had, and the line is dropped: nobody waits for a slow disk but the writer.
  */
 #ifndef SKINK_APP_LOG_RING_H
 #define SKINK_APP_LOG_RING_H

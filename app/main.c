@@ -94,7 +94,8 @@ static void install_hooks(void)
     hooks.log = skink__log_hook;
     hooks.panic = skink__log_panic_hook;
     (void)!skink_hooks_set(&hooks); /* the first call in this process, with fields this version knows */
-    /* A thread that is stuck inside malloc stops nobody else then, libuv included. Before libuv's first use it cannot fail. */
+    /* A thread that is stuck inside malloc stops nobody else then, libuv included.
+     * Before libuv's first use it cannot fail. */
     (void)!skink_uv_replace_allocator();
 }
 
@@ -200,8 +201,8 @@ static int run(const struct options *options)
     return status;
 }
 
-/* Whoever started us may have closed some of 0, 1 and 2. A descriptor of our own in their place would be written to as if it
- * were stderr: into a client's answer, or over the loop's wake-up. */
+/* Whoever started us may have closed some of 0, 1 and 2. A descriptor of our own in their place would be written to as
+ * if it were stderr: into a client's answer, or over the loop's wake-up. */
 static void occupy_standard_descriptors(void)
 {
     int fd;

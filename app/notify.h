@@ -9,12 +9,12 @@
 #define SKINK_APP_NOTIFY_H
 #include "skink/recovery.h"
 
-/* Read and remove $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID, which are for this process and not for its children.
- * Once, before there are threads. */
+/* Read and remove $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID, which are for this process and not for its
+ * children. Once, before there are threads. */
 void skink__notify_open(void);
 
-/* Send lines such as "READY=1" or "STOPPING=1\nSTATUS=...". Never blocks; what cannot be sent is lost, and the log says so
- * once. Any thread. */
+/* Send lines such as "READY=1" or "STOPPING=1\nSTATUS=...". Never blocks; what cannot be sent is lost, and the log says
+ * so once. Any thread. */
 void skink__notify(const char *lines);
 
 /* If the manager wants to hear from us: start a thread that asks the watchdog for a look, and says WATCHDOG=1 each time

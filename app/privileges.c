@@ -56,7 +56,8 @@ bool skink__privileges_drop(const char *who, char complaint[PRIVILEGES_COMPLAINT
     if (!become(&identity)) return complain(complaint, "cannot become", identity.name, errno);
     if (identity.user != 0 && setresuid(0, 0, 0) == 0)
         return complain(complaint, "can become root again after having become", identity.name, 0);
-    /* The kernel forbids who has changed its user to look at itself through /proc, until it says that it may be looked at. */
+    /* The kernel forbids who has changed its user to look at itself through /proc,
+     * until it says that it may be looked at. */
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     return true;

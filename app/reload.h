@@ -2,8 +2,8 @@
 /*
  * app/reload.h - reading the configuration again while the server runs (SIGHUP).
  *
- * All or nothing: with a mistake in it nothing changes. What cannot be changed in a running server stays as it is, and the
- * log names it.
+ * All or nothing: with a mistake in it nothing changes. What cannot be changed in a running server stays as it is, and
+ * the log names it.
  */
 #ifndef SKINK_APP_RELOAD_H
 #define SKINK_APP_RELOAD_H

@@ -55,16 +55,18 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "1",
         .least = "1",
         .most = "256",
-        .sentence = "Loops, each with a thread and a listening socket of its own on the one port, among which the kernel "
-                    "spreads the connections. Handlers of different loops run at the same time: what they share needs locks. "
-                    "Limits of connections, requests and queues are those of the process, shared out evenly.",
+        .sentence = "Loops, each with a thread and a listening socket of its own on the one port, among which the "
+                    "kernel spreads the connections. Handlers of different loops run at the same time: what they share "
+                    "needs locks. Limits of connections, requests and queues are those of the process, shared out "
+                    "evenly.",
     },
     [CONFIG_HTTP_LISTEN] = {
         .name = "http.listen",
         .environment = "SKINK_HTTP_LISTEN",
         .type = CONFIG_ADDRESS,
         .fallback = "127.0.0.1:8080",
-        .sentence = "Where requests are accepted, unless sockets are inherited. Port 0 takes a free one; the log line `event=listening` says which.",
+        .sentence = "Where requests are accepted, unless sockets are inherited. Port 0 takes a free one; the log line "
+                    "`event=listening` says which.",
     },
     [CONFIG_HTTP_REUSE_PORT] = {
         .name = "http.reuse_port",
@@ -72,8 +74,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_WORD,
         .fallback = "no",
         .words = "no yes",
-        .sentence = "Whether other processes of the same user, with the same setting, may listen on the port of `http.listen` "
-                    "as well; the kernel spreads connections over them.",
+        .sentence = "Whether other processes of the same user, with the same setting, may listen on the port of "
+                    "`http.listen` as well; the kernel spreads connections over them.",
     },
     [CONFIG_HTTP_MAX_BODY] = {
         .name = "http.max_body",
@@ -122,8 +124,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "0s",
         .most = "24h",
         .reloadable = true,
-        .sentence = "How long a request may take from being complete to its answer, its time in a queue included. Past it the "
-                    "client gets 504, and what the handler waits for ends with ETIMEDOUT. 0s sets no limit.",
+        .sentence = "How long a request may take from being complete to its answer, its time in a queue included. Past "
+                    "it the client gets 504, and what the handler waits for ends with ETIMEDOUT. 0s sets no limit.",
     },
     [CONFIG_HTTP_MAX_CONNECTIONS] = {
         .name = "http.max_connections",
@@ -142,8 +144,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "0",
         .most = "16777216",
         .reloadable = true,
-        .sentence = "Requests that are worked on at once; 0 is as many as come. One that is declared stuck does not count "
-                    "any more.",
+        .sentence = "Requests that are worked on at once; 0 is as many as come. One that is declared stuck does not "
+                    "count any more.",
     },
     [CONFIG_CONCURRENCY_MAX_QUEUE] = {
         .name = "concurrency.max_queue",
@@ -153,8 +155,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "0",
         .most = "16777216",
         .reloadable = true,
-        .sentence = "Requests past `concurrency.max_requests` that wait, in order of arrival; one more is answered with "
-                    "429. One whose client leaves leaves the queue.",
+        .sentence = "Requests past `concurrency.max_requests` that wait, in order of arrival; one more is answered "
+                    "with 429. One whose client leaves leaves the queue.",
     },
     [CONFIG_CONCURRENCY_EXECUTION] = {
         .name = "concurrency.execution",
@@ -162,10 +164,10 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_WORD,
         .fallback = "loop",
         .words = "loop threads serial",
-        .sentence = "Where requests run: `loop`, many at once on the loop thread, where they may not block; `threads`, one "
-                    "on each of many threads; `serial`, on threads as well, but one at a time in all. In the last two they "
-                    "may block, for `loop.deadlock_timeout` or `http.request_timeout`, whichever is shorter: then the "
-                    "client gets 504, and the thread is replaced and counted as a stray.",
+        .sentence = "Where requests run: `loop`, many at once on the loop thread, where they may not block; `threads`, "
+                    "one on each of many threads; `serial`, on threads as well, but one at a time in all. In the last "
+                    "two they may block, for `loop.deadlock_timeout` or `http.request_timeout`, whichever is shorter: "
+                    "then the client gets 504, and the thread is replaced and counted as a stray.",
     },
     [CONFIG_CONCURRENCY_THREADS] = {
         .name = "concurrency.threads",
@@ -174,7 +176,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "64",
         .least = "1",
         .most = "1024",
-        .sentence = "Threads for requests whose execution is `threads` or `serial`. There are none while no request's is.",
+        .sentence = "Threads for requests whose execution is `threads` or `serial`. There are none while no request's "
+                    "is.",
     },
     [CONFIG_CONCURRENCY_STACK_SIZE] = {
         .name = "concurrency.stack_size",
@@ -191,8 +194,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_TEXT,
         .fallback = "",
         .takes = "addresses and networks between commas, such as \"10.0.0.0/8, fd00::/8\", or nothing",
-        .sentence = "Whose `X-Forwarded-For` is believed when it says who the client is: addresses and networks between "
-                    "commas, and `unix` for clients of a unix socket. Nobody's by default.",
+        .sentence = "Whose `X-Forwarded-For` is believed when it says who the client is: addresses and networks "
+                    "between commas, and `unix` for clients of a unix socket. Nobody's by default.",
     },
     [CONFIG_HTTP_SERVER_HEADER] = {
         .name = "http.server_header",
@@ -215,8 +218,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_TEXT,
         .fallback = "",
         .takes = "a file's path, or nothing",
-        .sentence = "A file with a token in its first line. If there is one, only those who send `Authorization: Bearer` with it "
-                    "are served there; `/health` and what is below it is for everybody.",
+        .sentence = "A file with a token in its first line. If there is one, only those who send `Authorization: "
+                    "Bearer` with it are served there; `/health` and what is below it is for everybody.",
     },
     [CONFIG_STATS_MAX_CONNECTIONS] = {
         .name = "stats.max_connections",
@@ -235,8 +238,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "0kb",
         .most = "16384gb",
         .reloadable = true,
-        .sentence = "Resident memory above which `/health/live` and `/health/ready` turn bad, so that an orchestrator starts the "
-                    "process anew. 0kb: never.",
+        .sentence = "Resident memory above which `/health/live` and `/health/ready` turn bad, so that an orchestrator "
+                    "starts the process anew. 0kb: never.",
     },
     [CONFIG_HEALTH_MAX_QUEUE_TIME] = {
         .name = "health.max_queue_time",
@@ -246,8 +249,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "0s",
         .most = "24h",
         .reloadable = true,
-        .sentence = "How long the queue of `concurrency.max_queue` may be full before `/health/ready` turns bad, so that a balancer "
-                    "sends requests elsewhere. 0s: never.",
+        .sentence = "How long the queue of `concurrency.max_queue` may be full before `/health/ready` turns bad, so "
+                    "that a balancer sends requests elsewhere. 0s: never.",
     },
     [CONFIG_LOG_LEVEL] = {
         .name = "log.level",
@@ -256,7 +259,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "info",
         .words = "error warning info debug",
         .reloadable = true,
-        .sentence = "The least important lines that are written. Those about requests are a matter of `log.access` alone.",
+        .sentence = "The least important lines that are written. Those about requests are a matter of `log.access` "
+                    "alone.",
     },
     [CONFIG_LOG_FORMAT] = {
         .name = "log.format",
@@ -298,9 +302,9 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "0s",
         .most = "1h",
         .reloadable = true,
-        .sentence = "How long the server goes on after SIGTERM, with its readiness bad and `Connection: close` in every "
-                    "answer, before it refuses what is new. Long enough for a balancer to notice: two of its checks. "
-                    "SIGINT leaves it out.",
+        .sentence = "How long the server goes on after SIGTERM, with its readiness bad and `Connection: close` in "
+                    "every answer, before it refuses what is new. Long enough for a balancer to notice: two of its "
+                    "checks. SIGINT leaves it out.",
     },
     [CONFIG_SHUTDOWN_GRACE] = {
         .name = "shutdown.grace",
@@ -320,8 +324,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .least = "1ms",
         .most = "1h",
         .reloadable = true,
-        .sentence = "How long a request that was declared stuck may still send its own answer. After it the client gets "
-                    "503, and a later answer is dropped and counted.",
+        .sentence = "How long a request that was declared stuck may still send its own answer. After it the client "
+                    "gets 503, and a later answer is dropped and counted.",
     },
     [CONFIG_RECOVERY_STANDBY_THREADS] = {
         .name = "recovery.standby_threads",
@@ -339,8 +343,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "8",
         .least = "1",
         .most = "4096",
-        .sentence = "Living abandoned threads at which `recovery.on_limit` is done, until one of them returns. Whatever that "
-                    "says, one more deadlock stops all tasks then.",
+        .sentence = "Living abandoned threads at which `recovery.on_limit` is done, until one of them returns. "
+                    "Whatever that says, one more deadlock stops all tasks then.",
     },
     [CONFIG_RECOVERY_BURST] = {
         .name = "recovery.burst",
@@ -368,8 +372,9 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .words = "unhealthy drain abort",
         .fallback = "unhealthy",
         .sentence = "What is done at the limits above. unhealthy: health turns bad and new requests are refused until "
-                    "strays have returned, the window has passed, or SIGUSR2 says to go on. drain: the same, and the server "
-                    "stops gracefully with exit status 70. abort: it ends with SIGABRT on the stuck thread, for a core file.",
+                    "strays have returned, the window has passed, or SIGUSR2 says to go on. drain: the same, and the "
+                    "server stops gracefully with exit status 70. abort: it ends with SIGABRT on the stuck thread, for "
+                    "a core file.",
     },
     [CONFIG_RECOVERY_BLOCKING_GRACE] = {
         .name = "recovery.blocking_grace",
@@ -378,8 +383,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "1ms",
         .least = "100us",
         .most = "1m",
-        .sentence = "How long a stretch of a task that is known to block (`skink_blocking_begin`) may hold the loop thread "
-                    "before another thread goes on with the loop.",
+        .sentence = "How long a stretch of a task that is known to block (`skink_blocking_begin`) may hold the loop "
+                    "thread before another thread goes on with the loop.",
     },
     [CONFIG_RECOVERY_MAX_BLOCKING] = {
         .name = "recovery.max_blocking",
@@ -406,8 +411,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_TEXT,
         .fallback = "",
         .takes = "a folder's path, or nothing",
-        .sentence = "A folder for one JSON file per incident, readable for the server's user only; it must exist. The newest "
-                    "1000 files are kept. Nothing is written if this is empty.",
+        .sentence = "A folder for one JSON file per incident, readable for the server's user only; it must exist. The "
+                    "newest 1000 files are kept. Nothing is written if this is empty.",
     },
     [CONFIG_RECOVERY_ACTION] = {
         .name = "recovery.action",
@@ -415,8 +420,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_WORD,
         .words = "takeover report abort off",
         .fallback = "takeover",
-        .sentence = "What is done about a task that is stuck. takeover: another thread goes on with the loop. report: an "
-                    "incident, and no more. abort: an incident, then SIGABRT on the stuck thread. off: nothing.",
+        .sentence = "What is done about a task that is stuck. takeover: another thread goes on with the loop. report: "
+                    "an incident, and no more. abort: an incident, then SIGABRT on the stuck thread. off: nothing.",
     },
     [CONFIG_RECOVERY_REPORTS_PER_MINUTE] = {
         .name = "recovery.reports_per_minute",
@@ -425,8 +430,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "60",
         .least = "0",
         .most = "100000",
-        .sentence = "Incidents that are logged and written to files, a quarter of them with the same stack. More are only "
-                    "counted. 0 is no limit.",
+        .sentence = "Incidents that are logged and written to files, a quarter of them with the same stack. More are "
+                    "only counted. 0 is no limit.",
     },
     [CONFIG_RECOVERY_LOG_NOTES] = {
         .name = "recovery.log_notes",
@@ -434,7 +439,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_WORD,
         .words = "off on",
         .fallback = "off",
-        .sentence = "Log a line for each task that has held the loop for half of its timeout. They are counted in any case.",
+        .sentence = "Log a line for each task that has held the loop for half of its timeout. They are counted in any "
+                    "case.",
     },
     [CONFIG_QUARANTINE_STRIKES] = {
         .name = "quarantine.strikes",
@@ -443,8 +449,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "3",
         .least = "0",
         .most = "32",
-        .sentence = "How many requests of a route must be declared stuck in `quarantine.window` until the route is put into "
-                    "quarantine: its requests are then answered with 503 at once. While more stuck requests than "
+        .sentence = "How many requests of a route must be declared stuck in `quarantine.window` until the route is put "
+                    "into quarantine: its requests are then answered with 503 at once. While more stuck requests than "
                     "this have not come back, one is enough. 0 never does that.",
     },
     [CONFIG_QUARANTINE_WINDOW] = {
@@ -454,8 +460,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "2m",
         .least = "1s",
         .most = "24h",
-        .sentence = "See `quarantine.strikes`. On one loop they come a `loop.deadlock_timeout` apart: the window must be "
-                    "longer than they take together.",
+        .sentence = "See `quarantine.strikes`. On one loop they come a `loop.deadlock_timeout` apart: the window must "
+                    "be longer than they take together.",
     },
     [CONFIG_QUARANTINE_PERIOD] = {
         .name = "quarantine.period",
@@ -464,8 +470,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .fallback = "30s",
         .least = "100ms",
         .most = "24h",
-        .sentence = "How long a route stays in quarantine until one request is let through as a trial. If that one ends, the "
-                    "route is free again; if it gets stuck, the route stays for another period.",
+        .sentence = "How long a route stays in quarantine until one request is let through as a trial. If that one "
+                    "ends, the route is free again; if it gets stuck, the route stays for another period.",
     },
     [CONFIG_DETECTION_MODE] = {
         .name = "detection.mode",
@@ -484,8 +490,8 @@ const struct config_key skink__config_keys[CONFIG_ID_COUNT] = {
         .type = CONFIG_WORD,
         .fallback = "on",
         .words = "off on",
-        .sentence = "Whether the incident of a refused wait has the stacks of both sides: of the wait, and of the task that it "
-                    "would have waited for. Only a wait that is refused pays for it.",
+        .sentence = "Whether the incident of a refused wait has the stacks of both sides: of the wait, and of the task "
+                    "that it would have waited for. Only a wait that is refused pays for it.",
     },
 };
 
@@ -530,8 +536,8 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .least = "0",
         .most = "16777216",
         .reloadable = true,
-        .sentence = "Requests on this route, all its methods together, that are worked on at once; 0, and nothing, is as "
-                    "many as `concurrency.max_requests` lets in. A request passes this limit first.",
+        .sentence = "Requests on this route, all its methods together, that are worked on at once; 0, and nothing, is "
+                    "as many as `concurrency.max_requests` lets in. A request passes this limit first.",
     },
     [CONFIG_ROUTE_MAX_QUEUE] = {
         .name = "max_queue",
@@ -539,15 +545,15 @@ const struct config_key skink__config_route_keys[CONFIG_ROUTE_ID_COUNT] = {
         .least = "0",
         .most = "16777216",
         .reloadable = true,
-        .sentence = "Requests past this route's `max_requests` that wait; one more is answered with 429. Without it none "
-                    "waits.",
+        .sentence = "Requests past this route's `max_requests` that wait; one more is answered with 429. Without it "
+                    "none waits.",
     },
     [CONFIG_ROUTE_EXECUTION] = {
         .name = "execution",
         .type = CONFIG_WORD,
         .words = "loop threads serial",
-        .sentence = "Instead of `concurrency.execution`, for requests on this route. All that are `serial` run one at a time, "
-                    "of whatever route they are.",
+        .sentence = "Instead of `concurrency.execution`, for requests on this route. All that are `serial` run one at "
+                    "a time, of whatever route they are.",
     },
 };
 

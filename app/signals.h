@@ -10,8 +10,8 @@
 /* Block them in this thread and in all that it will create. SIGPIPE is ignored from here on. */
 void skink__signals_block(void);
 
-/* Between the two a SIGTERM or SIGINT ends the process as it does any other: for a time in which foreign code runs that may
- * hang, and there is nothing yet to be ended with care. */
+/* Between the two a SIGTERM or SIGINT ends the process as it does any other: for a time in which foreign code runs that
+ * may hang, and there is nothing yet to be ended with care. */
 void skink__signals_heed(void);
 void skink__signals_heed_no_more(void);
 

@@ -19,9 +19,9 @@ static int folded(char c)
 }
 
 /*
- * Single-character edits (insert, delete, replace, swap of neighbours) that turn one into the other, ignoring case. Words
- * longer than 63 characters are cut there: nothing that long is a key. Three rows of the usual table are enough: a swap
- * of neighbours looks back two.
+ * Single-character edits (insert, delete, replace, swap of neighbours) that turn one into the other, ignoring case.
+ * Words longer than 63 characters are cut there: nothing that long is a key. Three rows of the usual table are enough:
+ * a swap of neighbours looks back two.
  */
 static unsigned edit_distance(const char *one, const char *other)
 {

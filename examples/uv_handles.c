@@ -33,7 +33,8 @@ struct datagram {
     char bytes[DATAGRAM_MAX];
 };
 
-/* Runtime section. Tasks that have an answer may have their turn after the socket was closed: then libuv would open another. */
+/* Runtime section. Tasks that have an answer may have their turn after the socket was closed:
+ * then libuv would open another. */
 static void send_datagram(uv_loop_t *loop, void *arg)
 {
     struct datagram *datagram = arg;
