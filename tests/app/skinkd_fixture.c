@@ -51,8 +51,8 @@ enum { CHILDREN_MAX = 64 };
 static pid_t children[CHILDREN_MAX];
 static size_t child_count;
 
-/* At the end of a case that failed. waitpid() knows those that live and have not been waited for; other processes may have the
- * numbers of the rest by now. */
+/* At the end of a case that failed. waitpid() knows those that live and have not been waited for; other processes may
+ * have the numbers of the rest by now. */
 static void kill_children(void)
 {
     for (size_t i = 0; i < child_count; i++)
@@ -65,8 +65,8 @@ static void note_child(pid_t pid)
     if (child_count < CHILDREN_MAX) children[child_count++] = pid;
 }
 
-/* The child dies with its parent: a case that fails or is killed leaves nothing behind. Who changes its user does not (the kernel
- * forgets PR_SET_PDEATHSIG then), and is killed at the exit. */
+/* The child dies with its parent: a case that fails or is killed leaves nothing behind. Who changes its user does not
+ * (the kernel forgets PR_SET_PDEATHSIG then), and is killed at the exit. */
 static pid_t start_child(const char *program, const char *const *arguments, const char *const *environment, int out_fd,
                          int err_fd)
 {

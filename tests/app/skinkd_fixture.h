@@ -40,10 +40,12 @@ struct skinkd *skinkd_start(const char *const *arguments);
 /* Another program in the background; what it writes to stdout and stderr is in err. Ports are left 0. */
 struct skinkd *program_start(const char *program, const char *const *arguments);
 
-/* Whatever is started from now on inherits these listening sockets, at most four (-1: none), with these names (or NULL). */
+/* Whatever is started from now on inherits these listening sockets, at most four (-1: none),
+ * with these names (or NULL). */
 void skinkd_inherit(const int *fds, size_t count, const char *names);
 
-/* Wait for this text on its stderr; false after timeout_ms, which is stretched (tests/support/wait.h) as all of these. */
+/* Wait for this text on its stderr; false after timeout_ms,
+ * which is stretched (tests/support/wait.h) as all of these. */
 bool skinkd_says(struct skinkd *server, const char *text, unsigned timeout_ms);
 
 /* Send a signal and wait for its end; the exit status as above, or -1 after timeout_ms. */

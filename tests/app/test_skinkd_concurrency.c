@@ -142,7 +142,8 @@ static void several_loops_share_port_routes_and_limits(void **state)
                   "detection.mode: off\n";
     char *file = temporary_file(text, strlen(text));
     struct skinkd *server = START("--config", file);
-    /* The kernel spreads connections at random, over listeners that nobody counts: enough of them, and each has some. */
+    /* The kernel spreads connections at random, over listeners that nobody counts:
+     * enough of them, and each has some. */
     static const char *const slices[] = { "skink_scheduler_slices_total{scheduler=\"loop-1\"}",
                                           "skink_scheduler_slices_total{scheduler=\"loop-2\"}",
                                           "skink_scheduler_slices_total{scheduler=\"loop-3\"}" };

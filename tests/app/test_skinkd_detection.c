@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/app/test_skinkd_detection.c - what a client gets when a handler of skinkd waits for its own loop, by detection.mode. */
+/* tests/app/test_skinkd_detection.c - what a client gets when a handler of skinkd waits for its own
+ * loop, by detection.mode. */
 #include "skinkd_fixture.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
@@ -40,7 +41,8 @@ static void a_request_that_waits_for_its_own_loop_gets_500_at_once(void **state)
     skinkd_free(server);
 }
 
-/* The first of these pairs of key and value that is not there, with or without a blank behind the colon; NULL: all are. */
+/* The first of these pairs of key and value that is not there,
+ * with or without a blank behind the colon; NULL: all are. */
 static const char *first_missing(const char *json, const char *const *pairs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

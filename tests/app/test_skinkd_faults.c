@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/app/test_skinkd_faults.c - many kinds of faults at once over real sockets, and metrics that know each of them. */
+/* tests/app/test_skinkd_faults.c - many kinds of faults at once over real sockets,
+ * and metrics that know each of them. */
 #include "skinkd_fixture.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
@@ -58,8 +59,8 @@ static void mixed_faults_are_counted_exactly(void **state)
     static const char *const faults[] = { "sleep", "spin", "mutex", "sleep", "read", "spin", "sleep", "mutex", "read" };
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         char target[64];
-        /* One that computes gets less than all of a busy machine: that is declared as well, at the latest as starved. The
-         * others last until somebody has looked at them, who at the first one has to get ready for that. */
+        /* One that computes gets less than all of a busy machine: that is declared as well, at the latest as starved.
+         * The others last until somebody has looked at them, who at the first one has to get ready for that. */
         int ms = strcmp(faults[i], "spin") == 0 ? 1500 : (int)test_patience(i == 0 ? 800 : 300);
         snprintf(target, sizeof target, "/stick?ms=%d&how=%s", ms, faults[i]);
         assert_int_equal(ask(server, target), 200);

@@ -22,8 +22,8 @@
 #define SKINK_TEST_FORTIFIED 0
 #endif
 
-/* Beside the sanitizers' mappings elfutils may not find a module's functions; and code that was not optimised keeps frame
- * pointers, which end the walk of a blocked thread early (docs/dumps.md). A name of libc's must do then. */
+/* Beside the sanitizers' mappings elfutils may not find a module's functions; and code that was not optimised keeps
+ * frame pointers, which end the walk of a blocked thread early (docs/dumps.md). A name of libc's must do then. */
 #if defined(__OPTIMIZE__) && !SKINK__ASAN && !SKINK__TSAN
 #define HAS_WHOLE_WALKS 1
 #else

@@ -114,8 +114,8 @@ static void each_way_of_sticking_is_explained(void **state)
     int requests = 0;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         json_t *incident = NULL;
-        /* On a busy machine it may be free again before anybody has looked at it, or not have had the processor for as long as
-         * the timeout: then once more, and longer. */
+        /* On a busy machine it may be free again before anybody has looked at it, or not have had the processor for as
+         * long as the timeout: then once more, and longer. */
         for (int ms = 600; !incident; ms *= 2) {
             char target[64];
             snprintf(target, sizeof target, "/stick?how=%s&ms=%d", ways[i].how, ms);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/app/test_skinkd_once.c - a stampede on a cold cache: what all need is loaded once, and nobody blocks the loop. */
+/* tests/app/test_skinkd_once.c - a stampede on a cold cache:
+ * what all need is loaded once, and nobody blocks the loop. */
 #include "skinkd_fixture.h"
 #include "tests/support/case.h"
 #include <signal.h>

@@ -271,7 +271,8 @@ static void limits_are_checked_against_the_loops_that_run(void **state)
     end(server, file);
 }
 
-/* Goal: what can be read only once changes nothing, and holds up nobody: a pipe without a writer would be waited for. */
+/* Goal: what can be read only once changes nothing, and holds up nobody:
+ * a pipe without a writer would be waited for. */
 static void a_pipe_is_not_read_again(void **state)
 {
     (void)state;

@@ -146,7 +146,8 @@ static void wait_for_answers(struct load *load, uint64_t more)
     test_wait_until(atomic_load(&load->answered) >= before + more || atomic_load(&load->failed), 10000);
 }
 
-/* Goal: `systemctl restart`, under load: the socket is the manager's, so who comes between two servers waits in its queue.
+/* Goal: `systemctl restart`, under load: the socket is the manager's,
+ * so who comes between two servers waits in its queue.
  * | server A   | server B  | clients, some with one request a connection, some with many |
  * | serves     |           | 200, 200, ...                                               |
  * | SIGTERM    |           | 200 with Connection: close                                  |

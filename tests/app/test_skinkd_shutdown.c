@@ -88,8 +88,8 @@ static unsigned long long blocked_by(pid_t pid, const char *thread)
     return blocked;
 }
 
-/* The last of them is that by which the server asks itself to stop. A thread that did not block it could take it from the
- * one that waits for it, and the server would go on. */
+/* The last of them is that by which the server asks itself to stop. A thread that did not block it could take it from
+ * the one that waits for it, and the server would go on. */
 static void no_thread_takes_a_signal_from_the_one_that_waits_for_it(void **state)
 {
     (void)state;

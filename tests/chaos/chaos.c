@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chaos.c - everything at once, for a given time and seed: jobs of all kinds, HTTP clients, stuck threads, cancellations,
- * stops and starts, and failures of memory, mappings, threads, sockets, epoll and the disk in between.
+ * chaos.c - everything at once, for a given time and seed: jobs of all kinds, HTTP clients, stuck threads,
+ * cancellations, stops and starts, and failures of memory, mappings, threads, sockets, epoll and the disk in between.
  *
  *     chaos [--seconds N] [--seed S] [--no-faults]
  *
  * What must hold is checked as it runs and reckoned up after each era (one life of a scheduler): every job and request
- * has exactly one outcome; one task runs at a time; strays that can end do end; threads, descriptors and memory return to
- * where they started. A failure prints the seed; the same seed gives the same choices, if not the same interleaving.
+ * has exactly one outcome; one task runs at a time; strays that can end do end; threads, descriptors and memory return
+ * to where they started. A failure prints the seed; the same seed gives the same choices, if not the same interleaving.
  */
 #include "skink/skink.h"
 #include "tests/chaos/era.h"

@@ -177,8 +177,8 @@ int __wrap_renameat(int folder, const char *from, int to_folder, const char *to)
 
 /* ---- libuv's calls, which find these instead of the C library's ---- */
 
-/* There is no room for one more descriptor. libuv can bear that where it tries one out, and marks that by -1; elsewhere it
- * ends the process. */
+/* There is no room for one more descriptor. libuv can bear that where it tries one out, and marks that by -1; elsewhere
+ * it ends the process. */
 int epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
 {
     static int (*_Atomic real)(int epoll_fd, int operation, int fd, struct epoll_event *event);

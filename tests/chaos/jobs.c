@@ -97,8 +97,8 @@ static void complete_own(void *arg)
     (void)!skink_future_complete(job->future, NULL);
 }
 
-/* The classic: block on what only a task of the same loop can do. Not for ever: at the stray limit that task does not run,
- * and after a stop it never will. */
+/* The classic: block on what only a task of the same loop can do. Not for ever: at the stray limit that task does not
+ * run, and after a stop it never will. */
 static void wait_for_own_loop(struct job *job)
 {
     if (skink_post(job->era->scheduler, complete_own, job) == 0)
@@ -270,8 +270,8 @@ void *poster_main(void *arg)
     return NULL;
 }
 
-/* Jobs that were begun and given up. A thread that the stop has left behind may be reading one still, and nobody says when it
- * is done. */
+/* Jobs that were begun and given up. A thread that the stop has left behind may be reading one still, and nobody says
+ * when it is done. */
 static struct job *kept; /* by job.next */
 
 int poster_reckon(struct poster *poster, uint64_t *strays_left, uint64_t *finished, uint64_t *given_up)

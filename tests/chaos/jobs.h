@@ -35,9 +35,9 @@ void *poster_main(void *poster);
 /*
  * After the stop: every job must have exactly one outcome. Counts them, frees them; returns the number of faults.
  *
- * A slice that is declared stuck between the last line of its function and the scheduler's next look at it belongs to a stray
- * that has nothing left to run. When the scheduler stops before that stray is back, the task is given up although its
- * function has returned. Each deadlock of the era may do that once: *strays_left says how many are left.
+ * A slice that is declared stuck between the last line of its function and the scheduler's next look at it belongs to a
+ * stray that has nothing left to run. When the scheduler stops before that stray is back, the task is given up although
+ * its function has returned. Each deadlock of the era may do that once: *strays_left says how many are left.
  */
 int poster_reckon(struct poster *poster, uint64_t *strays_left, uint64_t *finished, uint64_t *given_up);
 

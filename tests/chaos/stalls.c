@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stalls.c - thousands of stuck tasks a minute, on several loops under one watchdog, beside requests that have nothing to do with
- * them.
+ * stalls.c - thousands of stuck tasks a minute, on several loops under one watchdog, beside requests that have nothing
+ * to do with them.
  *
  *     stalls [--stalls N] [--pace N] [--loops N] [--timeout MS]
  *
- * N stalls in all (10000), so many a minute (10000; 0: as fast as it goes), on so many loops (6), each of which has one at a
- * time, with this timeout (10). A stall is two tasks: the first blocks its loop's thread, and only the second, of the same loop, can let it go. So it
- * ends when, and only when, it has been declared stuck and another thread goes on with the loop.
+ * N stalls in all (10000), so many a minute (10000; 0: as fast as it goes), on so many loops (6), each of which has one
+ * at a time, with this timeout (10). A stall is two tasks: the first blocks its loop's thread, and only the second, of
+ * the same loop, can let it go. So it ends when, and only when, it has been declared stuck and another thread goes on
+ * with the loop.
  *
- * Checked: each stall is declared exactly once, handed over, and comes back; every request beside it is answered with 200; each
- * incident is told, suppressed by the limit of reports, or lost, and the three add up; threads, descriptors and memory are
- * what they were; the pace was kept.
+ * Checked: each stall is declared exactly once, handed over, and comes back; every request beside it is answered with
+ * 200; each incident is told, suppressed by the limit of reports, or lost, and the three add up; threads, descriptors
+ * and memory are what they were; the pace was kept.
  */
 #include "skink/skink.h"
 #include "tests/support/case.h"
@@ -356,8 +357,8 @@ static bool is_settled(void *arg)
            counted(site, by_cause) == stats.deadlocks;
 }
 
-/* A probe is the watchdog's of a thread, loop or standby, three descriptors, and opened when it first looks at that: so one more
- * or less at one moment or another is no leak. */
+/* A probe is the watchdog's of a thread, loop or standby, three descriptors, and opened when it first looks at that: so
+ * one more or less at one moment or another is no leak. */
 enum { PROBE_DESCRIPTORS = 3 };
 
 struct footprint {
@@ -418,8 +419,8 @@ static void expect(struct site *site, const char *what, uint64_t is, uint64_t sh
     fault(site, text);
 }
 
-/* Each stall, and nothing else. A sanitizer's own waits, inside of code that is honest, may take longer than the timeout on a
- * busy machine; some such are let pass there. Returns how many. */
+/* Each stall, and nothing else. A sanitizer's own waits, inside of code that is honest, may take longer than the
+ * timeout on a busy machine; some such are let pass there. Returns how many. */
 static uint64_t check_declared(struct site *site, uint64_t declared, uint64_t injected)
 {
     uint64_t slack = TEST_ASAN || TEST_TSAN ? injected / 20 : 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/fuzz_config.c - the configuration, from file, environment and --set: whatever the bytes are, reading ends, and
- * either everything is in its range or something was said about the place where it is not.
+ * tests/fuzz/fuzz_config.c - the configuration, from file, environment and --set: whatever the bytes are, reading ends,
+ * and either everything is in its range or something was said about the place where it is not.
  *
- * An input is a file; behind a byte 0xff and a letter stands something else: E a variable of the environment, S an argument
- * of --set, F the file as it is when it is read again, which must come to what it comes to the first time.
+ * An input is a file; behind a byte 0xff and a letter stands something else: E a variable of the environment, S an
+ * argument of --set, F the file as it is when it is read again, which must come to what it comes to the first time.
  */
 #include "app/allocate.h"
 #include "app/config.h"

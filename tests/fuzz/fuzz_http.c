@@ -2,20 +2,25 @@
 /*
  * tests/fuzz/fuzz_http.c - a server, four clients that say anything in any pieces, handlers that get stuck in between.
  *
- * An input is four bytes of settings and then what happens, in the order in which it happens. Bytes are sent to the server
- * as they stand; 0xff and a letter do something else:
+ * An input is four bytes of settings and then what happens, in the order in which it happens. Bytes are sent to the
+ * server as they stand; 0xff and a letter do something else:
  *
- *   0 1 2 3   go on with this client, which connects when it first does anything   |    cut here: what comes next is sent
- *   f l       the client sends no more; it leaves, and is followed by a new one         when that before was dealt with
- *   a r       (do not) take what the server sends; take up to 1,000 bytes of it    0xff that byte itself
- *   t T       the clock goes to the next deadline; by 100 s                        u U  let go one stuck handler, all
- *   L M       limits: one at a time and two that wait; none                        Q    lift the quarantine
+ *   0 1 2 3   go on with this client, which connects when it first does anything
+ *   |         cut here: what comes next is sent when that before was dealt with
+ *   f l       the client sends no more; it leaves, and is followed by a new one
+ *   a r       (do not) take what the server sends; take up to 1,000 bytes of it
+ *   0xff      that byte itself
+ *   t T       the clock goes to the next deadline; by 100 s
+ *   u U       let go one stuck handler, all
+ *   L M       limits: one at a time and two that wait; none
+ *   Q         lift the quarantine
  *   B H       recovery refuses new work in turns; a loop that is held goes on
- *   A D S     drain: announced, refusing; the server is told to stop               m    an allocation fails; the next byte
- *   X x       the end: destroyed as it is; the scheduler is stopped before              says which
+ *   A D S     drain: announced, refusing; the server is told to stop
+ *   m         an allocation fails; the next byte says which
+ *   X x       the end: destroyed as it is; the scheduler is stopped before
  *
- * Whatever that comes to: each client gets a row of HTTP answers, nothing is left behind, nothing counts on, and there is
- * always an end to what the loop has to do. tests/fuzz/http_handlers.h says what paths do.
+ * Whatever that comes to: each client gets a row of HTTP answers, nothing is left behind, nothing counts on, and there
+ * is always an end to what the loop has to do. tests/fuzz/http_handlers.h says what paths do.
  */
 #include "loop/takeover.h"
 #include "middleware/http_connection_state.h"

@@ -3,7 +3,8 @@
  * fuzz_routes.c - any bytes as a path, a query string, a form, a cookie and an X-Forwarded-For: no crash, nothing read
  * beyond them, and what comes out keeps its promises.
  *
- * The input is a target (and a pattern of a route), and behind the first newline a header's text. Each part lies in memory of its own size.
+ * The input is a target (and a pattern of a route), and behind the first newline a header's text. Each part lies in
+ * memory of its own size.
  */
 #include "middleware/client.h"
 #include "middleware/pairs.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/fuzz/http_answers.h - what a client got from one connection: is it a row of HTTP answers, the last one perhaps cut? */
+/* tests/fuzz/http_answers.h - what a client got from one connection:
+ * is it a row of HTTP answers, the last one perhaps cut? */
 #ifndef SKINK_TESTS_FUZZ_HTTP_ANSWERS_H
 #define SKINK_TESTS_FUZZ_HTTP_ANSWERS_H
 #include <stdbool.h>

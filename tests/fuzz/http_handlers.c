@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/fuzz/http_handlers.c - see http_handlers.h. What calls return is theirs to know; what they promise is checked. */
+/* tests/fuzz/http_handlers.c - see http_handlers.h. What calls return is theirs to know;
+ * what they promise is checked. */
 #include "tests/fuzz/http_handlers.h"
 #include "skink/clock.h"
 #include "skink/middleware.h"

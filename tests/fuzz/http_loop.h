@@ -25,8 +25,8 @@
 /* Create and start it. */
 skink_scheduler *loop_open(void);
 
-/* Let it run until it has nothing more to do at this moment; `busy` says in its runtime section whether there is more than
- * it knows of itself. Fails when there is no end to it. */
+/* Let it run until it has nothing more to do at this moment; `busy` says in its runtime section whether there is more
+ * than it knows of itself. Fails when there is no end to it. */
 void loop_settle(bool (*busy)(void *arg), void *arg);
 
 /* Move the clock by so much, and let every timer look at it. */
@@ -35,8 +35,8 @@ void loop_pass(uint64_t duration_ns);
 /* The moment at which the first sleeping task is due; UINT64_MAX without one. */
 uint64_t loop_next_wake(void);
 
-/* By a task on the loop: it is declared stuck at this very moment, a fresh thread goes on with the loop, and the task is not
- * heard of until it is let go. Does nothing for a task that is with a stray already. */
+/* By a task on the loop: it is declared stuck at this very moment, a fresh thread goes on with the loop, and the task
+ * is not heard of until it is let go. Does nothing for a task that is with a stray already. */
 struct loop_stick {
     bool poisoned, starved;
     bool hold; /* the fresh thread starts and resumes no task until loop_release() */

@@ -174,7 +174,8 @@ int timerfd_settime(int fd, int flags, const struct itimerspec *time, struct iti
     return (int)syscall(SYS_timerfd_settime, fd, flags, time, ret_before);
 }
 
-/* Goal: a loop thread that was kept from its processor while it put the alarm off does not set it by a period that is over.
+/* Goal: a loop thread that was kept from its processor while it put the alarm off does not set it
+ * by a period that is over.
  * | loop                       | watchdog                             |
  * | reads the period: 100 ms   |                                      |
  * |                            | the period is 10 ms                  |

@@ -107,9 +107,9 @@ static void make_calls_in_a_task(struct attempt *a)
 }
 
 /*
- * Let each allocation of the call fail, until there are no more: it makes `own` of them, for which it returns -ENOMEM, and 0
- * the second time. What the loop allocates for it afterwards (a stack) the loop tries again. Either way `runs` of its
- * functions are run.
+ * Let each allocation of the call fail, until there are no more: it makes `own` of them, for which it returns -ENOMEM,
+ * and 0 the second time. What the loop allocates for it afterwards (a stack) the loop tries again. Either way `runs` of
+ * its functions are run.
  */
 static void fail_each(int (*call)(struct attempt *a), void (*make)(struct attempt *a), long own, int runs)
 {

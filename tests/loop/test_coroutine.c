@@ -609,8 +609,8 @@ static void backtrace_inside_a_coroutine_ends_at_its_first_frame(void **state)
 
 #if defined(__x86_64__) && !TEST_ASAN && !TEST_TSAN
 /*
- * Single-step through a switch there and back, and unwind at each instruction. Whatever the instruction, the frames must
- * end like those of the coroutine or like those of the test: never mixed, never cut short.
+ * Single-step through a switch there and back, and unwind at each instruction. Whatever the instruction, the frames
+ * must end like those of the coroutine or like those of the test: never mixed, never cut short.
  */
 enum { TRAP_FLAG = 0x100, TAIL = 2 };
 static struct {

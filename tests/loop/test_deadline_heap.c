@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_deadline_heap.c - whatever is added and removed, the first entry is the earliest, and each task knows its place. */
+/* test_deadline_heap.c - whatever is added and removed, the first entry is the earliest,
+ * and each task knows its place. */
 #include "loop/state.h"
 #include "tests/support/case.h"
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/loop/test_hot_path.c - what slices do without: clock readings, locks, allocations; while a recovery watches, too. */
+/* tests/loop/test_hot_path.c - what slices do without: clock readings, locks, allocations;
+ * while a recovery watches, too. */
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"

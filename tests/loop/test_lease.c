@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/loop/test_lease.c - the lease's word: each compare compares, and between two who want a slice exactly one gets it. */
+/* tests/loop/test_lease.c - the lease's word: each compare compares,
+ * and between two who want a slice exactly one gets it. */
 #include "loop/lease.h"
 #include "tests/support/case.h"
 #include <pthread.h>
 
 enum { SLICE = 7, RACES = TEST_TIMES ? 200000 : 20000 };
 
-/* Transitions by a caller who saw RUNNING(SLICE) before. clang's analysis is not asked: here they are won and not used. */
+/* Transitions by a caller who saw RUNNING(SLICE) before. clang's analysis is not asked:
+ * here they are won and not used. */
 static bool take(struct skink__lease *lease) SKINK__UNCHECKED
 {
     return skink__lease_take(lease, SLICE);

@@ -157,8 +157,8 @@ static void tasks_without_memory_for_their_stacks_keep_their_place(void **state)
     close_shortage(s);
 }
 
-/* Goal: a stop does not wait for memory: who never gets a stack is dropped with the others, and its end is told. Who gets
- * one past the deadline of the stop starts cancelled. */
+/* Goal: a stop does not wait for memory: who never gets a stack is dropped with the others, and its end is told. Who
+ * gets one past the deadline of the stop starts cancelled. */
 struct last_stop {
     struct shortage shortage;
     skink_task *task;       /* the last one: lacks a stack */

@@ -276,7 +276,8 @@ static void enter_runtime_from_task(void *arg)
     if (skink_scheduler_uv(f->scheduler, run_in_runtime, f) == 0) atomic_store(&f->go, true);
 }
 
-/* A function in the runtime section that a task has called is no part of the task: it cannot wait, so nothing is begun. */
+/* A function in the runtime section that a task has called is no part of the task:
+ * it cannot wait, so nothing is begun. */
 static void inside_the_runtime_section_of_a_task_nothing_is_begun(void **state)
 {
     struct fixture *f = *state;

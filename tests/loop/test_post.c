@@ -2,8 +2,9 @@
 /*
  * test_post.c - posts: nodes in the ready queue that become tasks when they run, and boxes for threads that post often.
  *
- * What all posts have in common with tasks is in test_scheduler.c. Here is what is their own: a task object and a stack that
- * pass from post to post, the limit, memory that is missing, boxes that run full, go idle, are closed and left behind.
+ * What all posts have in common with tasks is in test_scheduler.c. Here is what is their own: a task object and a stack
+ * that pass from post to post, the limit, memory that is missing, boxes that run full, go idle, are closed
+ * and left behind.
  */
 #include "loop/state.h"
 #include "skink/skink.h"
@@ -354,8 +355,8 @@ static void *post_until_refused(void *arg)
     return (void *)accepted;
 }
 
-/* Goal: beside posters that do not stop by themselves, a stop loses nothing of what it has accepted, and refuses the rest;
- * and the same boxes serve again after a new start. */
+/* Goal: beside posters that do not stop by themselves, a stop loses nothing of what it has accepted, and refuses the
+ * rest; and the same boxes serve again after a new start. */
 static void a_stop_runs_what_was_accepted(void **state)
 {
     struct fixture *f = *state;
@@ -396,7 +397,8 @@ static void post_many_that_get_stuck(void *arg)
         (void)!skink_post(f->scheduler, nap_until_next, f);
 }
 
-/* Goal: what is in a box that no turn of the loop empties any more is dropped; the box takes nothing until the next start.
+/* Goal: what is in a box that no turn of the loop empties any more is dropped;
+ * the box takes nothing until the next start.
  * | the loop                                             | the test                            |
  * | its tasks get stuck, one by one, until the last moment of the stop | posts to its idle box |
  * | drops all that is left                               | is refused, more than once          |

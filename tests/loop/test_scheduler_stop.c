@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_scheduler_stop.c - the stop of a scheduler: its deadline, and what becomes of the tasks that do not end by it. */
+/* test_scheduler_stop.c - the stop of a scheduler: its deadline,
+ * and what becomes of the tasks that do not end by it. */
 #include "skink/skink.h"
 #include "tests/loop/fixture.h"
 #include "tests/support/process.h"
@@ -204,11 +205,12 @@ static void spawn_many_that_get_stuck(void *arg)
         (void)!skink_spawn(skink_scheduler_current(), NULL, &stuck[i], nap_until_told, arg);
 }
 
-/* Goal: what is dropped wakes who awaits its end, and that one is dropped as well, and is in no queue afterwards; and whoever
- * awaits one of those that got stuck is told, up to the last.
- * | task 1            | task 2     | many others        | the test                             |
- * | sleeps            | awaits 1   | get stuck, one by one, until the stop's last moment: nobody comes to cancel 1 and 2 |
- * | dropped, wakes 2  | dropped    |                    | starts the scheduler again           | */
+/* Goal: what is dropped wakes who awaits its end, and that one is dropped as well, and is in no queue afterwards; and
+ * whoever awaits one of those that got stuck is told, up to the last.
+ * | task 1            | task 2     | many others                                 | the test                   |
+ * | sleeps            | awaits 1   | get stuck, one by one, until the last       | stops the scheduler        |
+ * |                   |            | moment: nobody comes to cancel 1 and 2      |                            |
+ * | dropped, wakes 2  | dropped    |                                             | starts the scheduler again | */
 static void what_a_dropped_task_wakes_is_dropped_as_well(void **state)
 {
     struct fixture *f = *state;

@@ -183,8 +183,8 @@ static void any_ends_once_whoever_is_first(void **state)
 
 enum { RACES = TEST_TSAN ? 1000 : 8000, LEAD_MAX = 300 };
 
-/* A completion by another thread and a cancellation by the loop. Who has won starts a little later the next time, so that both
- * come to the point at about the same moment. */
+/* A completion by another thread and a cancellation by the loop. Who has won starts a little later the next time, so
+ * that both come to the point at about the same moment. */
 struct race {
     struct fixture *f;
     skink_task *task;

@@ -642,8 +642,8 @@ static int run_out_of_mappings(void *arg)
     trim(&pools[0], 0);
     CHECK(!pools[0].exhausted);
     int mappings = mapping_count();
-    /* libc keeps stacks and heaps of threads that have been there meanwhile, sanitizers more of them; there is one reserve
-     * for all pools, and so none of another pool to draw on. */
+    /* libc keeps stacks and heaps of threads that have been there meanwhile, sanitizers more of them; there is one
+     * reserve for all pools, and so none of another pool to draw on. */
     enum { KEPT_BY_OTHERS = 256 };
     for (size_t i = KEPT_BY_OTHERS; i < counts[0]; i++)
         CHECK(skink__stack_acquire(&pools[0]));

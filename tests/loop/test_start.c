@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_start.c - a start for which no thread can be created: it has never happened, for those who call meanwhile, too. */
+/* test_start.c - a start for which no thread can be created:
+ * it has never happened, for those who call meanwhile, too. */
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/process.h"

@@ -258,8 +258,8 @@ static void a_stuck_task_that_just_returns_ends_on_the_loop(void **state)
     stuck_task_migrates_at(*state, NULL);
 }
 
-/* Goal: posts follow one another on one stack without going back to the loop. One that got stuck and then just returns may
- * not go on with the next: that has been run by the fresh thread.
+/* Goal: posts follow one another on one stack without going back to the loop. One that got stuck and then just returns
+ * may not go on with the next: that has been run by the fresh thread.
  * | stray               | fresh thread                 |
  * | runs the first post |                              |
  * |                     | runs the second, once        |
@@ -486,7 +486,8 @@ static void a_stray_that_comes_back_after_the_stop_runs_no_further(void **state)
     assert_int_equal(stats.tasks_living, 0);
 }
 
-/* What two posters of messages leave behind: one that posts another as it is delivered, as somebody does at that moment. */
+/* What two posters of messages leave behind: one that posts another as it is delivered,
+ * as somebody does at that moment. */
 struct relay {
     struct skink__message message;
     struct relay *next;
@@ -507,7 +508,8 @@ static void *stop_now(void *arg)
     return NULL;
 }
 
-/* Goal: what was accepted as the loop took its last look at the inbox is delivered, and not dropped, beside a stray too.
+/* Goal: what was accepted as the loop took its last look at the inbox is delivered,
+ * and not dropped, beside a stray too.
  * | the loop's task   | the test                       |
  * | holds it          | stops; posts the first message |
  * | ends              |                                |
@@ -549,8 +551,8 @@ static void a_stop_is_clean_again_once_the_strays_of_a_run_before_have_gone(void
     assert_int_equal(skink_scheduler_stop(f->scheduler, skink_after(SKINK_S)), 0);
 }
 
-/* Goal: a stray that was refused frees its task, whatever runs meanwhile. The mark that the first stop left on the task is
- * taken off, to see whether the second one touches it. */
+/* Goal: a stray that was refused frees its task, whatever runs meanwhile. The mark that the first stop left on the task
+ * is taken off, to see whether the second one touches it. */
 static void a_stop_leaves_alone_what_a_stop_before_gave_up(void **state)
 {
     struct fixture *f = *state;

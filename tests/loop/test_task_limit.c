@@ -87,7 +87,8 @@ static void wait_until_empty(struct crowd *c, int made)
     atomic_store(&c->made, 0);
 }
 
-/* Goal: whoever has made the objects of all the tasks that may live, and whoever has used them last, others get them. */
+/* Goal: whoever has made the objects of all the tasks that may live,
+ * and whoever has used them last, others get them. */
 static void the_limit_is_on_living_tasks_whoever_spawned_them(void **state)
 {
     (void)state;

@@ -29,8 +29,8 @@ static void a_flood_of_ready_tasks_does_not_starve_timers_or_posts(void **state)
     assert_int_equal(atomic_load(&f->finished), 300);
 }
 
-/* Goal: between two looks at libuv exactly batch_max tasks run, whatever they are: posts that follow one another, fresh tasks
- * chained on one stack, and tasks that are resumed. */
+/* Goal: between two looks at libuv exactly batch_max tasks run, whatever they are: posts that follow one another, fresh
+ * tasks chained on one stack, and tasks that are resumed. */
 enum { BATCH = 4, BATCHED = 5 * BATCH };
 
 struct batches {
@@ -107,7 +107,8 @@ static void a_batch_has_as_many_slices_as_was_asked_for(void **state)
     run_batches(5, true);
 }
 
-/* Goal: libuv runs timers that are due before it polls. A task that one of them wakes is found, though nothing else happens.
+/* Goal: libuv runs timers that are due before it polls. A task that one of them wakes is found,
+ * though nothing else happens.
  * | sleeper       | spinner                    | loop                            |
  * | sleeps 10 ms  |                            |                                 |
  * |               | takes longer than that     |                                 |

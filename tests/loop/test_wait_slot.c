@@ -134,8 +134,9 @@ static void only_one_waits_at_a_time(void **state)
     assert_int_equal(atomic_load(&first.result), 0);
 }
 
-/* Goal: a wait that is cancelled leaves its slot: what ends there later wakes nobody out of another wait, and somebody else
- * may wait. (A task whose deadline passed is cancelled for good; here the mark is taken off, as its host's next task would be.)
+/* Goal: a wait that is cancelled leaves its slot: what ends there later wakes nobody out of another wait, and somebody
+ * else may wait. (A task whose deadline passed is cancelled for good; here the mark is taken off, as its host's next
+ * task would be.)
  * | task                | host                        |
  * | waits in the slot   |                             |
  * | -ECANCELED          | cancels it                  |

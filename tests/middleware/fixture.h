@@ -66,7 +66,8 @@ void reply_free(struct reply *reply);
 /* The value of a header, in a buffer of the calling thread; NULL without it. */
 const char *reply_header(const struct reply *reply, const char *name);
 
-/* Is the end of the stream, or a reset, all that comes? Waits up to timeout_ms for it, stretched (tests/support/wait.h). */
+/* Is the end of the stream, or a reset, all that comes? Waits up to timeout_ms for it, stretched
+ * (tests/support/wait.h). */
 bool client_sees_end(int fd, unsigned timeout_ms);
 
 /* Send, read one answer, compare its status; body may be NULL. The connection stays open. */

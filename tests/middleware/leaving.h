@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/leaving.h - a route that waits, and tells what became of it when its client left or the server went. */
+/* tests/middleware/leaving.h - a route that waits, and tells what became of it when its client
+ * left or the server went. */
 #ifndef SKINK_TESTS_MIDDLEWARE_LEAVING_H
 #define SKINK_TESTS_MIDDLEWARE_LEAVING_H
 #include "tests/middleware/fixture.h"

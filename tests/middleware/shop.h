@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/shop.h - a server with workers, and routes whose handlers block, suspend, and keep count of who is inside. */
+/* tests/middleware/shop.h - a server with workers, and routes whose handlers block, suspend,
+ * and keep count of who is inside. */
 #ifndef SKINK_TESTS_MIDDLEWARE_SHOP_H
 #define SKINK_TESTS_MIDDLEWARE_SHOP_H
 #include "tests/middleware/fixture.h"

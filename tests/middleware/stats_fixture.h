@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/stats_fixture.h - a server with routes that get stuck, the stats server beside it, and a client that blocks. */
+/* tests/middleware/stats_fixture.h - a server with routes that get stuck, the stats server beside it,
+ * and a client that blocks. */
 #ifndef SKINK_TESTS_MIDDLEWARE_STATS_FIXTURE_H
 #define SKINK_TESTS_MIDDLEWARE_STATS_FIXTURE_H
 #include "skink/skink.h"

@@ -260,8 +260,8 @@ static void a_request_of_a_client_that_had_left_does_not_queue(void **state)
     destroy(&g);
 }
 
-/* Goal: a permit comes back when its request is declared stuck, and once. The strays come back at the end: were a permit
- * returned a second time then, the assertion in concurrency_limit.c would end this process. */
+/* Goal: a permit comes back when its request is declared stuck, and once. The strays come back at the end: were a
+ * permit returned a second time then, the assertion in concurrency_limit.c would end this process. */
 static void after_ten_times_as_many_deadlocks_as_permits_all_are_there(void **state)
 {
     (void)state;

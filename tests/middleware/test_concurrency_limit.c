@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_concurrency_limit.c - permits and the queue behind them, by themselves: who is next, who is turned away, what is full. */
+/* test_concurrency_limit.c - permits and the queue behind them, by themselves:
+ * who is next, who is turned away, what is full. */
 #include "middleware/concurrency_limit.h"
 #include "tests/support/case.h"
 

@@ -448,8 +448,8 @@ static void an_answer_that_nobody_reads_is_cut(void **state)
     close(fd);
 }
 
-/* Goal: a loop thread that is stuck at that moment, watched by nobody, costs the others nothing but time: it is given up well
- * before the end of the grace, so that they can go on. */
+/* Goal: a loop thread that is stuck at that moment, watched by nobody, costs the others nothing but time: it is given
+ * up well before the end of the grace, so that they can go on. */
 static void a_stuck_loop_changes_nothing_for_the_others(void **state)
 {
     (void)state;

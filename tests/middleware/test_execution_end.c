@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/test_execution_end.c - workers and their clients: who leaves, who stops; and routes on several loops. */
+/* tests/middleware/test_execution_end.c - workers and their clients: who leaves, who stops;
+ * and routes on several loops. */
 #include "skink/shutdown.h"
 #include "tests/middleware/shop.h"
 #include <errno.h>
@@ -83,7 +84,8 @@ static void a_stop_with_stuck_workers_does_not_hang(void **state)
     close(suspended), close(waits);
 }
 
-/* Stopped in the wrong order: what a worker still says has nobody to say it to, and it is told so. Returns the connection. */
+/* Stopped in the wrong order: what a worker still says has nobody to say it to,
+ * and it is told so. Returns the connection. */
 static int stop_the_loop_of_a_worker(struct shop *shop)
 {
     shop_create(shop, &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });

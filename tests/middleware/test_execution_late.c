@@ -150,7 +150,8 @@ static void a_request_timeout_holds_on_workers_too(void **state)
     shop_destroy(&shop);
 }
 
-/* Strays of workers are strays: past the limit a worker is lost until one returns; the last one takes the route along. */
+/* Strays of workers are strays: past the limit a worker is lost until one returns;
+ * the last one takes the route along. */
 static void the_limit_of_strays_holds_for_workers(void **state)
 {
     (void)state;

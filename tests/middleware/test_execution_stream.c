@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/test_execution_stream.c - answers and bodies that go piece by piece, with their handlers on workers. */
+/* tests/middleware/test_execution_stream.c - answers and bodies that go piece by piece,
+ * with their handlers on workers. */
 #include "tests/middleware/shop.h"
 #include <errno.h>
 #include <stdio.h>

@@ -104,7 +104,8 @@ static void too_much_memory_is_neither(void **state)
     stop(&p);
 }
 
-/* Goal: a queue that is full for a moment is what it is there for; one that stays full is a server that has too much. */
+/* Goal: a queue that is full for a moment is what it is there for;
+ * one that stays full is a server that has too much. */
 static void a_queue_that_stays_full_is_not_ready(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/test_http_connections.c - connections: requests in a row, pipelining, times and limits, over real sockets. */
+/* tests/middleware/test_http_connections.c - connections: requests in a row, pipelining, times and
+ * limits, over real sockets. */
 #include "tests/middleware/fixture.h"
 #include "tests/support/process.h"
 #include "tests/support/wait.h"

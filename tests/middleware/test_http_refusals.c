@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/test_http_refusals.c - requests that are refused: malformed, too large, and what follows them, over real sockets. */
+/* tests/middleware/test_http_refusals.c - requests that are refused: malformed, too large,
+ * and what follows them, over real sockets. */
 #include "middleware/error_numbers.h"
 #include "tests/middleware/fixture.h"
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/test_poison.c - many requests that want a lock which a stuck one holds: that is one deadlock, not many. */
+/* tests/middleware/test_poison.c - many requests that want a lock which a stuck one holds:
+ * that is one deadlock, not many. */
 #include "middleware/error_numbers.h"
 #include "tests/middleware/fixture.h"
 #include "tests/support/wait.h"

@@ -137,8 +137,8 @@ static void a_trial_that_was_not_started_leaves_its_place_to_the_next(void **sta
 enum { ROUTES_MAX = 32 };
 
 /* Goal: a client that sends a stick every 2 s for an hour, to each of its routes in turn, with the defaults.
- * Each gets stuck for `stuck_s` seconds from its start on, and is declared `timeout_s` after it; returns how many did, and the
- * most at a time. */
+ * Each gets stuck for `stuck_s` seconds from its start on, and is declared `timeout_s` after it; returns how many did,
+ * and the most at a time. */
 static unsigned an_hour_of_sticks(unsigned routes, unsigned timeout_s, unsigned stuck_s, unsigned *ret_most)
 {
     struct skink__quarantine quarantines[ROUTES_MAX] = { 0 };
@@ -201,7 +201,8 @@ static void endless_sticks_on_several_routes_leave_one_thread_for_each_and_the_s
     assert_in_range(most, 4, 7);
 }
 
-/* Others hold threads for ever; a route whose own stuck requests have come back is closed by one strike, and tried again. */
+/* Others hold threads for ever; a route whose own stuck requests have come back is closed by one
+ * strike, and tried again. */
 static void a_route_without_stuck_requests_is_tried_whatever_the_others_hold(void **state)
 {
     (void)state;
@@ -456,7 +457,8 @@ static void fill(void *arg)
     wait_at_the_gate(server);
 }
 
-/* Goal: the request that was to try a route, and for which there was no task, does not keep the next one from trying it.
+/* Goal: the request that was to try a route, and for which there was no task, does not keep the
+ * next one from trying it.
  * | /block         | tasks      |                               |
  * | gets stuck     |            | in quarantine                 |
  * | is on trial    | all in use | refused for want of a task    |

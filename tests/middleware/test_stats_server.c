@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/test_stats_server.c - the stats server itself: floods, its start and end, memory, and a real Prometheus. */
+/* tests/middleware/test_stats_server.c - the stats server itself:
+ * floods, its start and end, memory, and a real Prometheus. */
 #include "tests/middleware/stats_fixture.h"
 #include "tests/support/process.h"
 #include <arpa/inet.h>

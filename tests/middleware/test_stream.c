@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/middleware/test_stream.c - answers that are written piece by piece: their forms, back-pressure, and cut ones. */
+/* tests/middleware/test_stream.c - answers that are written piece by piece:
+ * their forms, back-pressure, and cut ones. */
 #include "skink/recovery.h"
 #include "tests/middleware/fixture.h"
 #include "tests/support/wait.h"
@@ -429,8 +430,8 @@ static uint64_t nibble(int fd, uint64_t duration_ns)
     return longest_ns;
 }
 
-/* Goal: who takes a few bytes all the time is not gone, although the kernel, which has megabytes for it, takes no more from us
- * meanwhile. Where the reader itself was held up for long there is nothing to be learned. */
+/* Goal: who takes a few bytes all the time is not gone, although the kernel, which has megabytes for it, takes no more
+ * from us meanwhile. Where the reader itself was held up for long there is nothing to be learned. */
 static void a_reader_that_is_very_slow_is_not_left(void **state)
 {
     (void)state;

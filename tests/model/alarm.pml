@@ -3,16 +3,17 @@
  * tests/model/alarm.pml - the watchdog's next look, which a loop that turns puts off (loop/alarm.c, loop/dispatch.c,
  * recovery/watchdog.c, recovery/park.c).
  *
- * Time is a clock that ticks while the watchdog sleeps and nothing is there to wake it. So the watchdog gets a processor at
- * once, and every other thread may be kept from one for any time between any two of its steps. What is promised is exact then: a
- * slice is seen within one period of its beginning, all of its time counts from there on, and it is abandoned in the tick in
- * which it has had its timeout, and not before.
+ * Time is a clock that ticks while the watchdog sleeps and nothing is there to wake it. So the watchdog gets a
+ * processor at once, and every other thread may be kept from one for any time between any two of its steps. What is
+ * promised is exact then: a slice is seen within one period of its beginning, all of its time counts from there on, and
+ * it is abandoned in the tick in which it has had its timeout, and not before.
  *
- * One scheduler is there in full. Of others under the same watchdog only this matters, and each is a choice: whether all of them
- * are left to their alarms, whether all of them sleep, a look for the sake of one, a shorter timeout of a task of theirs. So
- * is whether half of a period has passed since the loop put the alarm off. What is shown elsewhere is taken as one step: the
- * word of a lease and a takeover (lease.pml), what is read of a slice (extend.pml), a store of the loop's and its look at the
- * bell (doorbell.pml). The number of a slice is compared with one other only, that which the watchdog remembers.
+ * One scheduler is there in full. Of others under the same watchdog only this matters, and each is a choice: whether
+ * all of them are left to their alarms, whether all of them sleep, a look for the sake of one, a shorter timeout of a
+ * task of theirs. So is whether half of a period has passed since the loop put the alarm off. What is shown elsewhere
+ * is taken as one step: the word of a lease and a takeover (lease.pml), what is read of a slice (extend.pml), a store
+ * of the loop's and its look at the bell (doorbell.pml). The number of a slice is compared with one other only, that
+ * which the watchdog remembers.
  */
 
 /* A period, in ticks, stands for the timeout that it is chosen for. */
@@ -251,7 +252,8 @@ inline look_at_new()
 #ifdef MUTATE_GLIMPSE_FORGOTTEN
         :: remembered = false
 #else
-        :: subject == CURRENT && !remembered -> remembered = true /* moves_on(): another number, and that is remembered */
+        :: subject == CURRENT && !remembered ->
+            remembered = true /* moves_on(): another number, and that is remembered */
 #endif
         :: true /* start_clock() */
         fi;
@@ -342,7 +344,8 @@ proctype Watchdog()
             if
             :: subject == NOBODY
             :: subject != NOBODY && !same -> look_at_new()
-            :: subject != NOBODY && same && word == RUNTIME && in_poll -> d_step { asleep = true; counted = 0; since = 0 }
+            :: subject != NOBODY && same && word == RUNTIME && in_poll ->
+                d_step { asleep = true; counted = 0; since = 0 }
             :: subject != NOBODY && same && !(word == RUNTIME && in_poll) -> look_at_same()
             fi;
             is_under_alarm();
@@ -387,7 +390,9 @@ proctype Watchdog()
             kicked = false;
             gone_off = gone_off && !watched;
             if
-            :: asleep -> bell = false; remembered = false; counted = 0; since = 0 /* nobody looked meanwhile, so no time has passed */
+            :: asleep ->
+                /* Nobody looked meanwhile, so no time has passed. */
+                bell = false; remembered = false; counted = 0; since = 0
             :: else
             fi;
             asleep = false

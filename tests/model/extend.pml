@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/model/extend.pml - a slice that its task extends (skink_slice_extend() in loop/blocking.c; read_lease() and judge() in
- * recovery/watchdog.c).
+ * tests/model/extend.pml - a slice that its task extends (skink_slice_extend() in loop/blocking.c; read_lease() and
+ * judge() in recovery/watchdog.c).
  *
- * What has returned from the call has its time: no slice is abandoned by its old timeout after its task was told that it has
- * more. The watchdog reads four words one after the other, and the task may do anything in between. Time is as in lease.pml:
- * the watchdog may find half of the timeout to be over at any look, and all of it at a later one.
+ * What has returned from the call has its time: no slice is abandoned by its old timeout after its task was told that
+ * it has more. The watchdog reads four words one after the other, and the task may do anything in between. Time is as
+ * in lease.pml: the watchdog may find half of the timeout to be over at any look, and all of it at a later one.
  */
 #define RUNTIME 0
 #define RUNNING 1

@@ -101,8 +101,8 @@ proctype Poster(byte me)
     unref()
 }
 
-/* What skink__inbox_take() and skink__inbox_close() do with the list, and skink__message.deliver: one step, since nobody
- * but the loop thread sees any of it. The list is newest first, so it is turned round before. */
+/* What skink__inbox_take() and skink__inbox_close() do with the list, and skink__message.deliver: one step, since
+ * nobody but the loop thread sees any of it. The list is newest first, so it is turned round before. */
 inline deliver_all(makes_ready)
 {
     d_step {

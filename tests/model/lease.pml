@@ -341,7 +341,8 @@ end:
            timed = true;
            overdue_call = false
        }
-    :: atomic { /* judge(): half of the timeout, in host code or in a call; a mark for a slice that has passed is none */
+    :: atomic {
+           /* judge(): half of the timeout, in host code or in a call; a mark for a slice that has passed is none */
            seen_thread == thread && late[LEASE(thread)] != SLICE -> late[LEASE(thread)] = SLICE
        }
     :: atomic { /* judge(), declare(): all of it, and a standby is there */

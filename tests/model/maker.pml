@@ -3,8 +3,9 @@
  * tests/model/maker.pml - standby threads are made by a thread of their own, which may be held up for ever in doing so
  * (recovery/standby_maker.c, recovery/standby.c, recovery/recovery.c).
  *
- * One standby is wanted. The watchdog uses it up, asks for another, and never waits for the maker but for the mutex. The end of
- * recovery waits for a maker for a while, and goes on without it; the maker then lets go by itself when it can.
+ * One standby is wanted. The watchdog uses it up, asks for another, and never waits for the maker but for the mutex.
+ * The end of recovery waits for a maker for a while, and goes on without it; the maker then lets go by
+ * itself when it can.
  */
 #define NOBODY 0
 #define USES 2
@@ -157,8 +158,10 @@ init
     }
 }
 
-/* A maker that is not held up makes what is wanted; the end of recovery never waits for one that is, and leaves no standby
- * and no memory behind once it is free. */
+/* A maker that is not held up makes what is wanted; the end of recovery never waits for one that is, and leaves no
+ * standby and no memory behind once it is free. */
 ltl in_the_end {
-    <>[] ((!ending || host_over) && (slow || (quit && host_over && maker_gone && freed && living == 0) || (!quit && used == USES && standbys == 1)))
+    <>[] ((!ending || host_over) &&
+          (slow || (quit && host_over && maker_gone && freed && living == 0) ||
+           (!quit && used == USES && standbys == 1)))
 }

@@ -4,8 +4,8 @@
  * (loop/lease.h, loop/thread.c, recovery/declare.c, recovery/investigate.c).
  *
  * One thread object with two slices, each of a task of its own; two who peek, the watchdog and the thread that
- * investigates; the watchdog also declares, and so does who stops the scheduler. The mark keeps them from each other by itself.
- * A task's memory is good for as long as it has not ended. The word is state, n and the mark, as one.
+ * investigates; the watchdog also declares, and so does who stops the scheduler. The mark keeps them from each other by
+ * itself. A task's memory is good for as long as it has not ended. The word is state, n and the mark, as one.
  */
 #define RUNTIME 0
 #define RUNNING 1

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/model/publish.pml - what the fresh thread sees of the memory of the one that got stuck; a stray, of what the
- * watchdog wrote for it; and a stray that is refused, of what the loop did before it closed (loop/lease.h, loop/inbox.c,
- * recovery/declare.c).
+ * watchdog wrote for it; and a stray that is refused, of what the loop did before it closed (loop/lease.h,
+ * loop/inbox.c, recovery/declare.c).
  *
  * As in doorbell.pml, stores are seen by others some time after they were made. Here each store has a flag of
  * its own, "made but not seen", and may become visible before an earlier one, unless a release keeps it back:

@@ -3,10 +3,11 @@
  * tests/model/restart.pml - a scheduler that is stopped and started again while a stray has one of its tasks
  * (loop/stop.c, loop/scheduler.c, loop/dispatch.c, loop/task.c).
  *
- * The stray may come back at any time: while the first run lasts, after its stop, while the next run lasts, or while that is
- * stopped. Refused by a closed inbox, it frees the task on its own thread; else the task goes on in whichever run there is,
- * where it ends, or gets stuck once more. So a run must know of each task that is with a stray whether somebody else may be
- * freeing it. The inbox is one step, as in stop.pml; all that a run does alone is one process, whichever its threads are.
+ * The stray may come back at any time: while the first run lasts, after its stop, while the next run lasts, or while
+ * that is stopped. Refused by a closed inbox, it frees the task on its own thread; else the task goes on in whichever
+ * run there is, where it ends, or gets stuck once more. So a run must know of each task that is with a stray whether
+ * somebody else may be freeing it. The inbox is one step, as in stop.pml; all that a run does alone is one process,
+ * whichever its threads are.
  */
 #define RUNS 3
 #define STRAYS 2

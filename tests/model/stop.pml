@@ -9,8 +9,8 @@
  * outside. Host code of either takes its time, or gets stuck: task 2 for ever, task 1 until task 2 has ended.
  *
  * Time is a number that may go up at any moment; see the list below. Steps and ghosts are as in
- * lease.pml, but n is left out: here a slice may be abandoned without having been watched, which allows for more than can
- * happen. Each execution ends, so "in the end" needs no assumption of fairness.
+ * lease.pml, but n is left out: here a slice may be abandoned without having been watched, which allows for more than
+ * can happen. Each execution ends, so "in the end" needs no assumption of fairness.
  */
 #ifndef THREADS
 #define THREADS 3
@@ -416,8 +416,8 @@ init
     }
 }
 
-/* skink_scheduler_stop() returns, whatever is stuck. Then every task has ended, was dropped, or is with a stray; and the
- * memory goes when the last stray has ended. */
+/* skink_scheduler_stop() returns, whatever is stuck. Then every task has ended, was dropped, or is with a stray; and
+ * the memory goes when the last stray has ended. */
 #define SETTLED(t) (place[t] == DONE || place[t] == LEFT || place[t] == CURRENT)
 #define STRAYS (place[1] == CURRENT || place[2] == CURRENT)
 ltl stopped_in_the_end { <>[] (returned && (timed_out || (SETTLED(1) && SETTLED(2) && (freed || STRAYS)))) }

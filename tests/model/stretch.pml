@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/model/stretch.pml - stretches that are known to block (loop/blocking.c, recovery/hand_on.c): one that lasts is handed
- * on, also when the watchdog sleeps as it begins; and once one has ended, its task is not taken off the loop for it.
+ * tests/model/stretch.pml - stretches that are known to block (loop/blocking.c, recovery/hand_on.c): one that lasts is
+ * handed on, also when the watchdog sleeps as it begins; and once one has ended, its task is not taken off
+ * the loop for it.
  *
  * Both sides of the bell exchange one word, with acquire and release, so that who comes second sees what the other did
  * before. `n` stands for the thread

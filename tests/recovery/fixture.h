@@ -42,7 +42,8 @@ void stuck_spawn(struct fixture *f, struct stuck *s);
 void stuck_task(void *arg);
 void stuck_release(struct stuck *s);
 
-/* Before counting: libuv keeps a few descriptors from the first loop on, and a sanitizer a thread from the first one. */
+/* Before counting: libuv keeps a few descriptors from the first loop on,
+ * and a sanitizer a thread from the first one. */
 void warm_up(void);
 
 /* Does the loop still run tasks? A task that is posted now has run within timeout_ms. */

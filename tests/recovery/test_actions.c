@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/recovery/test_actions.c - what is done about a slice that is late: noted, taken over, only reported, or nothing. */
+/* tests/recovery/test_actions.c - what is done about a slice that is late:
+ * noted, taken over, only reported, or nothing. */
 #include "tests/recovery/fixture.h"
 #include <errno.h>
 #include <string.h>

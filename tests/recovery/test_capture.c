@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Asking threads by a signal where they are: spinning, blocked in calls, inside malloc and dlopen with their locks held, or
- * not to be asked at all. Nobody waits for longer than said.
+ * Asking threads by a signal where they are: spinning, blocked in calls, inside malloc and dlopen with their locks
+ * held, or not to be asked at all. Nobody waits for longer than said.
  *
  * A thousand questions, the awkward ones among them: SKINK_TEST_CAPTURES changes how many.
  */
@@ -298,7 +298,8 @@ static int questions(void)
     return wanted ? atoi(wanted) : 1000;
 }
 
-/* Those inside malloc and dlopen and the others stay where they are through all of it. Every 50th question is one to the deaf. */
+/* Those inside malloc and dlopen and the others stay where they are through all of it.
+ * Every 50th question is one to the deaf. */
 static void a_thousand_questions_freeze_nobody(void **state)
 {
     (void)state;

@@ -121,8 +121,8 @@ static void no_more(uv_work_t *work, int status)
     (void)work, (void)status;
 }
 
-/* One that has worked for skink says so itself; the others, and those of a host that uses libuv's pool by itself, are known
- * by where they begin. */
+/* One that has worked for skink says so itself; the others, and those of a host that uses libuv's pool by itself, are
+ * known by where they begin. */
 static void workers_of_the_pool_are_known_even_when_idle(void **state)
 {
     (void)state;

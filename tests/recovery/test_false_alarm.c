@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What must not be taken for a deadlock: a stopped process, a stopped thread, a busy machine, a wall clock that jumps. */
+/* What must not be taken for a deadlock: a stopped process, a stopped thread, a busy machine,
+ * a wall clock that jumps. */
 #include "tests/recovery/fixture.h"
 #include <errno.h>
 #include <sched.h>

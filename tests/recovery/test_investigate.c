@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What recovery finds out about threads that are really stuck, each in a way of its own: cause, stack, what they wait for.
+ * What recovery finds out about threads that are really stuck, each in a way of its own: cause, stack,
+ * what they wait for.
  *
  * SKINK_TEST_INJECTIONS=100 injects each cause a hundred times.
  */
@@ -131,8 +132,8 @@ static void nap_often(struct way *way)
         nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 }
 
-/* The parent of a vfork() is in uninterruptible sleep until its child has ended, and signals do not reach it. Made by hand:
- * the child shares the stack. */
+/* The parent of a vfork() is in uninterruptible sleep until its child has ended, and signals do not reach it. Made by
+ * hand: the child shares the stack. */
 __attribute__((noinline, no_sanitize("address", "thread"))) static void wait_for_vfork(struct way *way)
 {
     int fd = way->pipe[0];
@@ -238,8 +239,8 @@ static bool names(const skink_incident *incident, const char *function)
     return false;
 }
 
-/* A capture that worked must have found the function that got stuck (but not through ThreadSanitizer's own); only one that
- * was declared at the ceiling, on a machine that busy, may have another cause. */
+/* A capture that worked must have found the function that got stuck (but not through ThreadSanitizer's own); only one
+ * that was declared at the ceiling, on a machine that busy, may have another cause. */
 static void check(const skink_incident *incident, skink_cause cause, const char *function)
 {
     bool right = incident->cause == cause || incident->cause == SKINK_CAUSE_STARVED;
@@ -319,8 +320,8 @@ static void mutex_is_a_lock_with_its_owner(void **state)
     assert_int_equal(fixture_stop(&f), 0);
 }
 
-/* Let go once the thread has answered the signal and sleeps again. The look of a process's first incident comes later: it has
- * debugging information to read. */
+/* Let go once the thread has answered the signal and sleeps again. The look of a process's first incident comes later:
+ * it has debugging information to read. */
 static void a_lock_that_is_free_again_at_the_first_look_is_one(void **state)
 {
     (void)state;
@@ -576,9 +577,9 @@ static void work_on_the_loader(void *arg)
     }
 }
 
-/* Both stay there for good, one after the other; reports come as ever, and the loop goes on. Behind the one in dlopen no thread
- * can be created any more, by nobody, but the watchdog is not held up by that: the next slice that gets stuck is noticed, and
- * taken over by the standby that is left. */
+/* Both stay there for good, one after the other; reports come as ever, and the loop goes on. Behind the one in dlopen
+ * no thread can be created any more, by nobody, but the watchdog is not held up by that: the next slice that gets stuck
+ * is noticed, and taken over by the standby that is left. */
 static void stuck_inside_malloc_or_the_loader_delays_nobody(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A watchdog that costs nothing while every loop sleeps, and misses nothing by it; and stalls, which it can only name. */
+/* A watchdog that costs nothing while every loop sleeps, and misses nothing by it;
+ * and stalls, which it can only name. */
 #include "tests/recovery/fixture.h"
 #include "tests/support/process.h"
 #include <stdlib.h>
@@ -55,8 +56,8 @@ static void watchdog_that_watches_nothing_parks(void **state)
     skink_recovery_destroy(f.recovery);
 }
 
-/* Goal: descriptor 0, which is free where the host has closed its standard input, is a bell like any other; the first one
- * that a recovery opens is its bell's. */
+/* Goal: descriptor 0, which is free where the host has closed its standard input, is a bell like any other; the first
+ * one that a recovery opens is its bell's. */
 static void host_without_standard_input_is_watched(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What each thread is; and with that, a deadlock between a loop thread and a worker of the pool, told as an operator reads it. */
+/* What each thread is; and with that, a deadlock between a loop thread and a worker of the pool, told
+ * as an operator reads it. */
 #include "loop/takeover.h"
 #include "loop/thread_roles.h"
 #include "recovery/roster.h"

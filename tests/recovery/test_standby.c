@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* No thread can be created, or creating one takes for ever: nothing is lost, health says so, and recovery goes on as soon as
- * there is one. */
+/* No thread can be created, or creating one takes for ever: nothing is lost, health says so, and recovery goes on as
+ * soon as there is one. */
 #include "tests/recovery/fixture.h"
 #include "tests/support/process.h"
 #include <errno.h>

@@ -170,8 +170,8 @@ static void a_module_that_is_loaded_later_is_found(void **state)
     skink__symbols_destroy(symbols);
 }
 
-/* Without debugging information: exported functions by the dynamic symbol table, others by module and offset, and never by
- * the name of a neighbour. */
+/* Without debugging information: exported functions by the dynamic symbol table, others by module and offset, and never
+ * by the name of a neighbour. */
 static void a_stripped_module_gives_names_or_offsets(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* From a stuck slice to a loop that goes on: when it is declared, what the fresh thread finds, how the stray returns. */
+/* From a stuck slice to a loop that goes on: when it is declared, what the fresh thread
+ * finds, how the stray returns. */
 #include "tests/recovery/fixture.h"
 #include "tests/support/process.h"
 #include <errno.h>
@@ -34,8 +35,8 @@ static uint64_t declaration_time(struct fixture *f, struct stuck *s, uint64_t ti
         test_nap();
         seen_ns = skink_now();
     } while (fixture_stats(f).deadlocks == before);
-    /* Never before T. The slice begins somewhere between the spawn and the moment that its task has read the clock; on a
-     * busy machine that can be milliseconds. */
+    /* Never before T. The slice begins somewhere between the spawn and the moment that its task has read the clock; on
+     * a busy machine that can be milliseconds. */
     assert_true(seen_ns - spawned_ns >= timeout_ns);
     uint64_t took_ns = seen_ns - atomic_load(&s->started_ns);
     *ret_deferred_ns = uncounted(f) - uncounted_before;
@@ -149,8 +150,8 @@ static void spinner_is_declared_in_time_at_200_ms(void **state)
     declared_in_time(200 * SKINK_MS, true, ROUNDS(5));
 }
 
-/* Goal: while a loop turns it puts the watchdog's look off, but never past the time at which a slice must have been seen.
- * The slice may begin right after it has done so, or right before it would have done so again. */
+/* Goal: while a loop turns it puts the watchdog's look off, but never past the time at which a slice must have been
+ * seen. The slice may begin right after it has done so, or right before it would have done so again. */
 static void sleeper_of_a_busy_loop_is_declared_in_time(void **state)
 {
     (void)state;
@@ -163,8 +164,9 @@ static void spinner_of_a_busy_loop_is_declared_in_time(void **state)
     declared_in_time_beside(true, 200 * SKINK_MS, true, ROUNDS(5));
 }
 
-/* With a timeout of 2.4 s a look is due every 100 ms, and a loop that turns puts it off every 50. On a busy machine it may not
- * get to that, so the best of some half seconds counts; by looks once per period each would have four at least. */
+/* With a timeout of 2.4 s a look is due every 100 ms, and a loop that turns puts it off every 50. On a busy machine it
+ * may not get to that, so the best of some half seconds counts; by looks once per period each would
+ * have four at least. */
 static void loop_that_turns_is_hardly_looked_at(void **state)
 {
     (void)state;
@@ -191,8 +193,8 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-/* Goal: such a loop does not keep the watchdog from a shorter timeout than any before, for which it must look more often: at
- * 10 ms each millisecond, instead of each 100. */
+/* Goal: such a loop does not keep the watchdog from a shorter timeout than any before, for which it must look more
+ * often: at 10 ms each millisecond, instead of each 100. */
 static void first_short_timeout_in_a_busy_loop_is_noticed(void **state)
 {
     (void)state;
@@ -237,8 +239,8 @@ static uint64_t lost_by_a_shorter_timeout_ns(void)
     return lost_ns;
 }
 
-/* Goal: time that has passed between two looks is not taken for that of a stopped process, because the next looks are to be closer
- * together. On a busy machine the watchdog may really be late, so the best of some rounds counts. */
+/* Goal: time that has passed between two looks is not taken for that of a stopped process, because the next looks are
+ * to be closer together. On a busy machine the watchdog may really be late, so the best of some rounds counts. */
 static void shorter_timeout_takes_no_time_from_a_slice_that_runs(void **state)
 {
     (void)state;

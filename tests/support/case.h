@@ -72,7 +72,8 @@ _Noreturn void test_skip(const char *why);
 #define TEST_TSAN 0
 #endif
 
-/* Does another machine's processor run this, instruction by instruction? (A build with CMAKE_CROSSCOMPILING_EMULATOR.) */
+/* Does another machine's processor run this, instruction by instruction? (A build with
+ * CMAKE_CROSSCOMPILING_EMULATOR.) */
 #ifndef TEST_EMULATED
 #define TEST_EMULATED 0
 #endif

@@ -36,6 +36,7 @@ long scarce_end(void);
 /* Blocks allocated and not released. */
 long scarce_blocks(void);
 
-/* Wait for a few seconds (threads that end release what they hold) until there is no block; fail the case if one stays. */
+/* Wait for a few seconds (threads that end release what they hold) until there is no block;
+ * fail the case if one stays. */
 void scarce_assert_no_blocks(void);
 #endif

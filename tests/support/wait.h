@@ -14,8 +14,9 @@ static inline uint64_t test_ms(uint64_t ms)
 }
 
 /* What a time limit for something that takes so long at most on a quiet machine is here: more of it with sanitizers (as
- * CTest's own limits, cmake/SkinkTest.cmake), and always enough for a machine that is busy. For limits that pass only when
- * something is wrong, never for times that a case looks at. The waits below stretch what they are given by themselves. */
+ * CTest's own limits, cmake/SkinkTest.cmake), and always enough for a machine that is busy. For limits that pass only
+ * when something is wrong, never for times that a case looks at. The waits below stretch what they are given by
+ * themselves. */
 unsigned test_patience(unsigned ms);
 
 /* The moment at which that has passed, for calls that take a deadline. */
