@@ -9,9 +9,10 @@ pkg_check_modules(SKINK_JANSSON REQUIRED IMPORTED_TARGET jansson>=2.8)
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 
-# llhttp must be strict: the lenient one accepts what lets two servers read one request in two ways. Up to version 8 that is
-# decided when it is compiled, and a library in the system does not say how it was; so its sources, as Debian
-# ships them, come first. From version 9 on there is nothing but strict unless a program asks, so there a library will do.
+# llhttp must be strict: the lenient one accepts what lets two servers read one request in two ways. Up to version 8
+# that is decided when it is compiled, and a library in the system does not say how it was; so its sources, as Debian
+# ships them, come first. From version 9 on there is nothing but strict unless a program asks,
+# so there a library will do.
 set(SKINK_LLHTTP_SOURCE_DIR /usr/share/llhttp CACHE PATH "Directory of llhttp's api.c, http.c and llhttp.c")
 set(SKINK_LLHTTP_INCLUDE_DIR /usr/share/include/llhttp CACHE PATH "Directory of llhttp.h")
 add_library(skink_llhttp_headers INTERFACE)
@@ -29,8 +30,8 @@ if(EXISTS "${SKINK_LLHTTP_SOURCE_DIR}/llhttp.c" AND EXISTS "${SKINK_LLHTTP_INCLU
 else()
     pkg_check_modules(SKINK_LLHTTP IMPORTED_TARGET libllhttp>=9)
     if(NOT SKINK_LLHTTP_FOUND)
-        message(FATAL_ERROR "llhttp not found: neither its sources (${SKINK_LLHTTP_SOURCE_DIR}; Debian: node-llhttp) nor "
-                            "a libllhttp of version 9 or later")
+        message(FATAL_ERROR "llhttp not found: neither its sources (${SKINK_LLHTTP_SOURCE_DIR}; Debian: node-llhttp) "
+                            "nor a libllhttp of version 9 or later")
     endif()
     target_link_libraries(skink_llhttp_headers INTERFACE PkgConfig::SKINK_LLHTTP)
     set(SKINK_LLHTTP_LIBRARY PkgConfig::SKINK_LLHTTP)

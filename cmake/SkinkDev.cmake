@@ -37,8 +37,8 @@ target_compile_options(skink_dev INTERFACE $<$<COMPILE_LANGUAGE:C>:
     -Wwrite-strings -Wformat=2 -Wvla -Wimplicit-fallthrough -Wno-missing-field-initializers
     $<$<BOOL:${SKINK_WERROR}>:-Werror>
     -fno-semantic-interposition -fno-common>)
-# What loop/capability.h says of locks and of the runtime section is checked in our own code; tests and benchmarks reach into
-# it from one thread, and hold nothing.
+# What loop/capability.h says of locks and of the runtime section is checked in our own code; tests and benchmarks reach
+# into it from one thread, and hold nothing.
 add_library(skink_thread_safety INTERFACE)
 target_compile_options(skink_thread_safety INTERFACE $<$<C_COMPILER_ID:Clang,AppleClang>:-Wthread-safety>)
 # A library with an undefined symbol is a fault of this build and not of the program that loads it. clang's sanitizer

@@ -28,7 +28,8 @@ else()
     set(SKINK_PC_LIBDIR "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
     set(SKINK_PC_INCLUDEDIR "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
-# Not as "Requires": with that, pkg-config --static asks for the libraries behind libdw, which a shared libdw brings itself.
+# Not as "Requires": with that, pkg-config --static asks for the libraries behind libdw,
+# which a shared libdw brings itself.
 set(SKINK_PC_LIBS_PRIVATE "-ldw -pthread")
 if(SKINK_SWITCH_LIBRARY)
     string(APPEND SKINK_PC_LIBS_PRIVATE " -l${SKINK_SWITCH_LIBRARY}")

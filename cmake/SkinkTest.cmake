@@ -3,17 +3,19 @@
 # skink_add_tests(NAME unit SOURCES file... [LAYER name] [LIBS lib...] [TIMEOUT seconds] [LABELS label...] [SERIAL])
 #
 # One executable for the unit, and one CTest entry <layer>/<unit>/<case> for each case, with a time limit of its own,
-# so that a hung loop is one red line. The cases are read from the sources: each stands in the table of tests/support/case.h as
+# so that a hung loop is one red line. The cases are read from the sources:
+# each stands in the table of tests/support/case.h as
 #     CASE(name)                     time limit of the unit: TIMEOUT, 20 s unless said
 #     CASE_TIMEOUT(name, seconds)    one of its own
 #     CASE_SERIAL(name, seconds)     and no other test runs beside it: for those that are a load, or do not bear one
-#     CASE_TIMED(name, seconds)      the same where times are judged; a sanitizer's build judges none, and runs others beside it
+#     CASE_TIMED(name, seconds)      the same where times are judged;
+#                                    a sanitizer's build judges none, and runs others beside it
 #     CASE_PLAIN(name, seconds)      left out of a sanitizer's build, which would see nothing more
 # Those with a time limit of their own are begun first, so that what takes long is not alone in the end.
 # A source that defines __wrap_NAME() at the beginning of a line, to make NAME() fail, gets all calls of NAME() in its
 # program.
-# LAYER is the folder's name unless said; SERIAL makes every case of the unit serial. Each test has the static library and the
-# application's code (skink_app) linked, so internal functions can be called.
+# LAYER is the folder's name unless said; SERIAL makes every case of the unit serial. Each test has the static library
+# and the application's code (skink_app) linked, so internal functions can be called.
 # A hang is found by a time limit, so these have room: for a machine that is busy with other things, and for sanitizers.
 set(skink_test_slower 2)
 if(SKINK_SANITIZE STREQUAL "address" OR SKINK_COVERAGE)
@@ -24,7 +26,8 @@ elseif(SKINK_VALGRIND OR CMAKE_CROSSCOMPILING_EMULATOR)
     set(skink_test_slower 10)
 endif()
 
-# What each test is started by. "Possibly lost" is what hangs on a thread that has not ended: strays are meant to live on.
+# What each test is started by. "Possibly lost" is what hangs on a thread that has not ended:
+# strays are meant to live on.
 set(skink_test_launcher ${CMAKE_CROSSCOMPILING_EMULATOR})
 if(SKINK_VALGRIND)
     find_program(SKINK_VALGRIND_PROGRAM valgrind REQUIRED)
@@ -36,7 +39,8 @@ set(skink_test_environment
     "ASAN_OPTIONS=halt_on_error=1:abort_on_error=0:detect_leaks=1:detect_stack_use_after_return=0:allocator_may_return_null=1:exitcode=99"
     "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1"
     "LSAN_OPTIONS=print_suppressions=0")
-# Where threads outlive main(), ThreadSanitizer waits a second for races at the exit: in hundreds of cases that is most of the time.
+# Where threads outlive main(), ThreadSanitizer waits a second for races at the exit:
+# in hundreds of cases that is most of the time.
 set(skink_tsan_options "halt_on_error=1:second_deadlock_stack=1:exitcode=99:atexit_sleep_ms=20")
 foreach(kind IN ITEMS tsan lsan)
     if(EXISTS "${PROJECT_SOURCE_DIR}/tests/support/${kind}.supp")
@@ -78,8 +82,8 @@ function(skink_add_tests)
     if(SKINK_JANSSON_FOUND)
         set(json PkgConfig::SKINK_JANSSON)
     endif()
-    target_link_libraries(${target} PRIVATE ${arg_LIBS} skink_test_support skink_dev skink_headers skink_llhttp_headers ${app}
-                                            skink::skink_static ${json} ${CMAKE_DL_LIBS})
+    target_link_libraries(${target} PRIVATE ${arg_LIBS} skink_test_support skink_dev skink_headers skink_llhttp_headers
+                                            ${app} skink::skink_static ${json} ${CMAKE_DL_LIBS})
     target_compile_definitions(${target} PRIVATE TEST_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                  TEST_BINARY_DIR="${PROJECT_BINARY_DIR}")
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
