@@ -134,11 +134,14 @@ static void tasks_without_memory_for_their_stacks_keep_their_place(void **state)
     assert_int_equal(skink_future_create(&q.go), 0);
     assert_int_equal(skink_post(s->scheduler, hold_on_and_post, &q), 0);
     test_wait_until(atomic_load(&s->ran) == 1, 5000);
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT; /* it waits, and nothing() has ended and needs no more */
+    test_wait_until(skink_scheduler_stats_read(s->scheduler, &stats) == 0 && stats.tasks_suspended == 1 &&
+                        stats.tasks_living == 1,
+                    5000);
     int tasks = 1;
     scarce_fail_all();
     while (tasks < TASKS && skink_post(s->scheduler, hold_on, s) == 0)
         tasks++;
-    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
     long before = scarce_failures();
     test_wait_until(scarce_failures() > before + 3 && skink_scheduler_stats_read(s->scheduler, &stats) == 0 &&
                         stats.tasks_living == (uint64_t)tasks,
