@@ -2,8 +2,8 @@
 /*
  * bench.h - what the programs of this folder share: the clock, the arguments, and how a result is printed.
  *
- * A result is one line of CSV, `question,side,round,value,unit`; bench/run collects them and makes the table. Every round
- * runs all sides, one after the other, so that a ratio compares neighbours in time.
+ * A result is one line of CSV, `question,side,round,value,unit`; bench/run collects them and makes the table. Every
+ * round runs all sides, one after the other, so that a ratio compares neighbours in time.
  */
 #ifndef SKINK_BENCH_H
 #define SKINK_BENCH_H

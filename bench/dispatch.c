@@ -2,12 +2,12 @@
 /*
  * dispatch.c - what does it cost to run a task that is ready, against calling a function pointer from a list?
  *
- * Both sides do the same: a first task posts BURST empty ones and one that is last, and reads the clock as its last act;
- * the last one reads it again. So the time is that of BURST + 1 dispatches, and posting is not in it (self_post.c has
- * that). A dispatch is: take the task off the queue, call its function, give the task back to its pool. On the
- * scheduler's side this includes both lease transitions, all states and counters, and the stack, which goes from
- * task to task without a switch ("chaining"). A batch is made longer than a burst, since the bare queue has no event
- * loop to look at; what that costs shows in self_post.c.
+ * Both sides do the same: a first task posts BURST empty ones and one that is last, and reads the clock as its last
+ * act; the last one reads it again. So the time is that of BURST + 1 dispatches, and posting is not in it (self_post.c
+ * has that). A dispatch is: take the task off the queue, call its function, give the task back to its pool. On the
+ * scheduler's side this includes both lease transitions, all states and counters, and the stack, which goes from task
+ * to task without a switch ("chaining"). A batch is made longer than a burst, since the bare queue has no event loop to
+ * look at; what that costs shows in self_post.c.
  *
  * bench_dispatch_without_lease is this program with a loop whose lease is a plain variable (without_lease.h).
  */

@@ -4,9 +4,9 @@
  *
  *     bench_http_floor_server PORT
  *
- * epoll_wait(), recv() and send(), and nothing of HTTP: what comes is not even looked at, so it holds for clients only that
- * send one whole request at a time. No server that reads and writes each connection by itself can do with less, so its
- * ratio to another server is the most that any could reach against it.
+ * epoll_wait(), recv() and send(), and nothing of HTTP: what comes is not even looked at, so it holds for clients only
+ * that send one whole request at a time. No server that reads and writes each connection by itself can do with less, so
+ * its ratio to another server is the most that any could reach against it.
  */
 #include "bench.h"
 #include <arpa/inet.h>

@@ -4,12 +4,13 @@
  *
  *     bench_open_loop PORT PATH RATE SECONDS CONNECTIONS TIMEOUT_SECONDS
  *
- * Request i is due at start + i / RATE, whatever became of those before, and its time is counted from the moment it was due
- * and not from the moment it could be sent. So a server that stands still for a second is charged with every request that
- * was due in that second (the error of leaving them out is what Gil Tene calls coordinated omission). RATE 0 makes all
- * CONNECTIONS requests due at once, for SECONDS to come back.
+ * Request i is due at start + i / RATE, whatever became of those before, and its time is counted from the moment it was
+ * due and not from the moment it could be sent. So a server that stands still for a second is charged with every
+ * request that was due in that second (the error of leaving them out is what Gil Tene calls coordinated omission). RATE
+ * 0 makes all CONNECTIONS requests due at once, for SECONDS to come back.
  *
- * A due request takes an idle connection, or a new one, or waits for one at the limit of CONNECTIONS. It ends as one of:
+ * A due request takes an idle connection, or a new one, or waits for one at the limit of CONNECTIONS. It ends as one
+ * of:
  *
  *     ok        status 200 to 399
  *     refused   any other status: the server has said no

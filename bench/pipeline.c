@@ -2,8 +2,9 @@
 /*
  * bench/pipeline.c - what a pipeline costs: requests through ten middlewares against requests to the handler alone.
  *
- * Both sides are whole requests without a socket (skink/loopback.h): parsed, routed, run as a task, answered. The client is
- * a task of the same loop, so nothing waits for another thread. Each middleware does a little on both ways, as real ones do.
+ * Both sides are whole requests without a socket (skink/loopback.h): parsed, routed, run as a task, answered. The
+ * client is a task of the same loop, so nothing waits for another thread. Each middleware does a little on both ways,
+ * as real ones do.
  */
 #include "bench.h"
 #include "skink/skink.h"

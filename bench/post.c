@@ -5,13 +5,13 @@
  * The baseline is what a libuv program does: a mutex, a queue, uv_async_send(); its callback takes the whole queue and
  * calls each item's function. Both sides run the same function, and the posts are as many as the calls.
  *
- * Where the nodes come from decides such a comparison as soon as malloc() is in it, with nodes freed on another thread than
- * they were made on. So the baseline gets what skink has: each producer keeps a stock, which it refills from a list that
- * the loop returns nodes to, 32 at a time. `uv_async_malloc` is the same with malloc() and free(), as most would
- * write it; no bar is set for that.
+ * Where the nodes come from decides such a comparison as soon as malloc() is in it, with nodes freed on another thread
+ * than they were made on. So the baseline gets what skink has: each producer keeps a stock, which it refills from a
+ * list that the loop returns nodes to, 32 at a time. `uv_async_malloc` is the same with malloc() and free(), as most
+ * would write it; no bar is set for that.
  *
- * A producer that is WINDOW ahead of the loop waits, so that neither side wins by building up a queue that falls out of the
- * caches. `..._producer` is the time that the posting call itself takes, without those waits.
+ * A producer that is WINDOW ahead of the loop waits, so that neither side wins by building up a queue that falls out of
+ * the caches. `..._producer` is the time that the posting call itself takes, without those waits.
  */
 #include "bench.h"
 #include "skink/skink.h"

@@ -2,9 +2,9 @@
 /*
  * queue.c - what do 100,000 requests take that wait to be let in, and how long does it take to work them off?
  *
- * One permit, which the first request keeps; all others come over connections without a socket (so that no limit of descriptors
- * is in the way) and wait. Resident memory is read before and after: the client's end of each connection is in it, which the
- * first row subtracts, as measured with as many idle connections.
+ * One permit, which the first request keeps; all others come over connections without a socket (so that no limit of
+ * descriptors is in the way) and wait. Resident memory is read before and after: the client's end of each connection is
+ * in it, which the first row subtracts, as measured with as many idle connections.
  */
 #include "bench.h"
 #include "skink/skink.h"

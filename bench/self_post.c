@@ -2,11 +2,11 @@
 /*
  * self_post.c - what does a task cost from post to end, through the public API, against the bare queue?
  *
- * Both sides run one task that posts itself again, a million times: a node or task object from the pool, into the queue, off
- * the queue, the call, back to the pool. The scheduler's side has in it what a program would have: two entries into the
- * runtime section (the post, and the end of the task), the default batch, and so the event loop's turn (a poll
- * of the kernel) every 256 tasks. `yield` is the other way to go round: one task that lets the others run first,
- * which is two switches of stacks and no new task.
+ * Both sides run one task that posts itself again, a million times: a node or task object from the pool, into the
+ * queue, off the queue, the call, back to the pool. The scheduler's side has in it what a program would have: two
+ * entries into the runtime section (the post, and the end of the task), the default batch, and so the event loop's turn
+ * (a poll of the kernel) every 256 tasks. `yield` is the other way to go round: one task that lets the others run
+ * first, which is two switches of stacks and no new task.
  */
 #include "bare_queue.h"
 #include "skink/skink.h"

@@ -2,8 +2,8 @@
 /*
  * suspended.c - how much memory does a suspended task take, when there are a million of them?
  *
- * Each awaits a future, so it has a stack, with the page that it has touched and its guard. Resident memory of the process
- * is read before the first and after the last. The mappings of the process are counted as well: the default of
+ * Each awaits a future, so it has a stack, with the page that it has touched and its guard. Resident memory of the
+ * process is read before the first and after the last. The mappings of the process are counted as well: the default of
  * vm.max_map_count is 65530, and a design with one mapping a stack ends there.
  */
 #include "bench.h"

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * takeover.c - how long does the loop stand still, from the declaration of a deadlock to the first task that runs again?
+ * takeover.c - how long does the loop stand still, from the declaration of a deadlock to the first task that runs
+ * again?
  *
  * The stuck task blocks for four times the timeout. From winning the lease to the fresh thread's first act is what the
- * library counts itself (recovery_sum_ns). That act is to call skink__thread_run(), and there the linker puts a function of
- * ours before it, which reads the clock. The task behind the stuck one in the ready queue reads it again, first of all.
- * That is done with nothing else in the scheduler, and with 100,000 suspended tasks.
+ * library counts itself (recovery_sum_ns). That act is to call skink__thread_run(), and there the linker puts a
+ * function of ours before it, which reads the clock. The task behind the stuck one in the ready queue reads it again,
+ * first of all. That is done with nothing else in the scheduler, and with 100,000 suspended tasks.
  *
- * The baseline is the least that any design with a parked thread must pay: one thread sleeps for the same time, reads the
- * clock, writes a word and wakes another thread that waits for it, which reads the clock.
+ * The baseline is the least that any design with a parked thread must pay: one thread sleeps for the same time, reads
+ * the clock, writes a word and wakes another thread that waits for it, which reads the clock.
  */
 #include "loop/takeover.h"
 #include "bench.h"

@@ -2,9 +2,10 @@
 /*
  * watchdog.c - what does it cost to be watched?
  *
- * The timeout is one second. First the loop is kept busy with tasks that post themselves, then nothing is to be done. Of
- * the watchdog's thread the kernel tells its processor time and how often it ran (/proc/self/task/TID). `sleeper` is a thread
- * that wakes up as often as the watchdog would have to if the loop did not put its looks off, and does nothing.
+ * The timeout is one second. First the loop is kept busy with tasks that post themselves, then nothing is to be done.
+ * Of the watchdog's thread the kernel tells its processor time and how often it ran (/proc/self/task/TID). `sleeper` is
+ * a thread that wakes up as often as the watchdog would have to if the loop did not put its looks off, and does
+ * nothing.
  */
 #include "bench.h"
 #include "skink/skink.h"

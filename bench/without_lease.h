@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * without_lease.h - read before each file of the loop, it turns the lease into a plain variable, to see what the lease costs.
+ * without_lease.h - read before each file of the loop, it turns the lease into a plain variable, to see what the lease
+ * costs.
  *
- * What stays: the counting of slices and the look at the slice's timeout. What goes: the release and the compare-exchange,
- * and with them any possibility of recovery. For bench_dispatch_without_lease alone.
+ * What stays: the counting of slices and the look at the slice's timeout. What goes: the release and the
+ * compare-exchange, and with them any possibility of recovery. For bench_dispatch_without_lease alone.
  */
 #ifndef SKINK_BENCH_WITHOUT_LEASE_H
 #define SKINK_BENCH_WITHOUT_LEASE_H

@@ -2,11 +2,11 @@
 /*
  * post_box.c - posts from other threads: a ring of slots for each thread that posts often.
  *
- * The first posts of a thread are tasks in the inbox, as everything else is. A thread that posts more has a box: slots that
- * it alone fills and the loop alone empties, four to a cache line, in order, so that neither waits for the other's cache
- * lines one by one. The box itself is a message: while it is idle, the next post hands it to the inbox, which wakes
- * the loop or refuses; while it is active, the loop looks into it every turn, and a post is a compare-exchange that nobody
- * contends for.
+ * The first posts of a thread are tasks in the inbox, as everything else is. A thread that posts more has a box: slots
+ * that it alone fills and the loop alone empties, four to a cache line, in order, so that neither waits for the other's
+ * cache lines one by one. The box itself is a message: while it is idle, the next post hands it to the inbox, which
+ * wakes the loop or refuses; while it is active, the loop looks into it every turn, and a post is a compare-exchange
+ * that nobody contends for.
  *
  *   | box.word     | from -> to          | who    | when                                                             |
  *   |--------------|---------------------|--------|------------------------------------------------------------------|
@@ -15,14 +15,14 @@
  *   |              | ACTIVE n -> IDLE n  | loop   | compare-exchange: all n have been taken, nothing came for a turn |
  *   |              | ACTIVE n -> ORPHAN n| poster | compare-exchange: its thread ends; the loop frees the box        |
  *
- * The loop does not sleep beside an active box, so a post to one needs no wake-up, and one to an idle box gets the inbox's.
- * A closed inbox refuses a box; the end of a scheduler empties the active ones and makes them idle. tests/model/box.pml is
- * the same in Promela.
+ * The loop does not sleep beside an active box, so a post to one needs no wake-up, and one to an idle box gets the
+ * inbox's. A closed inbox refuses a box; the end of a scheduler empties the active ones and makes them idle.
+ * tests/model/box.pml is the same in Promela.
  *
- * Order: what a thread posts runs in the order of posting, beside what it hands over through the inbox as well. The loop takes
- * the inbox's list, then empties the active boxes, then delivers the list, an idle box's slots at the box's own place
- * in it. So what is in a box comes before what its thread put into the inbox later; and after something was put there the box
- * is left alone (`detour`) until it is idle.
+ * Order: what a thread posts runs in the order of posting, beside what it hands over through the inbox as well. The
+ * loop takes the inbox's list, then empties the active boxes, then delivers the list, an idle box's slots at the box's
+ * own place in it. So what is in a box comes before what its thread put into the inbox later; and after something was
+ * put there the box is left alone (`detour`) until it is idle.
  */
 #include "loop/hooks.h"
 #include "loop/memory.h"
@@ -114,8 +114,9 @@ void skink__boxes_empty(skink_scheduler *scheduler)
     if (scheduler->boxes_stuck == -ENOMEM) skink__stack_retry(scheduler);
 }
 
-/* A turn of libuv costs as much as dozens of posts, and a wake-up as hundreds. So within a batch the boxes are looked at again
- * for some microseconds; not all the time, since each look takes the word's cache line away from the poster. */
+/* A turn of libuv costs as much as dozens of posts, and a wake-up as hundreds. So within a batch the boxes are looked
+ * at again for some microseconds; not all the time, since each look takes the word's cache line away from the
+ * poster. */
 bool skink__boxes_refill(skink_scheduler *scheduler)
 {
     for (int look = 0; scheduler->boxes_stuck == 0 && look < LOOKS; look++) {
@@ -175,7 +176,8 @@ static int box_post(struct skink__post_box *box, void (*fn)(void *arg), void *ar
     box->slots[n % SLOTS] = (struct skink__post_slot){ .fn = fn, .arg = arg };
     __builtin_prefetch(&box->slots[(n + AHEAD) % SLOTS], 1);
     uint64_t word = word_of(n, ACTIVE);
-    /* Release: the loop's acquire sees the slot. Acquire, when it fails: what the loop did with the idle box is over. */
+    /* Release: the loop's acquire sees the slot. Acquire, when it fails: what the loop did with the idle box is
+     * over. */
     if (!atomic_compare_exchange_strong_explicit(&box->word, &word, word_of(n + 1, ACTIVE), memory_order_release,
                                                  memory_order_acquire)) {
         SKINK_ASSERT(word == word_of(n, IDLE));
@@ -189,8 +191,8 @@ static int box_post(struct skink__post_box *box, void (*fn)(void *arg), void *ar
     return 0;
 }
 
-/* What the calling thread posts to. The functions that touch it are never inlined: callers may have changed threads a moment
- * before, and a compiler may keep a thread-local's address. */
+/* What the calling thread posts to. The functions that touch it are never inlined: callers may have changed threads a
+ * moment before, and a compiler may keep a thread-local's address. */
 static _Thread_local struct {
     skink_scheduler *scheduler; /* the last one posted to; for comparison only, while there is no box */
     struct skink__post_box *box;
@@ -250,8 +252,8 @@ static bool box_is_in_order(struct skink__post_box *box)
     return !box->detour;
 }
 
-/* Objects for as many tasks as there may be have been made, and as many tasks live. The loop counts meanwhile. Acquire: those
- * that end are looked at last, so that there may seem to be fewer than there are, and never more. */
+/* Objects for as many tasks as there may be have been made, and as many tasks live. The loop counts meanwhile. Acquire:
+ * those that end are looked at last, so that there may seem to be fewer than there are, and never more. */
 static bool is_at_limit(const skink_scheduler *scheduler)
 {
     const struct skink__task_pool *pool = &scheduler->tasks;

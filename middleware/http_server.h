@@ -151,8 +151,8 @@ static inline bool skink__can_execute(skink_execution execution, const skink_wor
     return execution <= SKINK_EXECUTE_LOOP || (execution <= SKINK_EXECUTE_SERIAL && workers);
 }
 
-/* http_server_settings.c: have the loop look at the queues anew, soon: a limit has changed, or there was more to do than one turn takes. Any
- * thread. */
+/* http_server_settings.c: have the loop look at the queues anew, soon: a limit has changed, or there was more to do
+ * than one turn takes. Any thread. */
 void skink__http_server_review_limits(skink_http_server *server);
 
 /* Does its scheduler? Any thread. */

@@ -2,8 +2,8 @@
 /*
  * middleware/http_server_settings.c - what the host sets for a server: routes, middlewares, limits and timeouts.
  *
- * Routes and middlewares are fixed by the first listen, which is why tasks can read them without a lock. The rest can be
- * changed while the server runs.
+ * Routes and middlewares are fixed by the first listen, which is why tasks can read them without a lock. The rest can
+ * be changed while the server runs.
  */
 #include "loop/memory.h"
 #include "loop/options.h"
