@@ -256,6 +256,7 @@ static void end_as_stray(struct skink__thread *thread, skink_scheduler *schedule
 {
     skink_task *task = thread->current;
     task->message.deliver = skink__task_deliver_migrated;
+    atomic_store_explicit(&task->slice_owed, true, memory_order_relaxed);
     if (skink__inbox_post(&scheduler->inbox, &task->message)) return;
     skink__thread_set_self(NULL); /* what is told of the loss may call us, and is on no loop thread, and in no task */
     skink__task_lose(task);

@@ -132,6 +132,11 @@ void skink__wait_end(struct skink__wait_slot *slot, int result) SKINK__IN_RUNTIM
 /* On any thread, when its memory is about to go: a task that was dropped may have left something in it. */
 void skink__wait_slot_fini(struct skink__wait_slot *slot);
 
+/* In the runtime section of its scheduler: is the task on its way to its next slice, since it has been woken or has
+ * come free of its stray? Then it is owed that slice until it begins, wherever the task is meanwhile. */
+bool skink__task_owe_slice(skink_task *task) SKINK__IN_RUNTIME;
+bool skink__task_is_owed_slice(const skink_task *task) SKINK__IN_RUNTIME;
+
 /* In the runtime section, by the calling task: it needs its arg no longer. The callbacks of its kind, which would be
  * given that, are not called any more, should it still be abandoned or dropped on its last few steps. */
 void skink__runtime_disown(void) SKINK__IN_RUNTIME;

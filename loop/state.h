@@ -174,6 +174,10 @@ struct skink_task {
 
     struct skink__task_watch *watch; /* its own slices; NULL: nobody watches it */
     uint8_t blocking_depth;          /* its own slices: stretches of skink_blocking_begin() that it is in */
+    /* It has come free, or was found on its way, and its next slice has not begun. Its stray sets it before it posts
+     * the task, or runtime; its next slice, or its end, clears it. Relaxed: what it stands for comes through the
+     * inbox. */
+    _Atomic bool slice_owed;
     uint64_t detection_scopes; /* its own slices: modes of skink_detection_begin(), two bits each, innermost lowest */
 
     struct skink__message cancel_message; /* inbox, once in a task's life; holds a reference */

@@ -141,6 +141,21 @@ void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__mess
         skink__ready_push(scheduler, task);
 }
 
+bool skink__task_is_owed_slice(const skink_task *task)
+{
+    return atomic_load_explicit(&task->slice_owed, memory_order_relaxed);
+}
+
+bool skink__task_owe_slice(skink_task *task)
+{
+    enum skink__task_state state = skink__task_state(task);
+    /* Who has claimed its wait has woken it, or is about to. */
+    bool woken = state == SKINK__TASK_READY ||
+                 (state == SKINK__TASK_WAITING && !atomic_load_explicit(&task->waiting, memory_order_relaxed));
+    if (woken) atomic_store_explicit(&task->slice_owed, true, memory_order_relaxed);
+    return skink__task_is_owed_slice(task);
+}
+
 static skink_task *acquire(skink_scheduler *scheduler, bool here, int *ret_err)
 {
     if (!here) return skink__task_acquire_foreign(scheduler, ret_err);
@@ -358,6 +373,7 @@ void skink__task_end(skink_task *task, bool dropped)
 {
     skink__count(&task->scheduler->tasks_finished, 1);
     skink__task_set_state(task, SKINK__TASK_ENDED);
+    atomic_store_explicit(&task->slice_owed, false, memory_order_relaxed);
     task->co = NULL;
     if (task->scopes) skink__scopes_end_all(task);
     if (task->has_done) {
@@ -389,6 +405,7 @@ void skink__task_lose(skink_task *task)
     /* Several strays may do so at once, beside a loop thread of a new start. */
     atomic_fetch_add_explicit(&task->scheduler->tasks_lost, 1, memory_order_relaxed);
     skink__task_set_state(task, SKINK__TASK_ENDED);
+    atomic_store_explicit(&task->slice_owed, false, memory_order_relaxed);
     if (task->scopes) skink__scopes_end_all(task);
     if (task->arg && task->kind->lost) task->kind->lost(task->arg);
     task_unref(task, false);

@@ -118,6 +118,8 @@ void skink__task_leave(struct skink__thread *thread, enum skink__leave leave) SK
     skink__task_keep(task);
     if (task->watch) skink__task_watch_leave(task->watch, leave == SKINK__LEAVE_SUSPEND);
     skink__switch(&task->co->context, &thread->native);
+    if (atomic_load_explicit(&task->slice_owed, memory_order_relaxed))
+        atomic_store_explicit(&task->slice_owed, false, memory_order_relaxed); /* this is it */
     if (task->watch) skink__task_watch_return(task->watch);
     if (task->blocking_depth) skink__blocking_goes_on(task);
 }

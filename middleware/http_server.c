@@ -21,7 +21,7 @@
 #include <string.h>
 
 enum { SERVER_HEADER_MAX = 128, SCRATCH_BYTES = 8192 };
-static const uint64_t linger_timeout_ns = 2 * SKINK_S, accept_pause_ns = 100 * SKINK_MS;
+static const uint64_t linger_timeout_ns = 2 * SKINK_S, accept_pause_ns = 100 * SKINK_MS, late_look_ns = 1 * SKINK_MS;
 
 /* --- references --- */
 
@@ -105,6 +105,7 @@ static void init_deadlines(skink_http_server *server, const skink_http_options *
     skink__deadline_list_init(&server->stalled, all, server->idle.timeout_ns, skink__connection_on_stalled);
     skink__deadline_list_init(&server->linger, all, linger_timeout_ns, skink__connection_on_linger_end);
     skink__deadline_list_init(&server->late, all, or_default(options->late_window_ns, SKINK_S), skink__late_window_end);
+    skink__deadline_list_init(&server->late_turn, all, late_look_ns, skink__late_window_end);
     skink__deadline_list_init(&server->accept, all, accept_pause_ns, skink__listener_on_retry);
 }
 

@@ -112,12 +112,13 @@ struct skink_http_server {
     uint64_t now_ns;                       /* read once for each event and each answer */
 
     struct skink__deadlines deadlines;
-    struct skink__deadline_list idle;    /* connections without a request */
-    struct skink__deadline_list header;  /* connections in the middle of one */
-    struct skink__deadline_list stalled; /* connections whose client does not read */
-    struct skink__deadline_list linger;  /* connections that only wait for the client to close */
-    struct skink__deadline_list late;    /* requests declared stuck */
-    struct skink__deadline_list accept;  /* listeners that ran out of descriptors */
+    struct skink__deadline_list idle;      /* connections without a request */
+    struct skink__deadline_list header;    /* connections in the middle of one */
+    struct skink__deadline_list stalled;   /* connections whose client does not read */
+    struct skink__deadline_list linger;    /* connections that only wait for the client to close */
+    struct skink__deadline_list late;      /* requests declared stuck */
+    struct skink__deadline_list late_turn; /* of these, those whose window is over, and whose task is on its way */
+    struct skink__deadline_list accept;    /* listeners that ran out of descriptors */
 
     char *read_buffer; /* SKINK__READ_BUFFER_BYTES; nothing stays in it between two reads */
     char *scratch;     /* an answer while it is put together */

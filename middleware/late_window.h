@@ -12,6 +12,7 @@
 
 void skink__late_window_open(skink_request *request, const char *incident_id);
 
-/* What the server's list calls at the end of the window. */
+/* What the server's lists call at the end of the window, and after it while the request's task is on its way to a slice
+ * that it has first. */
 void skink__late_window_end(struct skink__deadline *entry, void *server) SKINK__IN_RUNTIME;
 #endif

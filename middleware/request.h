@@ -60,6 +60,7 @@ struct skink_request {
     bool on_trial;                        /* admitted to find out whether its route is well again */
     bool stuck;                           /* was declared stuck once; counted in the server's `stuck` and the route's */
     struct skink__deadline late;
+    bool late_waits;                /* its late window is over, but for a slice that its task is owed */
     struct skink__deadline expiry;  /* at_ns is there before the task starts, and stays; 0: it has all time */
     struct skink__wait_slot writer; /* its task waits for the client to take what was written */
     struct skink__wait_slot reader; /* its task waits for more of the body */

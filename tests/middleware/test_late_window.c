@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/middleware/test_late_window.c - requests that get stuck: exactly one answer each, whoever gives it. */
+#include "loop/runtime.h"
 #include "middleware/error_numbers.h"
 #include "middleware/http_server.h"
 #include "middleware/routes.h"
@@ -15,8 +16,21 @@
 
 #define H "Host: a\r\n"
 
+enum { GATES = 4 };
+
+/* A handler of its own: it may suspend, blocks, may suspend again, and answers. */
+struct gate {
+    skink_future *before, *after; /* NULL: it does not suspend there */
+    _Atomic int entered;          /* it blocks */
+    _Atomic int release;          /* it goes on */
+    _Atomic int passed;           /* it has gone on, on the loop */
+    _Atomic int yields;           /* it yields until this is 0, in place of `after` */
+    _Atomic int result;           /* of its answer; 1 until then */
+};
+
 struct stuck {
     struct fixture fixture;
+    struct gate gates[GATES];
     skink_recovery *recovery;
     _Atomic int release;        /* the stuck handlers end their blocking when it is set */
     _Atomic int entered;        /* handlers that have begun to block */
@@ -83,6 +97,26 @@ static void block_twice(skink_request *request, void *arg)
     block(request, arg);
 }
 
+static void complete(void *arg)
+{
+    assert_int_equal(skink_future_complete(arg, NULL), 0);
+}
+
+static void pass_gate(skink_request *request, void *arg)
+{
+    struct gate *gate = arg;
+    if (gate->before) (void)!skink_await(gate->before, SKINK_FOREVER, NULL);
+    atomic_store(&gate->entered, 1);
+    while (!atomic_load(&gate->release))
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    (void)!skink_checkpoint();
+    atomic_store(&gate->passed, 1);
+    if (gate->after) (void)!skink_await(gate->after, SKINK_FOREVER, NULL);
+    while (atomic_load(&gate->yields))
+        (void)!skink_yield();
+    atomic_store(&gate->result, skink_respond_text(request, 200, "my own"));
+}
+
 static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_strays)
 {
     memset(stuck, 0, sizeof *stuck);
@@ -93,6 +127,11 @@ static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_st
     fixture_route(&stuck->fixture, "GET", "/block", block, stuck);
     fixture_route(&stuck->fixture, "GET", "/after", answer_and_block, stuck);
     fixture_route(&stuck->fixture, "GET", "/twice", block_twice, stuck);
+    static const char *const patterns[GATES] = { "/gate/0", "/gate/1", "/gate/2", "/gate/3" };
+    for (int i = 0; i < GATES; i++) {
+        fixture_route(&stuck->fixture, "GET", patterns[i], pass_gate, &stuck->gates[i]);
+        atomic_store(&stuck->gates[i].result, 1);
+    }
     skink_route_options streamed = SKINK_ROUTE_OPTIONS_INIT;
     streamed.stream_body = true;
     assert_int_equal(skink_http_route(stuck->fixture.server, "PUT", "/read", &streamed, block_and_read, stuck), 0);
@@ -103,6 +142,15 @@ static void create(struct stuck *stuck, uint64_t late_window_ns, uint32_t max_st
     recovery.arg = stuck;
     stuck->recovery = fixture_watch(&stuck->fixture, &recovery);
     fixture_start(&stuck->fixture);
+}
+
+static int ask_gate(const struct stuck *stuck, int i)
+{
+    char text[64];
+    int fd = client_connect(stuck->fixture.port);
+    snprintf(text, sizeof text, "GET /gate/%d HTTP/1.1\r\n" H "\r\n", i);
+    client_send_text(fd, text);
+    return fd;
 }
 
 /* Every stray is let go and has come back before anything is taken down. */
@@ -310,6 +358,173 @@ static void at_the_stray_limit_new_requests_are_refused_at_once(void **state)
     destroy(&stuck);
 }
 
+/* ---- what a request is owed at the end of its window ---- */
+
+enum { WINDOW_MS = 1000 };
+
+static void pass_until(uint64_t moment_ns)
+{
+    while (test_now_ns() < moment_ns)
+        test_nap();
+}
+
+/* Gate 0 is declared stuck, and its window begins. */
+static int begin_to_be_late(struct stuck *stuck, uint64_t *ret_over_ns)
+{
+    int fd = ask_gate(stuck, 0);
+    test_wait_until(fixture_recovery_stats(stuck->recovery).deadlocks == 1, 4000);
+    *ret_over_ns = test_now_ns() + test_ms(WINDOW_MS + 100);
+    return fd;
+}
+
+static void hold_the_loop(struct stuck *stuck, int *ret_fd)
+{
+    *ret_fd = ask_gate(stuck, 1);
+    test_wait_until(atomic_load(&stuck->gates[1].entered) == 1, 4000);
+}
+
+/* Goal: a request whose task came free in its window is answered by it, though the loop could only look after the
+ * window.
+ * | gate 0          | gate 1               | loop                             |
+ * | declared stuck  |                      |                                  |
+ * |                 | holds the loop       |                                  |
+ * | comes free      |                      |                                  |
+ * |                 |                      | the window of 0 is over          |
+ * |                 | ends, or is declared | the window's timer; then inbox   |
+ * | answers         |                      |                                  | */
+static void check_free_beside_a_held_loop(bool declared)
+{
+    struct stuck stuck;
+    uint64_t over_ns;
+    int second;
+    create(&stuck, WINDOW_MS * SKINK_MS, 0);
+    uint64_t timeout_ns = (declared ? WINDOW_MS + 300 : 60000) * SKINK_MS;
+    assert_int_equal(skink_http_route_set_timeout(stuck.fixture.server, "/gate/1", timeout_ns), 0);
+    int first = begin_to_be_late(&stuck, &over_ns);
+    hold_the_loop(&stuck, &second);
+    atomic_store(&stuck.gates[0].release, 1);
+    test_wait_until(fixture_recovery_stats(stuck.recovery).strays == 0, 4000);
+    assert_int_equal(atomic_load(&stuck.gates[0].passed), 0);
+    pass_until(over_ns);
+    if (!declared) atomic_store(&stuck.gates[1].release, 1);
+    client_expect(first, "", 200, "my own");
+    assert_int_equal(fixture_recovery_stats(stuck.recovery).deadlocks, declared ? 2 : 1);
+    atomic_store(&stuck.gates[1].release, 1);
+    client_expect(second, "", 200, "my own"); /* in its own window */
+    client_expect(first, "GET /hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
+    assert_int_equal(fixture_stats(&stuck.fixture).late_answers_dropped, 0);
+    assert_int_equal(fixture_code_count(&stuck.fixture, 503), 0);
+    close(first), close(second);
+    destroy(&stuck);
+    assert_int_equal(atomic_load(&stuck.gates[0].result), 0);
+}
+
+static void one_that_came_free_while_another_was_stuck_answers_itself(void **state)
+{
+    (void)state;
+    check_free_beside_a_held_loop(true);
+}
+
+static void one_that_came_free_while_another_took_long_answers_itself(void **state)
+{
+    (void)state;
+    check_free_beside_a_held_loop(false);
+}
+
+/* The same with a task that came free before, and waits for what comes about while the loop is held. */
+static void one_whose_wait_ended_while_another_took_long_answers_itself(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    uint64_t over_ns;
+    int second;
+    create(&stuck, WINDOW_MS * SKINK_MS, 0);
+    assert_int_equal(skink_future_create(&stuck.gates[0].after), 0);
+    assert_int_equal(skink_http_route_set_timeout(stuck.fixture.server, "/gate/1", 60 * SKINK_S), 0);
+    int first = begin_to_be_late(&stuck, &over_ns);
+    atomic_store(&stuck.gates[0].release, 1);
+    test_wait_until(atomic_load(&stuck.gates[0].passed) == 1, 4000);
+    hold_the_loop(&stuck, &second);
+    assert_int_equal(skink_future_complete(stuck.gates[0].after, NULL), 0);
+    pass_until(over_ns);
+    atomic_store(&stuck.gates[1].release, 1);
+    client_expect(first, "", 200, "my own");
+    client_expect(second, "", 200, "my own");
+    close(first), close(second);
+    destroy(&stuck);
+    skink_future_unref(stuck.gates[0].after);
+    assert_int_equal(atomic_load(&stuck.gates[0].result), 0);
+}
+
+/* It is ready whenever the loop looks, and never says anything. */
+static void one_that_only_yields_is_answered_for(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    create(&stuck, 200 * SKINK_MS, 0);
+    atomic_store(&stuck.gates[0].yields, 1);
+    int fd = ask_gate(&stuck, 0);
+    test_wait_until(fixture_recovery_stats(stuck.recovery).deadlocks == 1, 4000);
+    atomic_store(&stuck.gates[0].release, 1);
+    struct reply reply;
+    client_read(fd, &reply, false);
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(reply.body, "\"number\":1002,"));
+    reply_free(&reply);
+    assert_int_equal(atomic_load(&stuck.gates[0].result), 1);
+    atomic_store(&stuck.gates[0].yields, 0);
+    test_wait_until(fixture_stats(&stuck.fixture).late_answers_dropped == 1, 4000);
+    close(fd);
+    destroy(&stuck);
+    assert_int_equal(atomic_load(&stuck.gates[0].result), -ECANCELED);
+}
+
+/* Goal: a loop that is held starts no task, so who came free is answered for.
+ * | gate 0   | gate 1     | gates 2 and 3, one after the other  | strays of 2      |
+ * | stuck    |            |                                     | 0                |
+ * |          | stuck      |                                     | 0, 1             |
+ * |          |            | ready; the first holds the loop     |                  |
+ * |          | comes free |                                     | 0                |
+ * |          |            | declared                            | 0, 2             |
+ * |          |            | the next: declared, the loop held   |                  |
+ * |          | 503        |                                     |                  | */
+static void one_that_came_free_on_a_held_loop_is_answered_for(void **state)
+{
+    (void)state;
+    struct stuck stuck;
+    skink_future *start;
+    int fds[GATES];
+    struct reply reply;
+    create(&stuck, WINDOW_MS * SKINK_MS, 2);
+    assert_int_equal(skink_future_create(&start), 0);
+    stuck.gates[2].before = stuck.gates[3].before = start;
+    fds[2] = ask_gate(&stuck, 2);
+    fds[3] = ask_gate(&stuck, 3);
+    test_wait_until(fixture_stats(&stuck.fixture).in_flight == 2, 4000);
+    for (int i = 0; i < 2; i++) {
+        fds[i] = ask_gate(&stuck, i);
+        test_wait_until(fixture_recovery_stats(stuck.recovery).deadlocks == (uint64_t)i + 1, 4000);
+    }
+    assert_int_equal(skink_post(stuck.fixture.scheduler, complete, start), 0);
+    test_wait_until(atomic_load(&stuck.gates[2].entered) + atomic_load(&stuck.gates[3].entered) == 1, 4000);
+    atomic_store(&stuck.gates[1].release, 1);
+    test_wait_until(skink__scheduler_is_held(stuck.fixture.scheduler), 4000);
+    client_read(fds[1], &reply, false);
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(reply.body, "\"number\":1002,"));
+    reply_free(&reply);
+    assert_true(skink__scheduler_is_held(stuck.fixture.scheduler));
+    assert_int_equal(atomic_load(&stuck.gates[1].passed), 0);
+    for (int i = 0; i < GATES; i++)
+        atomic_store(&stuck.gates[i].release, 1);
+    test_wait_until(atomic_load(&stuck.gates[1].result) == -ECANCELED, 8000);
+    test_wait_until(fixture_recovery_stats(stuck.recovery).strays == 0, 8000);
+    for (int i = 0; i < GATES; i++)
+        close(fds[i]);
+    destroy(&stuck);
+    skink_future_unref(start);
+}
+
 static void a_route_has_its_own_timeout(void **state)
 {
     (void)state;
@@ -334,11 +549,6 @@ static void a_route_has_its_own_timeout(void **state)
 }
 
 /* A handler that blocks on a task of its own loop: after the takeover the task runs, and it answers itself. */
-static void complete(void *arg)
-{
-    assert_int_equal(skink_future_complete(arg, NULL), 0);
-}
-
 static void wait_for_itself(skink_request *request, void *arg)
 {
     struct stuck *stuck = arg;
@@ -409,6 +619,11 @@ static const struct test_case cases[] = {
     CASE(one_that_gets_stuck_twice_is_counted_once_and_late_by_the_first_time),
     CASE(a_client_that_left_a_stuck_request_gets_nothing),
     CASE(at_the_stray_limit_new_requests_are_refused_at_once),
+    CASE(one_that_came_free_while_another_was_stuck_answers_itself),
+    CASE(one_that_came_free_while_another_took_long_answers_itself),
+    CASE(one_whose_wait_ended_while_another_took_long_answers_itself),
+    CASE(one_that_only_yields_is_answered_for),
+    CASE(one_that_came_free_on_a_held_loop_is_answered_for),
     CASE(a_route_has_its_own_timeout),
     CASE(a_request_that_waits_for_itself_answers_itself),
     CASE(a_stray_that_outlives_the_server_leaves_nothing_behind),
