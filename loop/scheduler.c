@@ -65,6 +65,7 @@ int skink_scheduler_create(const skink_scheduler_options *options, skink_schedul
     SKINK__ASSUME(skink__scheduler_mutex); /* nobody else knows it yet */
     skink__assume_runtime();
     scheduler->stopped = true;
+    scheduler->kept_end = &scheduler->kept;
     atomic_init(&scheduler->refs, 1);
     atomic_init(&scheduler->shortest_timeout_ns, UINT64_MAX);
     atomic_init(&scheduler->extend_ceiling_ns, UINT64_MAX);
@@ -139,6 +140,30 @@ static void install_thread(skink_scheduler *scheduler, struct skink__thread *thr
     skink__thread_unref(former);
 }
 
+/* Oldest first. */
+static struct skink__message *take_kept(skink_scheduler *scheduler) SKINK__REQUIRES(skink__scheduler_mutex)
+{
+    struct skink__message *kept = scheduler->kept;
+    scheduler->kept = NULL;
+    scheduler->kept_end = &scheduler->kept;
+    return kept;
+}
+
+/* Before there is a loop thread: nobody closes it meanwhile. */
+static void open_inbox(skink_scheduler *scheduler)
+{
+    skink__scheduler_lock(scheduler);
+    skink__inbox_open(&scheduler->inbox);
+    struct skink__message *message = take_kept(scheduler);
+    while (message) {
+        struct skink__message *next = message->next;
+        bool posted = skink__inbox_post(&scheduler->inbox, message);
+        SKINK_ASSERT(posted);
+        message = next;
+    }
+    skink__scheduler_unlock(scheduler);
+}
+
 static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__control_mutex)
 {
     skink__scheduler_lock(scheduler);
@@ -164,7 +189,7 @@ static int start_locked(skink_scheduler *scheduler) SKINK__REQUIRES(skink__contr
     atomic_store(&scheduler->stop_deadline_ns, SKINK_FOREVER);
     atomic_store(&scheduler->given_up, false);
     atomic_store(&scheduler->stopping, false);
-    skink__inbox_open(&scheduler->inbox);
+    open_inbox(scheduler);
     install_thread(scheduler, thread);
     atomic_store(&scheduler->running, true);
     skink__thread_notify(&thread->installed);
@@ -314,6 +339,19 @@ bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *me
     return skink__inbox_post(&scheduler->inbox, message);
 }
 
+void skink__scheduler_post_or_keep(skink_scheduler *scheduler, struct skink__message *message)
+{
+    if (skink__inbox_post(&scheduler->inbox, message)) return;
+    /* Under the lock, as a start opens the inbox: it either takes what is kept here or is seen to have opened it. */
+    skink__scheduler_lock(scheduler);
+    if (!skink__inbox_post(&scheduler->inbox, message)) {
+        message->next = NULL;
+        *scheduler->kept_end = message;
+        scheduler->kept_end = &message->next;
+    }
+    skink__scheduler_unlock(scheduler);
+}
+
 int skink_scheduler_stats_read(skink_scheduler *scheduler, skink_scheduler_stats *stats)
 {
     if (!scheduler || !stats) return -EINVAL;
@@ -352,11 +390,24 @@ struct skink__thread *skink__scheduler_stand_in(skink_scheduler *scheduler)
     return outer;
 }
 
+static void drop_kept(skink_scheduler *scheduler) SKINK__IN_RUNTIME
+{
+    skink__scheduler_lock(scheduler);
+    struct skink__message *message = take_kept(scheduler);
+    skink__scheduler_unlock(scheduler);
+    while (message) {
+        struct skink__message *next = message->next;
+        message->deliver(scheduler, message, true);
+        message = next;
+    }
+}
+
 static void dismantle(skink_scheduler *scheduler)
 {
     enum { CLOSE_TIMEOUT_S = 2 };
     struct skink__thread *outer = skink__scheduler_stand_in(scheduler);
     skink__stop_drop_all(scheduler);
+    drop_kept(scheduler);
     bool closed = skink__uv_close(scheduler, skink_after(CLOSE_TIMEOUT_S * SKINK_S));
     skink__thread_set_self(outer);
     if (closed) return;

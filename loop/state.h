@@ -692,6 +692,9 @@ struct skink_scheduler {
      * user; made in time, as destroying cannot fail. */
     struct skink__thread *stand_in;
     bool stopped SKINK__GUARDED_BY(skink__scheduler_mutex);
+    /* Messages that came while the inbox was closed, and are for the next start; oldest first. */
+    struct skink__message *kept SKINK__GUARDED_BY(skink__scheduler_mutex);
+    struct skink__message **kept_end SKINK__GUARDED_BY(skink__scheduler_mutex);
     pthread_mutex_t control; /* one start, stop or skink_scheduler_uv without a loop thread at a time */
     struct skink__thread_environment environment;
 

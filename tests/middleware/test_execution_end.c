@@ -123,6 +123,69 @@ static void a_loop_that_is_started_again_finds_what_its_worker_left(void **state
     shop_destroy(&shop);
 }
 
+/* Nobody else would answer it. */
+static void one_whose_worker_ended_meanwhile_is_answered_at_the_next_start(void **state)
+{
+    (void)state;
+    struct shop shop;
+    int fd = stop_the_loop_of_a_worker(&shop);
+    assert_int_equal(skink_scheduler_start(shop.fixture.scheduler), 0);
+    shop_expect_error(fd, 503, "\"number\":1006,", false);
+    assert_true(client_sees_end(fd, 4000));
+    close(fd);
+    shop_hello(&shop);
+    test_wait_until(fixture_stats(&shop.fixture).in_flight == 0, WAIT_MS);
+    assert_int_equal(fixture_stats(&shop.fixture).answers_missing, 0);
+    shop_destroy(&shop);
+}
+
+/* The same with one whose thread was taken away; it comes back later. */
+static void one_whose_worker_got_stuck_meanwhile_is_answered_at_the_next_start(void **state)
+{
+    (void)state;
+    struct shop shop;
+    shop_create(&shop,
+                &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS, .timeout_ns = 300 * SKINK_MS });
+    shop_start(&shop);
+    int fd = shop_ask(&shop, "/block", 0);
+    test_wait_until(atomic_load(&shop.entered) == 1, WAIT_MS);
+    assert_int_equal(skink_scheduler_stop(shop.fixture.scheduler, skink_now()), 0);
+    test_wait_until(shop_stats(&shop).stuck == 1, WAIT_MS);
+    assert_int_equal(skink_scheduler_start(shop.fixture.scheduler), 0);
+    shop_expect_error(fd, 504, "\"number\":1012,", true);
+    atomic_store(&shop.release, -1);
+    test_wait_until(atomic_load(&shop.left) == 1, WAIT_MS);
+    assert_int_equal(atomic_load(&shop.result), -ECANCELED);
+    close(fd);
+    shop_hello(&shop);
+    shop_destroy(&shop);
+}
+
+/* Whatever the moment: an answer of the worker's, or one in its place. */
+static void one_whose_worker_ends_during_a_start_is_answered(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 40 };
+    struct shop shop;
+    struct reply reply;
+    shop_create(&shop, &(struct shop_setup){ .threads = 1, .execution = SKINK_EXECUTE_THREADS });
+    shop_start(&shop);
+    for (int i = 0; i < ROUNDS; i++) {
+        int fd = shop_ask(&shop, "/step", i);
+        test_wait_until(atomic_load(&shop.entered) == i + 1, WAIT_MS); /* it takes two milliseconds */
+        (void)!skink_scheduler_stop(shop.fixture.scheduler, skink_now());
+        for (uint64_t until = test_now_ns() + test_ms(1) * (uint64_t)(i % 5) / 2; test_now_ns() < until;) {
+        }
+        assert_int_equal(skink_scheduler_start(shop.fixture.scheduler), 0);
+        client_read(fd, &reply, false);
+        assert_true(reply.status == 200 || reply.status == 503);
+        reply_free(&reply);
+        close(fd);
+        test_wait_until(shop_stats(&shop).busy == 0, WAIT_MS);
+    }
+    shop_destroy(&shop);
+}
+
 static void shut_down_from_here(skink_request *request, void *arg)
 {
     struct shop *shop = arg;
@@ -310,6 +373,9 @@ static const struct test_case cases[] = {
     CASE(a_stop_with_stuck_workers_does_not_hang),
     CASE(a_worker_whose_loop_has_stopped_is_refused),
     CASE(a_loop_that_is_started_again_finds_what_its_worker_left),
+    CASE(one_whose_worker_ended_meanwhile_is_answered_at_the_next_start),
+    CASE(one_whose_worker_got_stuck_meanwhile_is_answered_at_the_next_start),
+    CASE(one_whose_worker_ends_during_a_start_is_answered),
     CASE(a_second_stop_waits_for_the_first),
     CASE(workers_that_were_stopped_can_be_started_again),
     CASE(a_shutdown_by_a_worker_is_refused),
