@@ -4,6 +4,7 @@
 #include "skink/clock.h"
 #include "skink/http_server.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { SERVER_HEADER_MAX = 128 }; /* skink_http_server_create() takes no longer one */
@@ -139,6 +140,60 @@ static void advise_on_window(const struct config *config, struct problems *probl
                         seconds(window_ns));
 }
 
+/* ---- the same on workers, where what is sent at once gets stuck at once ---- */
+
+static bool runs_on_many(const struct config_value *execution)
+{
+    return execution->number + SKINK_EXECUTE_LOOP == SKINK_EXECUTE_THREADS;
+}
+
+static uint64_t smaller_limit(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a; /* 0: none */
+}
+
+/* Of a route with such a limit, all that run when the last strike falls are stuck as well. */
+static void advise_on_side_by_side(const struct config *config, const struct origin *at, const char *name,
+                                   uint64_t max_requests, struct problems *problems)
+{
+    uint64_t at_once = smaller_limit(number(config, CONFIG_CONCURRENCY_THREADS), max_requests);
+    uint64_t most = number(config, CONFIG_QUARANTINE_STRIKES) - 1 + at_once;
+    uint64_t trials = number(config, CONFIG_RECOVERY_BURST_WINDOW) / number(config, CONFIG_QUARANTINE_PERIOD);
+    uint64_t strays = number(config, CONFIG_RECOVERY_MAX_STRAYS), burst = number(config, CONFIG_RECOVERY_BURST);
+    bool too_many = most >= strays, too_fast = burst && most + trials > burst;
+    char limits[128] = "";
+    size_t length = 0;
+    if (too_many)
+        length =
+            (size_t)snprintf(limits, sizeof limits, "recovery.max_strays, which is %llu,", (unsigned long long)strays);
+    if (too_fast)
+        (void)snprintf(limits + length, sizeof limits - length, "%srecovery.burst, which is %llu,",
+                       too_many ? " and " : "", (unsigned long long)burst);
+    if (!*limits) return;
+    skink__problem_warn(problems, at,
+                        "%s: up to %llu requests of one route can get stuck side by side on workers, and reach %s in "
+                        "spite of its quarantine; give it a smaller max_requests, or raise what is reached",
+                        name, (unsigned long long)at_once, limits);
+}
+
+static void advise_on_workers(const struct config *config, struct problems *problems)
+{
+    const struct config_value *of_all = &config->values[CONFIG_CONCURRENCY_EXECUTION];
+    uint64_t limit_of_all = number(config, CONFIG_CONCURRENCY_MAX_REQUESTS);
+    if (!number(config, CONFIG_QUARANTINE_STRIKES)) return; /* no quarantine, so none is broken */
+    if (runs_on_many(of_all))
+        advise_on_side_by_side(config, &of_all->origin, skink__config_keys[CONFIG_CONCURRENCY_EXECUTION].name,
+                               limit_of_all, problems);
+    /* Those that have their execution from there are told with it. */
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct config_value *values = config->routes[i].values;
+        const struct config_value *own = &values[CONFIG_ROUTE_EXECUTION];
+        if (own->origin.kind == ORIGIN_DEFAULT || !runs_on_many(own)) continue;
+        advise_on_side_by_side(config, &own->origin, CONFIG_LIST_NAME ": execution",
+                               smaller_limit(values[CONFIG_ROUTE_MAX_REQUESTS].number, limit_of_all), problems);
+    }
+}
+
 void skink__config_check(const struct config *config, struct problems *problems)
 {
     check_proxies(config, problems);
@@ -148,4 +203,5 @@ void skink__config_check(const struct config *config, struct problems *problems)
     advise_on_strays(config, problems);
     advise_on_burst(config, problems);
     advise_on_window(config, problems);
+    advise_on_workers(config, problems);
 }

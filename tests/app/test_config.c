@@ -578,6 +578,32 @@ static void what_breaks_the_promise_of_quarantine_is_said(void **state)
                 "quarantine.window\n");
 }
 
+static void what_gets_stuck_side_by_side_is_said(void **state)
+{
+    (void)state;
+    assert_said("concurrency.execution: threads\n",
+                "FILE:1:24: warning: concurrency.execution: up to 64 requests of one route can get stuck side by side "
+                "on workers, and reach recovery.max_strays, which is 8, and recovery.burst, which is 5, in spite of "
+                "its quarantine; give it a smaller max_requests, or raise what is reached\n");
+    assert_said("routes: [{path: /a, execution: threads}, {path: /b}]\nrecovery.burst: 0\n",
+                "FILE:1:32: warning: routes: execution: up to 64 requests of one route can get stuck side by side on "
+                "workers, and reach recovery.max_strays, which is 8, in spite of its quarantine; give it a smaller "
+                "max_requests, or raise what is reached\n");
+    assert_said("routes: [{path: /a, execution: threads, max_requests: 6}]\nrecovery.burst: 10\n",
+                "FILE:1:32: warning: routes: execution: up to 6 requests of one route can get stuck side by side on "
+                "workers, and reach recovery.max_strays, which is 8, in spite of its quarantine; give it a smaller "
+                "max_requests, or raise what is reached\n");
+    assert_said("routes: [{path: /a, execution: threads, max_requests: 5}]\nrecovery.burst: 8\n",
+                "FILE:1:32: warning: routes: execution: up to 5 requests of one route can get stuck side by side on "
+                "workers, and reach recovery.burst, which is 8, in spite of its quarantine; give it a smaller "
+                "max_requests, or raise what is reached\n");
+    assert_said("routes: [{path: /a, execution: threads, max_requests: 5}]\nrecovery.burst: 9\n", "");
+    assert_said("concurrency: {execution: threads, max_requests: 5}\nrecovery.burst: 9\n", "");
+    assert_said("concurrency: {execution: threads, threads: 5}\nrecovery.burst: 9\n", "");
+    assert_said("concurrency.execution: serial\nroutes: [{path: /a, execution: serial}]\n", "");
+    assert_said("concurrency.threads: 100\nroutes: [{path: /a, execution: loop}]\n", "");
+}
+
 static void what_keeps_it_is_not(void **state)
 {
     (void)state;
@@ -619,6 +645,7 @@ static const struct test_case cases[] = {
     CASE(a_server_header_is_text_of_128_bytes_at_most),
     CASE(limits_are_enough_for_every_loop),
     CASE(what_breaks_the_promise_of_quarantine_is_said),
+    CASE(what_gets_stuck_side_by_side_is_said),
     CASE(what_keeps_it_is_not),
 };
 TEST_MAIN(cases, NULL, NULL)
