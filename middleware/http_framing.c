@@ -20,6 +20,13 @@ bool skink__http_framing_body(struct skink__http_framing *framing, bool chunked,
     return framing->state == SKINK__FRAME_END;
 }
 
+/* What a byte is that stands where a line may end, and is no CR: a bare LF is meant as an end, anything else is whatever is
+ * wrong with such a line. */
+static int bad_end(unsigned char c, int error)
+{
+    return c == '\n' ? SKINK__HTTP_BAD_LINE_END : error;
+}
+
 /* "HTTP/1.1" at framing->position; 0 or an error. The version is judged at its last digit, before llhttp sees it. */
 static int step_version(struct skink__http_framing *framing, unsigned char c)
 {
@@ -27,7 +34,7 @@ static int step_version(struct skink__http_framing *framing, unsigned char c)
     uint8_t at = framing->position;
     bool digit = c >= '0' && c <= '9';
     if (at == sizeof shape - 1) {
-        if (c != '\r') return SKINK__HTTP_BAD_REQUEST_LINE;
+        if (c != '\r') return bad_end(c, SKINK__HTTP_BAD_REQUEST_LINE);
         framing->state = SKINK__FRAME_REQUEST_LF;
         return 0;
     }
@@ -68,7 +75,7 @@ static int step_chunk_size(struct skink__http_framing *framing, unsigned char c)
         framing->extension_bytes = 0;
         return 0;
     }
-    if (c != '\r') return SKINK__HTTP_BAD_CHUNK;
+    if (c != '\r') return bad_end(c, SKINK__HTTP_BAD_CHUNK);
     framing->state = SKINK__FRAME_CHUNK_LF;
     return 0;
 }
@@ -79,7 +86,7 @@ static int step_chunk_extension(struct skink__http_framing *framing, unsigned ch
         framing->state = SKINK__FRAME_CHUNK_LF;
         return 0;
     }
-    if (c < ' ' && c != '\t') return SKINK__HTTP_BAD_CHUNK;
+    if (c < ' ' && c != '\t') return bad_end(c, SKINK__HTTP_BAD_CHUNK);
     if (++framing->extension_bytes > SKINK__HTTP_MAX_EXTENSION) return SKINK__HTTP_BAD_CHUNK;
     return 0;
 }
@@ -111,7 +118,7 @@ static int step_leading(struct skink__http_framing *framing, unsigned char c)
         framing->state = SKINK__FRAME_LEADING_LF;
         return 0;
     }
-    if (!skink__is_token_char((char)c)) return SKINK__HTTP_BAD_REQUEST_LINE;
+    if (!skink__is_token_char((char)c)) return bad_end(c, SKINK__HTTP_BAD_REQUEST_LINE);
     framing->position = 1;
     framing->state = SKINK__FRAME_METHOD;
     return 0;
@@ -181,9 +188,9 @@ static int step(struct skink__http_framing *framing, const struct skink__http_li
     case SKINK__FRAME_CHUNK_LF:
         return step_chunk_lf(framing, limits, c);
     case SKINK__FRAME_DATA_CR:
-        return expect(framing, c, '\r', SKINK__FRAME_DATA_LF, SKINK__HTTP_BAD_CHUNK);
+        return expect(framing, c, '\r', SKINK__FRAME_DATA_LF, bad_end(c, SKINK__HTTP_BAD_CHUNK));
     case SKINK__FRAME_DATA_LF:
-        return expect(framing, c, '\n', SKINK__FRAME_CHUNK_SIZE, SKINK__HTTP_BAD_CHUNK);
+        return expect(framing, c, '\n', SKINK__FRAME_CHUNK_SIZE, SKINK__HTTP_BAD_LINE_END);
     case SKINK__FRAME_BODY:
     case SKINK__FRAME_CHUNK_DATA:
     case SKINK__FRAME_END:

@@ -110,6 +110,43 @@ static void malformed_requests_are_refused_and_the_connection_closed(void **stat
     fixture_destroy(&fixture);
 }
 
+/* One number for a bare LF or a bare CR, whatever line it ends; and none of it for an LF where no line could end. */
+static void what_ends_no_line_has_one_number(void **state)
+{
+    (void)state;
+    static const struct bad bad[] = {
+        { "\n", SKINK__HTTP_BAD_LINE_END },
+        { "\r\n\nGET /hello HTTP/1.1\r\n" H "\r\n", SKINK__HTTP_BAD_LINE_END },
+        { "\rGET /hello HTTP/1.1\r\n" H "\r\n", SKINK__HTTP_BAD_LINE_END },
+        { "GET /hello HTTP/1.1\n" H "\r\n", SKINK__HTTP_BAD_LINE_END },
+        { "GET /hello HTTP/1.1\nHost: a\n\n", SKINK__HTTP_BAD_LINE_END },
+        { "GET /hello HTTP/1.1\rHost: a\r\r", SKINK__HTTP_BAD_LINE_END },
+        { "GET /hello HTTP/1.1\r\nHost: a\n\r\n", SKINK__HTTP_BAD_LINE_END },
+        { "GET /hello HTTP/1.1\r\n" H "\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "3\nabc\r\n0\r\n\r\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "3\rabc\r\n0\r\n\r\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "3;a=b\nabc\r\n0\r\n\r\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "3;a=b\rabc\r\n0\r\n\r\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "3\r\nabc\n0\r\n\r\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "3\r\nabc\r0\r\n\r\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "3\r\nabc\r\n0\n\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "0\r\nA: b\n\r\n", SKINK__HTTP_BAD_LINE_END },
+        { CHUNKED "0\r\n\n", SKINK__HTTP_BAD_LINE_END },
+        { "GET\n", SKINK__HTTP_BAD_REQUEST_LINE },
+        { "GET /hello\n", SKINK__HTTP_BAD_REQUEST_LINE },
+        { "GET /hello HTTP/1.\n", SKINK__HTTP_BAD_REQUEST_LINE },
+        { CHUNKED "\n", SKINK__HTTP_BAD_CHUNK },
+        { CHUNKED "3\r\nabcd\n", SKINK__HTTP_BAD_CHUNK },
+    };
+    struct fixture fixture;
+    fixture_serve(&fixture);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        expect_refused(&fixture, &bad[i], false);
+        expect_refused(&fixture, &bad[i], true);
+    }
+    fixture_destroy(&fixture);
+}
+
 /* "GET /aaa...": n bytes in the target, the header or the chunk extension. */
 static void expect_refused_padded(const struct fixture *fixture, const char *start, size_t n, int number)
 {
@@ -179,6 +216,7 @@ static void the_refusal_arrives_although_the_client_goes_on_sending(void **state
 
 static const struct test_case cases[] = {
     CASE_TIMEOUT(malformed_requests_are_refused_and_the_connection_closed, 60),
+    CASE_TIMEOUT(what_ends_no_line_has_one_number, 60),
     CASE(oversized_requests_are_refused),
     CASE(nothing_behind_a_refused_request_is_answered),
     CASE(the_refusal_arrives_although_the_client_goes_on_sending),
