@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_several.c - waiting for the first of several futures, for all of them, and trying again. */
+#include "loop/state.h"
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/wait.h"
@@ -249,6 +250,61 @@ static void any_ends_once_when_completed_and_cancelled(void **state)
     assert_int_equal(skink_scheduler_stop(f->scheduler, test_deadline_ns(5000)), 0);
 }
 
+struct meeting {
+    struct fixture *f;
+    skink_task *task;
+    bool linked, claimed, woken, aborted; /* what came of it */
+};
+
+/* The steps of skink_future_complete() and of skink__task_cancel_here(), as they meet. */
+static void complete_amid_a_cancellation(struct uv_loop_s *loop, void *arg)
+{
+    struct meeting *meeting = arg;
+    skink_future *future = meeting->f->futures[0];
+    skink_scheduler *scheduler = meeting->f->scheduler;
+    (void)loop;
+    skink__assume_runtime(); /* as skink_scheduler_uv() says */
+    skink__future_lock(future);
+    struct skink__any_waiter *waiter = (struct skink__any_waiter *)future->waiters;
+    skink__future_unlock(future);
+    meeting->linked = skink__future_unlink(future, &waiter->base);
+    meeting->claimed = skink__wait_claim(meeting->task);
+    SKINK__ASSUME(skink__future_mutex); /* nobody else has to do with it */
+    skink__any_wake(waiter, scheduler);
+    meeting->woken = skink__task_state(meeting->task) != SKINK__TASK_WAITING;
+    meeting->aborted = meeting->task->wait_abort(meeting->task);
+    if (!meeting->woken) skink__wait_wake(meeting->task, -ECANCELED, true);
+}
+
+/* Goal: who comes second touches nothing, also when it comes between the first steps of the first.
+ * | cancellation       | completion                       |
+ * | claims the wait    |                                  |
+ * |                    | claims the wait for several      |
+ * |                    | finds the task's claimed: leaves |
+ * | unlinks the others |                                  |
+ * | wakes the task     |                                  | */
+static void any_that_is_being_cancelled_is_not_woken_by_a_completion(void **state)
+{
+    struct fixture *f = *state;
+    struct meeting meeting = { .f = f };
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &meeting.task, wait_any, f), 0);
+    test_wait_until(skink__task_state(meeting.task) == SKINK__TASK_WAITING, 5000);
+    assert_int_equal(skink_scheduler_uv(f->scheduler, complete_amid_a_cancellation, &meeting), 0);
+    assert_true(meeting.linked);
+    assert_true(meeting.claimed);
+    assert_false(meeting.woken);
+    assert_false(meeting.aborted); /* that is who had claimed it before */
+    assert_int_equal(skink_task_await(meeting.task, test_deadline_ns(5000)), 0);
+    assert_int_equal(atomic_load(&f->result), -ECANCELED);
+    for (int i = 1; i < MANY; i++) {
+        skink__future_lock(f->futures[i]);
+        bool alone = f->futures[i]->waiters == NULL;
+        skink__future_unlock(f->futures[i]);
+        assert_true(alone);
+    }
+    skink_task_unref(meeting.task);
+}
+
 /* A task that waits when its scheduler is destroyed leaves nothing behind. */
 static void a_dropped_wait_is_not_found_any_more(void **state)
 {
@@ -409,6 +465,7 @@ static const struct test_case cases[] = {
     CASE(any_of_nothing_is_refused),
     CASE(any_ends_once_whoever_is_first),
     CASE(any_ends_once_when_completed_and_cancelled),
+    CASE(any_that_is_being_cancelled_is_not_woken_by_a_completion),
     CASE(a_dropped_wait_is_not_found_any_more),
     CASE(all_waits_for_the_last_and_tells_the_first_error),
     CASE(all_ends_at_its_deadline),
