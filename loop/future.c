@@ -67,7 +67,7 @@ int skink_future_create(skink_future **ret_future)
 
 skink_future *skink_future_ref(skink_future *future)
 {
-    atomic_fetch_add_explicit(&future->refs, 1, memory_order_relaxed);
+    if (future) atomic_fetch_add_explicit(&future->refs, 1, memory_order_relaxed);
     return future;
 }
 
@@ -95,7 +95,7 @@ void skink_future_unref(skink_future *future)
 
 bool skink_future_is_done(const skink_future *future)
 {
-    return atomic_load_explicit(&future->done, memory_order_acquire);
+    return future && atomic_load_explicit(&future->done, memory_order_acquire);
 }
 
 /* ---- the list of waiters; under the lock ---- */

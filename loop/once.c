@@ -171,7 +171,7 @@ int skink_once_run(skink_once *once, int (*fn)(void *arg), void *arg, uint64_t d
 
 bool skink_once_is_done(const skink_once *once)
 {
-    return __atomic_load_n(&once->private_done, __ATOMIC_ACQUIRE) != 0;
+    return once && __atomic_load_n(&once->private_done, __ATOMIC_ACQUIRE) != 0;
 }
 
 int skink_once_reset(skink_once *once)

@@ -244,7 +244,7 @@ void skink__task_unreserve(skink_task *task)
 
 skink_task *skink_task_ref(skink_task *task)
 {
-    atomic_fetch_add_explicit(&task->refs, 1, memory_order_relaxed);
+    if (task) atomic_fetch_add_explicit(&task->refs, 1, memory_order_relaxed);
     return task;
 }
 
@@ -274,7 +274,7 @@ skink_task *skink_task_current(void)
 
 const char *skink_task_name(const skink_task *task)
 {
-    return task->name;
+    return task ? task->name : NULL;
 }
 
 int skink_task_await(skink_task *task, uint64_t deadline_ns)

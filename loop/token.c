@@ -89,6 +89,7 @@ int skink_token_fire(skink_token *token, int reason)
  * Those derived have none that is later. */
 int skink_token_status(const skink_token *token)
 {
+    if (!token) return -EINVAL;
     int status = atomic_load_explicit(&token->status, memory_order_acquire);
     if (status) return status;
     uint64_t deadline_ns = skink_token_deadline(token);
@@ -99,7 +100,7 @@ int skink_token_status(const skink_token *token)
 
 uint64_t skink_token_deadline(const skink_token *token)
 {
-    return atomic_load_explicit(&token->deadline_ns, memory_order_relaxed);
+    return token ? atomic_load_explicit(&token->deadline_ns, memory_order_relaxed) : SKINK_FOREVER;
 }
 
 void skink__token_limit(skink_token *token, uint64_t deadline_ns)
@@ -111,7 +112,7 @@ void skink__token_limit(skink_token *token, uint64_t deadline_ns)
 
 skink_token *skink_token_ref(skink_token *token)
 {
-    atomic_fetch_add_explicit(&token->refs, 1, memory_order_relaxed);
+    if (token) atomic_fetch_add_explicit(&token->refs, 1, memory_order_relaxed);
     return token;
 }
 

@@ -250,6 +250,7 @@ int skink_http_route_set_execution(skink_http_server *server, const char *patter
 
 bool skink_http_route_at(const skink_http_server *server, size_t i, const char **ret_method, const char **ret_pattern)
 {
+    if (!server || !ret_method || !ret_pattern) return false;
     const struct skink__route *route = skink__routes_next(&server->routes, NULL, NULL);
     while (route && i-- > 0)
         route = skink__routes_next(&server->routes, route, NULL);
@@ -267,6 +268,7 @@ static void set_timeout(struct skink__deadline_list *list, uint64_t timeout_ns)
 void skink_http_set_timeouts(skink_http_server *server, uint64_t header_timeout_ns, uint64_t idle_timeout_ns,
                              uint64_t late_window_ns)
 {
+    if (!server) return;
     set_timeout(&server->header, header_timeout_ns);
     set_timeout(&server->idle, idle_timeout_ns);
     set_timeout(&server->stalled, idle_timeout_ns);

@@ -162,11 +162,12 @@ int skink_loopback_request(skink_http_server *server, const char *request, size_
 
 int skink_answer_status(const skink_answer *answer)
 {
-    return answer->status;
+    return answer ? answer->status : 0;
 }
 
 const char *skink_answer_header(const skink_answer *answer, const char *name)
 {
+    if (!answer || !name) return NULL;
     const char *at = answer->headers.bytes, *end = at ? at + answer->headers.length : NULL;
     while (at < end) {
         const char *value = at + strlen(at) + 1;
@@ -178,7 +179,8 @@ const char *skink_answer_header(const skink_answer *answer, const char *name)
 
 const char *skink_answer_body(const skink_answer *answer, size_t *ret_length)
 {
-    if (ret_length) *ret_length = answer->body.length;
+    if (ret_length) *ret_length = answer ? answer->body.length : 0;
+    if (!answer) return NULL;
     return answer->body.bytes ? answer->body.bytes : "";
 }
 

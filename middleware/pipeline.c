@@ -62,6 +62,7 @@ static void run_from(skink_request *request, unsigned index)
 
 void skink_next_run(skink_next *next, skink_request *request)
 {
+    if (!next || !request) return;
     if (next->run) {
         skink__log(SKINK_LOG_WARNING, "event=next_run_twice route=%s request=%s",
                    SKINK__LOG_WORD(skink_request_route(request)), SKINK__LOG_WORD(skink_request_id(request)));

@@ -207,58 +207,60 @@ int skink__request_prepare(skink_request *request, const struct skink__peer *pee
 
 const char *skink_request_method(const skink_request *request)
 {
-    return llhttp_method_name(request->message.method);
+    return request ? llhttp_method_name(request->message.method) : NULL;
 }
 
 const char *skink_request_path(const skink_request *request)
 {
-    return request->message.bytes + request->path;
+    return request ? request->message.bytes + request->path : NULL;
 }
 
 const char *skink_request_query_string(const skink_request *request)
 {
-    return request->message.bytes + request->query;
+    return request ? request->message.bytes + request->query : NULL;
 }
 
 const char *skink_request_route(const skink_request *request)
 {
+    if (!request) return NULL;
     return request->route ? request->route->pattern : "";
 }
 
 uint64_t skink_request_index(const skink_request *request)
 {
-    return request->index;
+    return request ? request->index : 0;
 }
 
 uint64_t skink_request_queue_ns(const skink_request *request)
 {
-    return atomic_load_explicit((_Atomic uint64_t *)&request->queue_ns, memory_order_relaxed);
+    return request ? atomic_load_explicit((_Atomic uint64_t *)&request->queue_ns, memory_order_relaxed) : 0;
 }
 
 const char *skink_request_id(const skink_request *request)
 {
-    return request->id;
+    return request ? request->id : NULL;
 }
 
 const char *skink_request_client(const skink_request *request)
 {
-    return request->client;
+    return request ? request->client : NULL;
 }
 
 const char *skink_request_allowed(skink_request *request)
 {
-    if (request->route || !request->allowed) return NULL;
+    if (!request || request->route || !request->allowed) return NULL;
     skink__allow_text(request->allowed, request->allow_text);
     return request->allow_text;
 }
 
 const char *skink_request_header(const skink_request *request, const char *name)
 {
-    return skink__http_message_header(&request->message, name);
+    return request && name ? skink__http_message_header(&request->message, name) : NULL;
 }
 
 bool skink_request_header_at(const skink_request *request, size_t i, const char **ret_name, const char **ret_value)
 {
+    if (!request || !ret_name || !ret_value) return false;
     const struct skink__http_message *message = &request->message;
     if (i >= message->header_count) return false;
     *ret_name = message->bytes + message->headers[i].name;
@@ -268,25 +270,27 @@ bool skink_request_header_at(const skink_request *request, size_t i, const char 
 
 const char *skink_request_param(const skink_request *request, const char *name)
 {
-    for (unsigned i = 0; i < request->param_count; i++)
+    for (unsigned i = 0; request && name && i < request->param_count; i++)
         if (strcmp(request->route->param_names[i], name) == 0) return request->params[i];
     return NULL;
 }
 
 const void *skink_request_body(const skink_request *request, size_t *ret_length)
 {
-    bool whole = request->message.body && !request->message.streamed; /* else it is on its way */
+    bool whole = request && request->message.body && !request->message.streamed; /* else it is on its way */
     if (ret_length) *ret_length = whole ? request->message.body_length : 0;
+    if (!request) return NULL;
     return whole ? request->message.body : "";
 }
 
 int skink_request_status(const skink_request *request)
 {
-    return atomic_load_explicit(&request->status, memory_order_relaxed);
+    return request ? atomic_load_explicit(&request->status, memory_order_relaxed) : 0;
 }
 
 skink_token *skink_request_token(const skink_request *request)
 {
+    if (!request) return NULL;
     /* The task's own token: only its own task may ask for it. */
     bool own = request->on_worker ? skink__worker_middleware_is_current(request)
                                   : request->task && skink_task_current() == request->task;
@@ -301,6 +305,7 @@ skink_token *skink_request_token(const skink_request *request)
 
 const char *skink_request_query(skink_request *request, const char *name)
 {
+    if (!request || !name) return NULL;
     struct skink__pairs *pairs = &request->query_pairs;
     if (!pairs->read) {
         const char *text = skink_request_query_string(request);
@@ -347,6 +352,6 @@ static bool read_cookies(skink_request *request)
 
 const char *skink_request_cookie(skink_request *request, const char *name)
 {
-    if (!request->cookies.read && !read_cookies(request)) return NULL;
+    if (!request || !name || (!request->cookies.read && !read_cookies(request))) return NULL;
     return skink__pairs_find(&request->cookies, name);
 }

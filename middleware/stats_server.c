@@ -158,6 +158,7 @@ int skink_stats_server_start(const skink_stats_sources *sources, const char *add
 
 void skink_stats_server_set_health(skink_stats_server *server, uint64_t max_rss_bytes, uint64_t max_queue_ns)
 {
+    if (!server) return;
     atomic_store_explicit(&server->metrics.limits.max_rss_bytes, max_rss_bytes, memory_order_relaxed);
     atomic_store_explicit(&server->metrics.limits.max_queue_ns, max_queue_ns, memory_order_relaxed);
 }

@@ -360,6 +360,7 @@ static skink_health health_of(const skink_recovery *recovery) SKINK__WITH_MUTEX
 
 skink_health skink_recovery_health(skink_recovery *recovery)
 {
+    if (!recovery) return SKINK_HEALTH_NO_STANDBY;
     skink__recovery_lock(recovery);
     skink_health health = health_of(recovery);
     /* A parked watchdog would not see a loop that stalls as it leaves poll; somebody asks, so it looks. */

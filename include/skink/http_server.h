@@ -93,8 +93,9 @@ typedef struct skink_route_options {
         .size = sizeof(skink_route_options)                                                                            \
     }
 
-/* Is this a list for skink_http_options.trusted_proxies? For hosts that read it from somewhere. -EINVAL: *ret_at (may
- * be NULL) is the offset of the first thing in it that is neither an address nor a network. -ENOMEM. */
+/* Is this a list for skink_http_options.trusted_proxies? For hosts that read it from somewhere; NULL is an empty one.
+ * -EINVAL: *ret_at (may be NULL) is the offset of the first thing in it that is neither an address nor a network.
+ * -ENOMEM. */
 SKINK_NODISCARD SKINK_API int skink_http_check_proxies(const char *text, size_t *ret_at) SKINK_ANY_THREAD;
 
 /* Create a server on a scheduler that the caller keeps alive for longer. NULL options means all defaults. On 0 the

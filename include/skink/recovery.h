@@ -194,7 +194,7 @@ typedef enum skink_health {
     SKINK_HEALTH_BURST = 4        /* too many slices were declared stuck in a short time             */
 } skink_health;
 
-/* The worst that holds now. */
+/* The worst that holds now. Of NULL: SKINK_HEALTH_NO_STANDBY, for nobody would take over. */
 SKINK_API skink_health skink_recovery_health(skink_recovery *recovery) SKINK_ANY_THREAD;
 
 /* A sentence for it, such as "the next deadlock can be recovered". Static text. */

@@ -108,7 +108,7 @@ SKINK_NODISCARD SKINK_API int skink_checkpoint(void) SKINK_IN_TASK SKINK_SUSPEND
 SKINK_API skink_token *skink_task_token(void) SKINK_IN_TASK;
 
 /* Has it fired? 0 while it has not, else a negative errno: -ECANCELED, or -ETIMEDOUT when its deadline has passed.
- * Costs one load, and a look at the clock if it has a deadline. */
+ * Costs one load, and a look at the clock if it has a deadline. -EINVAL for NULL. */
 SKINK_API int skink_token_status(const skink_token *token) SKINK_ANY_THREAD;
 
 /* One more reference; returns its argument. */

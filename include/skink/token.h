@@ -40,7 +40,7 @@ SKINK_NODISCARD SKINK_API int skink_token_derive(skink_token *parent, uint64_t d
  * not negative. */
 SKINK_API int skink_token_fire(skink_token *token, int reason) SKINK_ANY_THREAD;
 
-/* When it fires by itself; SKINK_FOREVER: never. */
+/* When it fires by itself; SKINK_FOREVER: never, and for NULL. */
 SKINK_API uint64_t skink_token_deadline(const skink_token *token) SKINK_ANY_THREAD;
 
 /*
