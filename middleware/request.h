@@ -77,6 +77,7 @@ struct skink_request {
     _Atomic int status;
 
     /* The task's alone. */
+    bool answer_refused;             /* the loop did not run as it answered; looked at once the task has ended */
     struct skink__pairs query_pairs; /* each is decoded at the first question */
     struct skink__pairs form_pairs;
     struct skink__pairs cookies;

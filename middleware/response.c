@@ -325,7 +325,29 @@ int skink_response_header(skink_request *request, const char *name, const char *
     return err;
 }
 
-/* A handler's answer, on its way to the runtime section of its server. */
+/* What a handler hands over, on its way to the runtime section of its server. */
+struct handing_over {
+    int (*fn)(void *arg);
+    void *arg;
+    bool called;
+};
+
+static int hand_over_here(void *arg)
+{
+    struct handing_over *handing_over = arg;
+    handing_over->called = true;
+    return handing_over->fn(handing_over->arg);
+}
+
+int skink__answer_hand_over(skink_request *request, int (*fn)(void *arg), void *arg)
+{
+    struct handing_over handing_over = { .fn = fn, .arg = arg };
+    int err = skink__runtime_call(request->server->scheduler, hand_over_here, &handing_over);
+    if (err == -ECANCELED && !handing_over.called) request->answer_refused = true;
+    return err;
+}
+
+/* A handler's answer. */
 struct response {
     skink_request *request;
     const struct skink__answer *answer;
@@ -346,7 +368,7 @@ static int respond_here(void *arg) SKINK__IN_RUNTIME
 static int respond(skink_request *request, const struct skink__answer *answer)
 {
     struct response response = { request, answer };
-    return skink__runtime_call(request->server->scheduler, respond_here, &response);
+    return skink__answer_hand_over(request, respond_here, &response);
 }
 
 int skink_respond(skink_request *request, int status, const char *content_type, const void *body, size_t length_bytes)
@@ -394,6 +416,8 @@ int skink_respond_number(skink_request *request, int number)
 {
     if (!request) return -EINVAL;
     if (!skink__http_error_exists(number)) return -ENOENT;
+    /* It was not forgotten, and who tells the loop of its end knows what to say (worker_middleware.c). */
+    if (number == SKINK__HTTP_NO_ANSWER && request->answer_refused) return -ECANCELED;
     if (number == SKINK__HTTP_NO_ANSWER) /* before the answer: a client that has it finds it in the metrics */
         (void)skink__runtime_call(request->server->scheduler, note_missing_here, request);
     return skink_respond_error(request, skink__http_error_status(number), number, skink__http_error_message(number));

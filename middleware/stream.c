@@ -45,7 +45,7 @@ int skink_response_begin(skink_request *request, int status, const char *content
         answer.form = request->message.version_1_1 ? SKINK__BODY_CHUNKED : SKINK__BODY_TO_THE_END;
     }
     struct beginning beginning = { request, &answer };
-    return skink__runtime_call(request->server->scheduler, begin, &beginning);
+    return skink__answer_hand_over(request, begin, &beginning);
 }
 
 /* Why nothing can be written now. */

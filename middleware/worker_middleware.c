@@ -64,7 +64,6 @@ static void run(struct skink__job *job)
 
 static void deliver_trouble(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME;
 static void deliver_end(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME;
-static void deliver_late_end(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME;
 
 static void post_trouble(struct skink__on_worker *on, const struct skink__abandonment *why)
 {
@@ -91,12 +90,10 @@ static void ended(struct skink__job *job, enum skink__job_end how)
     struct skink__on_worker *on = of_job(job);
     on->how = how;
     on->end.deliver = deliver_end;
-    if (how == SKINK__JOB_LOST) { /* perhaps the loop has gone as well; its request has the job until then */
+    if (how == SKINK__JOB_LOST) /* perhaps the loop has gone as well; its request has the job until then */
         skink__request_lose(on->request);
-    } else if (!skink__scheduler_post(on->request->server->scheduler, &on->end)) {
-        on->end.deliver = deliver_late_end;
+    else
         skink__scheduler_post_or_keep(on->request->server->scheduler, &on->end);
-    }
 }
 
 static void label(const struct skink__job *job, struct skink__task_label *ret_label)
@@ -143,6 +140,9 @@ static void deliver_end(skink_scheduler *scheduler, struct skink__message *messa
     skink__free(on);
     if (refused) skink__request_refuse_late(request);
     if (how == SKINK__JOB_DONE) {
+        /* The loop did not run as it answered: nobody has forgotten the answer. */
+        if (request->state == SKINK__REQUEST_OPEN && request->answer_refused)
+            (void)skink__answer_error(request, SKINK__HTTP_STOPPING, NULL, true);
         skink__request_finish(request);
         return;
     }
@@ -153,15 +153,6 @@ static void deliver_end(skink_scheduler *scheduler, struct skink__message *messa
     else if (request->state == SKINK__REQUEST_STREAMED)
         skink__answer_cut(request, SKINK__REQUEST_ANSWERED, "stopping");
     skink__request_let_go(request, false);
-}
-
-/* It ended while the loop did not run. So the loop could not be given an answer, and nobody has forgotten one. */
-static void deliver_late_end(skink_scheduler *scheduler, struct skink__message *message, bool closed)
-{
-    struct skink__on_worker *on = (struct skink__on_worker *)((char *)message - offsetof(struct skink__on_worker, end));
-    if (on->request->state == SKINK__REQUEST_OPEN && on->how == SKINK__JOB_DONE && !on->refused)
-        (void)skink__answer_error(on->request, SKINK__HTTP_STOPPING, NULL, true);
-    deliver_end(scheduler, message, closed);
 }
 
 int skink__worker_middleware_start(skink_request *request)

@@ -178,6 +178,7 @@ static void one_whose_worker_ends_during_a_start_is_answered(void **state)
         }
         assert_int_equal(skink_scheduler_start(shop.fixture.scheduler), 0);
         client_read(fd, &reply, false);
+        if (reply.status != 200 && reply.status != 503) print_error("%s%s\n", reply.head, reply.body);
         assert_true(reply.status == 200 || reply.status == 503);
         reply_free(&reply);
         close(fd);
