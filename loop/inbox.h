@@ -18,7 +18,8 @@
 struct skink__message {
     struct skink__message *next; /* skink__inbox.head, newest first */
     /* On the loop thread, in the runtime section; the message is the receiver's from here on. `closed`: the
-     * scheduler is stopping for good and the message will not be acted on: only let go of what it holds. */
+     * scheduler is stopping for good and the message will not be acted on: only let go of what it holds. (A task may be
+     * made ready: what is ready is dropped next.) */
     void (*deliver)(skink_scheduler *scheduler, struct skink__message *message, bool closed);
 };
 

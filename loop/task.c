@@ -113,18 +113,18 @@ bool skink__task_submit(skink_task *task, bool here)
     return true;
 }
 
+/* At a close, too: what is ready is dropped right behind what is in the inbox (skink__stop_drop_all()). */
 void skink__task_deliver_fresh(skink_scheduler *scheduler, struct skink__message *message, bool closed)
 {
-    skink_task *task = (skink_task *)message;
+    (void)closed;
     skink__count(&scheduler->tasks_spawned, 1);
-    if (closed)
-        skink__task_drop(task);
-    else
-        skink__ready_push(scheduler, task);
+    skink__ready_push(scheduler, (skink_task *)message);
 }
 
+/* As above: a stray may come back between the last look at the inbox and its close. */
 void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__message *message, bool closed)
 {
+    (void)closed;
     skink_task *task = (skink_task *)message;
     enum skink__task_state state = skink__task_state(task);
     if (state == SKINK__TASK_BLOCKING) {
@@ -135,10 +135,7 @@ void skink__task_deliver_migrated(skink_scheduler *scheduler, struct skink__mess
         skink__count(&scheduler->migrations, 1);
     }
     skink__task_set_state(task, SKINK__TASK_READY);
-    if (closed)
-        skink__task_drop(task);
-    else
-        skink__ready_push(scheduler, task);
+    skink__ready_push(scheduler, task);
 }
 
 bool skink__task_is_owed_slice(const skink_task *task)
