@@ -51,8 +51,8 @@ void skink__scheduler_set_role(skink_scheduler *scheduler, const char *role);
 /* Post to the scheduler's inbox; false when it is closed. Any thread. */
 bool skink__scheduler_post(skink_scheduler *scheduler, struct skink__message *message);
 
-/* The same, and when it is closed the message is kept: for the next start, or for the end of the scheduler, which delivers it
- * `closed`. Any thread. */
+/* The same, and when it is closed the message is kept: for the next start, or for the end of the scheduler, which
+ * delivers it `closed`. Any thread. */
 void skink__scheduler_post_or_keep(skink_scheduler *scheduler, struct skink__message *message);
 
 /* At the stray limit, so that no task is started or resumed; and: does it refuse new tasks? Any thread. */

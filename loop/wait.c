@@ -89,8 +89,8 @@ void skink__wait_wake(skink_task *task, int result, bool here)
 void skink__task_deliver_woken(skink_scheduler *scheduler, struct skink__message *message, bool closed)
 {
     skink_task *task = (skink_task *)message;
-    /* Woken between the last look at the inbox and its close. Dropped with all others that wait: so the wait is aborted, and
-     * what it has on the heap goes, as nobody will go on behind it. */
+    /* Woken between the last look at the inbox and its close. Dropped with all others that wait: so the wait is
+     * aborted, and what it has on the heap goes, as nobody will go on behind it. */
     if (closed) return;
     make_ready(scheduler, task);
 }

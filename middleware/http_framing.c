@@ -20,8 +20,8 @@ bool skink__http_framing_body(struct skink__http_framing *framing, bool chunked,
     return framing->state == SKINK__FRAME_END;
 }
 
-/* What a byte is that stands where a line may end, and is no CR: a bare LF is meant as an end, anything else is whatever is
- * wrong with such a line. */
+/* What a byte is that stands where a line may end, and is no CR: a bare LF is meant as an end, anything else is
+ * whatever is wrong with such a line. */
 static int bad_end(unsigned char c, int error)
 {
     return c == '\n' ? SKINK__HTTP_BAD_LINE_END : error;

@@ -65,8 +65,8 @@ void skink__answer_instead(skink_request *request, int number, bool close) SKINK
 /* Count and log that its handler gave no answer. */
 void skink__request_note_missing(skink_request *request);
 
-/* In the request's task, outside of the runtime section: call fn, which gives its answer or begins it, in that of its server. It
- * is noted when that is not to be had. As skink__runtime_call(). */
+/* In the request's task, outside of the runtime section: call fn, which gives its answer or begins it, in that of its
+ * server. It is noted when that is not to be had. As skink__runtime_call(). */
 int skink__answer_hand_over(skink_request *request, int (*fn)(void *arg), void *arg);
 
 /* Note how a request ended: state, status, counters. Not yet for one that was answered before. */

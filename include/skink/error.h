@@ -4,9 +4,9 @@
  *
  * Functions that can fail return 0 or a negative errno; codes of the system and of libuv (which are the same numbers on
  * Linux) pass through unchanged, and `errno` itself is never used. Each declaration lists what it returns. Two are not
- * repeated everywhere: -EINVAL for a NULL where none may be, and -EPERM where SKINK_IN_TASK says so. Functions that cannot
- * fail answer such a NULL as if there were nothing: with false, 0 or NULL, unless they say otherwise, and those that return
- * nothing do nothing. These codes have a meaning of skink's own:
+ * repeated everywhere: -EINVAL for a NULL where none may be, and -EPERM where SKINK_IN_TASK says so. Functions that
+ * cannot fail answer such a NULL as if there were nothing: with false, 0 or NULL, unless they say otherwise, and those
+ * that return nothing do nothing. These codes have a meaning of skink's own:
  *
  *   -EINVAL     a value out of range, an unknown flag, a NULL where none may be
  *   -EPERM      not from here: a suspending call outside a task, or inside the runtime section

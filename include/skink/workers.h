@@ -62,10 +62,9 @@ SKINK_NODISCARD SKINK_API int skink_workers_start(skink_workers *workers) SKINK_
 /*
  * Stop them: nothing new is taken, what was handed to them may finish until deadline_ns, then it is cancelled, and what
  * has not ended a second after that is dropped. Never blocks for longer than the deadline and some two seconds, however
- * many of them are stuck. To be called while the loops of the servers still run, or their requests cannot be answered: not
- * before such a loop is started again, and then with 503.
- * While another thread stops or starts them the call waits for that first: a second stop does not bring the deadline of
- * the first forward.
+ * many of them are stuck. To be called while the loops of the servers still run, or their requests cannot be answered:
+ * not before such a loop is started again, and then with 503. While another thread stops or starts them the call waits
+ * for that first: a second stop does not bring the deadline of the first forward.
  *   0           everything had ended by itself
  *   -ECANCELED  something was cut
  *   -EALREADY   they do not run
