@@ -15,7 +15,7 @@
 
 #define DEPTH_MAX 16     /* a configuration is three deep                                */
 #define BAD_BYTES_MAX 10 /* past it the file is no text at all                           */
-#define RESTARTS_MAX 50  /* syntax errors behind which reading goes on; bounds the time  */
+#define RESTARTS_MAX 50  /* places behind which reading goes on all the same; bounds the time */
 
 struct reader {
     const char *file;
@@ -28,6 +28,8 @@ struct reader {
     struct yaml_node *open[DEPTH_MAX]; /* the collections that have not ended, outermost first */
     size_t depth;
     unsigned documents;
+    bool too_deep; /* reading stopped at too_deep_mark */
+    yaml_mark_t too_deep_mark;
 };
 
 static struct origin place(const struct reader *r, const yaml_mark_t *mark)
@@ -102,6 +104,8 @@ static bool open_collection(struct reader *r, const yaml_event_t *event)
     if (r->depth == DEPTH_MAX) {
         struct origin at = place(r, &event->start_mark);
         skink__problem_add(r->problems, &at, "nested too deeply; expected at most three levels");
+        r->too_deep = true;
+        r->too_deep_mark = event->start_mark;
         return false;
     }
     r->open[r->depth++] = node;
@@ -195,7 +199,8 @@ static yaml_mark_t report_syntax(struct reader *r)
     return mark;
 }
 
-/* Read one piece of the file, to its end or to a syntax error, whose place is then in *ret_mark. */
+/* Read one piece of the file, to its end or to where it cannot be followed any further: a syntax error, or what is nested
+ * too deeply. The place is then in *ret_mark. */
 static bool read_piece(struct reader *r, yaml_mark_t *ret_mark)
 {
     if (!yaml_parser_initialize(&r->parser)) {
@@ -205,6 +210,7 @@ static bool read_piece(struct reader *r, yaml_mark_t *ret_mark)
     yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r->parser, (const unsigned char *)r->bytes, r->length);
     bool good = true, more = true;
+    r->too_deep = false;
     while (more) {
         yaml_event_t event;
         good = yaml_parser_parse(&r->parser, &event);
@@ -213,10 +219,11 @@ static bool read_piece(struct reader *r, yaml_mark_t *ret_mark)
         yaml_event_delete(&event);
     }
     if (!good) *ret_mark = report_syntax(r);
+    if (r->too_deep) *ret_mark = r->too_deep_mark;
     while (r->depth)
         close_collection(r);
     yaml_parser_delete(&r->parser);
-    return good;
+    return good && !r->too_deep;
 }
 
 /* Go to the first line behind the mark that starts a key at the left margin. False when there is none. */

@@ -292,6 +292,19 @@ static void reading_goes_on_behind_each_syntax_error(void **state)
         "FILE:3:3: syntax error while parsing a block mapping: did not find expected key\n"
         "FILE:4:16: http.max_body: \"0kb\" is too small; expected a size from 1kb to 1gb, such as 1mb (units kb, "
         "mb, gb)\n");
+    assert_said(
+        "loop: [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]\n"
+        "  - more of it\n"
+        "loop.max_tasks: 0\n"
+        "http:\n"
+        " a:\n  b:\n   c:\n    d:\n     e:\n      f:\n       g:\n        h:\n         i:\n          j:\n"
+        "           k:\n            l:\n             m:\n              n:\n               o:\n"
+        "recovery.max_strays: 0\n",
+        "FILE:1:7: loop: a list; expected the keys of this section\n"
+        "FILE:1:22: nested too deeply; expected at most three levels\n"
+        "FILE:3:17: loop.max_tasks: \"0\" is too small; expected a whole number from 1 to 16777216, such as 1048576\n"
+        "FILE:5:2: unknown key \"http.a\"; expected one of those that skinkd --print-config shows\n"
+        "FILE:20:22: recovery.max_strays: \"0\" is too small; " EXPECTED_STRAYS "\n");
 }
 
 static void bytes_that_are_no_text_are_told_with_their_place(void **state)
