@@ -247,9 +247,26 @@ static bool skip_to_next_key(struct reader *r, const yaml_mark_t *mark)
     return true;
 }
 
+/* The characters that end a line to YAML 1.1, and to libyaml, but not to an editor: what such a one shows as a comment
+ * could hold keys that count, and lines would be numbered otherwise. */
+static unsigned hidden_line_end(const char *text, size_t length)
+{
+    if (length == 2 && memcmp(text, "\xc2\x85", 2) == 0) return 0x85;
+    if (length == 3 && memcmp(text, "\xe2\x80\xa8", 3) == 0) return 0x2028;
+    return length == 3 && memcmp(text, "\xe2\x80\xa9", 3) == 0 ? 0x2029 : 0;
+}
+
+/* Becomes a character of the same length that is none of them. */
+static void refuse_hidden_line_end(unsigned code, char *last, const struct origin *at, struct problems *problems)
+{
+    skink__problem_add(problems, at, "character U+%04X, which ends a line for YAML alone; expected a line feed", code);
+    *last = '\xa6';
+}
+
 /*
  * Bytes that are no text, replaced by question marks so that the rest is read all the same: libyaml itself gives up
- * at the first, and before it has told anything of what stands in front. False when there are too many.
+ * at the first, and before it has told anything of what stands in front. False when there are too many. Lone carriage
+ * returns, which end a line to libyaml and to old text files, become line feeds, so that all count the same lines.
  */
 static bool clean_bytes(const char *file, char *bytes, size_t length, struct problems *problems)
 {
@@ -267,6 +284,9 @@ static bool clean_bytes(const char *file, char *bytes, size_t length, struct pro
             bytes[i] = '?';
             good = 1;
         }
+        unsigned hidden = hidden_line_end(bytes + i, good);
+        if (hidden) refuse_hidden_line_end(hidden, bytes + i + good - 1, &at, problems);
+        if (bytes[i] == '\r' && (i + 1 == length || bytes[i + 1] != '\n')) bytes[i] = '\n';
         at.column = bytes[i] == '\n' ? 1 : at.column + 1;
         at.line += bytes[i] == '\n';
         i += good;

@@ -327,6 +327,28 @@ static void bytes_that_are_no_text_are_told_with_their_place(void **state)
     loaded_free(loaded);
 }
 
+static void lines_end_where_an_editor_ends_them(void **state)
+{
+    (void)state;
+    assert_said("# a\xe2\x80\xa8loop.max_tasks: 0\n"
+                "http.max_body: 5mb # b\xc2\x85loop.max_tasks: 0\n"
+                "http: {\n"
+                "# c\xe2\x80\xa9loop.max_tasks: 0\n"
+                "recovery.max_strays: 0\n",
+                "FILE:1:4: character U+2028, which ends a line for YAML alone; expected a line feed\n"
+                "FILE:2:23: character U+0085, which ends a line for YAML alone; expected a line feed\n"
+                "FILE:4:4: character U+2029, which ends a line for YAML alone; expected a line feed\n"
+                "FILE:5:1: unknown key \"http.recovery.max_strays\"; did you mean recovery.max_strays?\n"
+                "FILE:6:1: syntax error while parsing a flow mapping: did not find expected ',' or '}'\n");
+    /* As old text files end theirs, and as some end theirs today. */
+    assert_said("http.max_body: 5mb: 6\rloop: x\xff\r\nrecovery.max_strays: 0\r",
+                "FILE:1:19: syntax error: mapping values are not allowed in this context (a colon that is not expected "
+                "here; is the line above indented rightly, the value in quotes?)\n"
+                "FILE:2:7: loop: a single value; expected the keys of this section\n"
+                "FILE:2:8: byte 0xff; expected text in UTF-8 without control characters\n"
+                "FILE:3:22: recovery.max_strays: \"0\" is too small; " EXPECTED_STRAYS "\n");
+}
+
 static void files_that_cannot_be_read_are_told(void **state)
 {
     (void)state;
@@ -648,6 +670,7 @@ static const struct test_case cases[] = {
     CASE(what_yaml_offers_beyond_values_is_refused),
     CASE(reading_goes_on_behind_each_syntax_error),
     CASE(bytes_that_are_no_text_are_told_with_their_place),
+    CASE(lines_end_where_an_editor_ends_them),
     CASE(files_that_cannot_be_read_are_told),
     CASE(a_file_without_permission_is_told),
     CASE(huge_files_are_refused_or_read_in_time),
