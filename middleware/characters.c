@@ -29,5 +29,4 @@ const uint8_t skink__characters[256] = {
     [')'] = SKINK__HOST_CHAR,
     [';'] = SKINK__HOST_CHAR,
     ['='] = SKINK__HOST_CHAR,
-    [':'] = SKINK__HOST_CHAR,
 };

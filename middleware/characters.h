@@ -7,7 +7,7 @@
 
 enum {
     SKINK__TOKEN_CHAR = 1, /* RFC 9110, 5.6.2: methods, header names */
-    SKINK__HOST_CHAR = 2   /* RFC 3986, 3.2.2, without brackets: names, addresses, a port */
+    SKINK__HOST_CHAR = 2   /* RFC 3986, 3.2.2: names and addresses, without brackets and colons */
 };
 
 extern const uint8_t skink__characters[256];

@@ -9,6 +9,7 @@
 #include "middleware/http_parser.h"
 #include "loop/memory.h"
 #include "middleware/characters.h"
+#include "middleware/pairs.h"
 #include "middleware/routes.h"
 #include <errno.h>
 #include <string.h>
@@ -173,13 +174,31 @@ static int on_header_value_complete(llhttp_t *llhttp)
     return 0;
 }
 
+/* "[...]", an address in brackets: how long it is, 0 for none. */
+static size_t bracketed_length(const char *host, size_t length)
+{
+    const char *end = memchr(host, ']', length);
+    size_t inside = end ? (size_t)(end - host) - 1 : 0;
+    for (size_t i = 1; i <= inside; i++)
+        if (host[i] != ':' && !skink__is_host_char(host[i])) return 0;
+    return inside > 0 ? inside + 2 : 0;
+}
+
+/* RFC 3986, 3.2: a name or an address, then perhaps a colon and a port of digits. */
 bool skink__http_host_is_valid(const char *host, size_t length)
 {
-    bool bracket = length > 0 && host[0] == '[';
-    for (size_t i = 0; i < length; i++) {
-        if (skink__is_host_char(host[i])) continue;
-        if (!bracket || (host[i] != '[' && host[i] != ']')) return false;
+    size_t at = 0;
+    if (length > 0 && host[0] == '[') {
+        at = bracketed_length(host, length);
+        if (at == 0) return false;
+    } else {
+        for (; at < length && skink__is_host_char(host[at]); at++)
+            if (host[at] == '%' && (length - at < 3 || skink__decode_percent(host + at) < 0)) return false;
     }
+    if (at == length) return true;
+    if (host[at++] != ':') return false;
+    for (; at < length; at++)
+        if (host[at] < '0' || host[at] > '9') return false;
     return true;
 }
 

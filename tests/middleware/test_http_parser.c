@@ -240,6 +240,21 @@ static void exactly_one_valid_host_is_needed(void **state)
         { "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", SKINK__HTTP_BAD_HOST },
         { "GET / HTTP/1.1\r\nHost: x@a\r\n\r\n", SKINK__HTTP_BAD_HOST },
         { "GET / HTTP/1.1\r\nHost: a]\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: %zz\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: a%4\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: [\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: []\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: [::1]80\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: [[::1]]:80\r\n\r\n", SKINK__HTTP_BAD_HOST },
+        { "GET / HTTP/1.1\r\nHost: [::1]:\r\n\r\n", COMPLETE },
+        { "GET / HTTP/1.1\r\nHost: [fe80::1%25eth0]:80\r\n\r\n", COMPLETE },
+        { "GET / HTTP/1.1\r\nHost: a%2Db:8080\r\n\r\n", COMPLETE },
+        { "GET / HTTP/1.1\r\nHost: :80\r\n\r\n", COMPLETE },
+        { "GET / HTTP/1.1\r\nHost:\r\n\r\n", COMPLETE },
     };
     JUDGE(samples);
 }

@@ -89,8 +89,8 @@ static void the_host_of_the_target_counts(void **state)
         { "GET http://b:80/host?q HTTP/1.1\r\nHost: a\r\n\r\n", "b:80" },
         { "GET HTTPS://[::1]/host HTTP/1.1\r\nX: y\r\nHost:\r\n\r\n", "[::1]" },
     };
-    static const char *const bad[] = { "http://",           "http:///host",    "http://:80/host",
-                                       "http://u:p@b/host", "http://b[/host?", "http://b\\c/host" };
+    static const char *const bad[] = { "http://",         "http:///host",     "http://:80/host", "http://u:p@b/host",
+                                       "http://b[/host?", "http://b\\c/host", "http://b:x/host", "http://[::1/host" };
     struct fixture fixture;
     fixture_with_getters(&fixture, NULL);
     int fd = client_connect(fixture.port);
