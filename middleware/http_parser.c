@@ -250,7 +250,7 @@ static int check_expectation(struct skink__http_parser *parser)
     struct skink__http_message *message = parser->message;
     const struct skink__http_header *header = &message->headers[parser->expectation];
     if (!parser->expects || !message->version_1_1) return 0; /* RFC 9110, 10.1.1: from 1.0 it is ignored */
-    if (!EQUALS(message->bytes + header->value, header->value_length, "100-continue"))
+    if (parser->expects > 1 || !EQUALS(message->bytes + header->value, header->value_length, "100-continue"))
         return refuse(parser, SKINK__HTTP_BAD_EXPECTATION);
     message->expects_continue = parser->codings > 0 || parser->llhttp.content_length > 0;
     return 0;

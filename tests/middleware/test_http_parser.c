@@ -374,6 +374,8 @@ static void expectations_but_continue_are_refused(void **state)
     static const struct sample samples[] = {
         { "POST / HTTP/1.1\r\n" H "Content-Length: 1\r\nExpect: 100-continue\r\n\r\nx", COMPLETE },
         { "POST / HTTP/1.1\r\n" H "Content-Length: 1\r\nExpect: 200-ok\r\n\r\nx", SKINK__HTTP_BAD_EXPECTATION },
+        { "POST / HTTP/1.1\r\n" H "Content-Length: 1\r\nExpect: 100-continue\r\nExpect: 200-ok\r\n\r\nx",
+          SKINK__HTTP_BAD_EXPECTATION },
         { "POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 200-ok\r\n\r\nx", COMPLETE },
     };
     JUDGE(samples);
