@@ -8,6 +8,7 @@
 #include "loop/hooks.h"
 #include "loop/memory.h"
 #include "loop/state.h"
+#include "loop/uv_means.h"
 #include <errno.h>
 
 struct task_waiter {
@@ -220,7 +221,7 @@ static void deliver_to_pool(skink_scheduler *scheduler, struct skink__message *m
     struct continuation *continuation =
         (struct continuation *)((char *)message - offsetof(struct continuation, message));
     continuation->work.data = continuation;
-    if (closed || uv_queue_work(&scheduler->loop, &continuation->work, pool_call, pool_called))
+    if (closed || skink__uv_queue_work(&scheduler->loop, &continuation->work, pool_call, pool_called))
         continuation_cancel(continuation);
 }
 

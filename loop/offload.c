@@ -7,6 +7,7 @@
 #include "loop/memory.h"
 #include "loop/state.h"
 #include "loop/thread_roles.h"
+#include "loop/uv_means.h"
 #include "skink/io.h"
 #include <errno.h>
 
@@ -115,7 +116,7 @@ int skink_offload(void *(*fn)(void *arg), void *arg, void **ret_value)
     void *value = NULL;
     work->task = task;
     work->ret_value = &value;
-    err = uv_queue_work(&here->loop, &work->request, work_run, work_done);
+    err = skink__uv_queue_work(&here->loop, &work->request, work_run, work_done);
     if (err) {
         skink__wait_undo(task);
         goto leave;
@@ -134,7 +135,7 @@ leave:
 static void deliver_work(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     struct work *work = (struct work *)((char *)message - offsetof(struct work, message));
-    int err = closed ? -ECANCELED : uv_queue_work(&scheduler->loop, &work->request, work_run, work_done);
+    int err = closed ? -ECANCELED : skink__uv_queue_work(&scheduler->loop, &work->request, work_run, work_done);
     if (err) work_fail(work, err);
 }
 

@@ -2,6 +2,7 @@
 /* uv_handles.c - the scheduler's own handles on its libuv loop, and the host's way to put some there. */
 #include "loop/hooks.h"
 #include "loop/state.h"
+#include "loop/uv_means.h"
 #include <errno.h>
 
 /* ---- deadlines of suspended tasks ---- */
@@ -90,7 +91,8 @@ void skink__stack_surplus_watch(skink_scheduler *scheduler)
 
 int skink__uv_open(skink_scheduler *scheduler)
 {
-    int err = uv_loop_init(&scheduler->loop);
+    int err = skink__uv_has_descriptors();
+    if (!err) err = uv_loop_init(&scheduler->loop);
     if (err) return err;
     scheduler->backend_fd = uv_backend_fd(&scheduler->loop);
     scheduler->loop.data = scheduler;

@@ -41,6 +41,7 @@ SKINK_NODISCARD SKINK_API int skink_await_fd(int fd, uint32_t events, uint64_t d
  * may be on the caller's stack. Outside a task: -EPERM; use skink_offload_start().
  *   0           *ret_value (may be NULL) is what fn returned
  *   -ECANCELED, -ETIMEDOUT  as skink_yield(), before fn had started; fn does not run
+ *   -EAGAIN     the pool's threads were not needed before, and cannot be created now; fn does not run
  *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_offload(void *(*fn)(void *arg), void *arg,
@@ -54,6 +55,7 @@ SKINK_NODISCARD SKINK_API int skink_offload(void *(*fn)(void *arg), void *arg,
  *   0           *ret_value (may be NULL) is what fn returned
  *   -EDEADLK    the detection mode is `potential` (skink/detection.h); fn does not run
  *   -ECANCELED  the scheduler is stopping; fn does not run
+ *   -EAGAIN     as skink_offload()
  *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_offload_block(void *(*fn)(void *arg), void *arg,
@@ -63,7 +65,8 @@ SKINK_NODISCARD SKINK_API int skink_offload_block(void *(*fn)(void *arg), void *
  * Run fn(arg) on the thread pool without waiting for it. On 0 the caller owns one reference on *ret_future, which
  * completes with what fn returns; arg is fn's until then. If the scheduler is stopped or destroyed before it has handed
  * fn to the pool, the future fails with -ECANCELED, and fn never runs; what the pool has in its queue runs all the
- * same. Should somebody else complete the future first, what fn returns is lost.
+ * same. It fails with -EAGAIN as skink_offload() does. Should somebody else complete the future first, what fn returns is
+ * lost.
  *   -ECANCELED  the scheduler is stopping
  *   -ENOMEM
  */
