@@ -132,11 +132,20 @@ leave:
     return err;
 }
 
+static int queue_work(skink_scheduler *scheduler, struct work *work) SKINK__IN_RUNTIME
+{
+    int err = skink__uv_queue_work(&scheduler->loop, &work->request, work_run, work_done);
+    if (err) work_fail(work, err);
+    return err;
+}
+
 static void deliver_work(skink_scheduler *scheduler, struct skink__message *message, bool closed) SKINK__IN_RUNTIME
 {
     struct work *work = (struct work *)((char *)message - offsetof(struct work, message));
-    int err = closed ? -ECANCELED : skink__uv_queue_work(&scheduler->loop, &work->request, work_run, work_done);
-    if (err) work_fail(work, err);
+    if (closed)
+        work_fail(work, -ECANCELED);
+    else
+        (void)queue_work(scheduler, work);
 }
 
 int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void *arg, skink_future **ret_future)
@@ -153,14 +162,17 @@ int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void
     }
     skink_scheduler *here = skink__runtime_enter();
     if (SKINK__IS_HERE(here, scheduler)) {
-        deliver_work(scheduler, &work->message, false);
+        err = queue_work(scheduler, work);
     } else {
         work->message.deliver = deliver_work;
         if (!skink__inbox_post(&scheduler->inbox, &work->message)) work_fail(work, -ECANCELED);
     }
     skink__runtime_leave(here);
-    *ret_future = future;
-    return 0;
+    if (err)
+        skink_future_unref(future);
+    else
+        *ret_future = future;
+    return err;
 }
 
 /* In the runtime section; on success outside of it, with the work on its way. Detection knows that we wait before the

@@ -65,9 +65,9 @@ SKINK_NODISCARD SKINK_API int skink_offload_block(void *(*fn)(void *arg), void *
  * Run fn(arg) on the thread pool without waiting for it. On 0 the caller owns one reference on *ret_future, which
  * completes with what fn returns; arg is fn's until then. If the scheduler is stopped or destroyed before it has handed
  * fn to the pool, the future fails with -ECANCELED, and fn never runs; what the pool has in its queue runs all the
- * same. It fails with -EAGAIN as skink_offload() does. Should somebody else complete the future first, what fn returns is
- * lost.
+ * same. Should somebody else complete the future first, what fn returns is lost.
  *   -ECANCELED  the scheduler is stopping
+ *   -EAGAIN     as skink_offload(), in a task of this scheduler; on any other thread it is the future that fails so
  *   -ENOMEM
  */
 SKINK_NODISCARD SKINK_API int skink_offload_start(skink_scheduler *scheduler, void *(*fn)(void *arg), void *arg,

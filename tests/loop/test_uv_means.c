@@ -60,10 +60,21 @@ static void offload_one(void *arg)
     atomic_fetch_add(&o->finished, 1);
 }
 
-static int offload_in_a_task(struct offload *o)
+static void start_one(void *arg)
+{
+    struct offload *o = arg;
+    skink_future *future = NULL;
+    int err = skink_offload_start(o->scheduler, give_back, o, &future);
+    if (!err) err = skink_await(future, test_deadline_ns(5000), NULL);
+    skink_future_unref(future);
+    atomic_store(&o->result, err && future ? -EIO : err);
+    atomic_fetch_add(&o->finished, 1);
+}
+
+static int in_a_task(struct offload *o, void (*fn)(void *arg))
 {
     int before = atomic_load(&o->finished);
-    assert_int_equal(skink_post(o->scheduler, offload_one, o), 0);
+    assert_int_equal(skink_post(o->scheduler, fn, o), 0);
     test_wait_until(atomic_load(&o->finished) > before, 5000);
     return atomic_load(&o->result);
 }
@@ -92,16 +103,18 @@ static void work_for_a_pool_without_threads_is_refused(void **state)
     assert_int_equal(getrlimit(RLIMIT_NPROC, &threads), 0);
     limit(RLIMIT_NPROC, 1);
     assert_int_equal(offload_from_here(&o), -EAGAIN);
-    assert_int_equal(offload_in_a_task(&o), -EAGAIN);
+    assert_int_equal(in_a_task(&o, offload_one), -EAGAIN);
+    assert_int_equal(in_a_task(&o, start_one), -EAGAIN);
     int living = test_thread_count(0);
     if (alone) {
         limit(RLIMIT_NPROC, (rlim_t)living + POOL - 1);
-        assert_int_equal(offload_in_a_task(&o), -EAGAIN);
+        assert_int_equal(in_a_task(&o, offload_one), -EAGAIN);
     }
     limit(RLIMIT_NPROC, alone ? (rlim_t)living + POOL : threads.rlim_cur); /* room for the pool, and not for one more */
-    assert_int_equal(offload_in_a_task(&o), 0);
+    assert_int_equal(in_a_task(&o, offload_one), 0);
     assert_int_equal(test_thread_count(0), living + POOL);
     assert_int_equal(offload_from_here(&o), 0);
+    assert_int_equal(in_a_task(&o, start_one), 0);
     skink_scheduler_destroy(o.scheduler);
 }
 
