@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum {
     INLINE_DEPTH_MAX = 16,
@@ -31,6 +32,7 @@ enum {
     STRING_BUCKETS = 1 << 10
 };
 #define MAPS_FRESH_NS (100 * SKINK_MS)
+#define ROOM_BYTES ((size_t)128 << 20)
 
 struct string {
     struct string *next; /* skink__symbols.strings */
@@ -151,6 +153,16 @@ static const Dwfl_Callbacks callbacks = {
     .find_debuginfo = find_debuginfo,
 };
 
+/* Without memory libdw ends the process by exit(), or reads what it did not get. So it is asked nothing unless there is room
+ * for far more than it takes for a module; who asks again later may get an answer then. */
+static bool has_room(void)
+{
+    void *room = mmap(NULL, ROOM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return false;
+    munmap(room, ROOM_BYTES);
+    return true;
+}
+
 static uint64_t hash_modules(FILE *maps)
 {
     uint64_t hash = HASH_SEED;
@@ -179,7 +191,7 @@ static void report_modules(struct skink__symbols *symbols, FILE *maps) SKINK__RE
 static void refresh_modules(struct skink__symbols *symbols) SKINK__REQUIRES(table_lock)
 {
     uint64_t now = skink_now();
-    if (symbols->checked_ns && now - symbols->checked_ns < MAPS_FRESH_NS) return;
+    if ((symbols->checked_ns && now - symbols->checked_ns < MAPS_FRESH_NS) || !has_room()) return;
     symbols->checked_ns = now;
     FILE *maps = fopen("/proc/self/maps", "re");
     if (!maps) return;
@@ -418,12 +430,14 @@ static struct skink__unwind_rule rule_at(Dwfl_Module *module, uintptr_t pc)
 
 /* ---- questions, under the lock ---- */
 
-/* The kept answer, made if need be; NULL without memory. */
+/* The kept answer, made if need be; NULL without memory. What it lacks may be asked for. */
 static struct answer *ask(struct skink__symbols *symbols, uintptr_t pc) SKINK__REQUIRES(table_lock)
 {
     refresh_modules(symbols);
     if (2 * (symbols->answer_count + 1) > symbols->answer_slots && !answers_grow(symbols)) return NULL;
     struct answer *answer = answer_slot(symbols->answers, symbols->answer_slots, pc);
+    bool complete = answer->pc && answer->frames && answer->has_rule;
+    if (!complete && !has_room()) return NULL;
     if (!answer->pc) {
         answer->pc = pc;
         symbols->answer_count++;

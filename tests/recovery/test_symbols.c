@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Functions, files and lines of this very program; and rules that lead from a frame to its caller. */
+#include "loop/sanitizer.h"
 #include "recovery/symbols.h"
 #include "recovery/unwind.h"
 #include "tests/support/case.h"
@@ -14,8 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { FRAMES_MAX = 8 };
@@ -352,6 +355,42 @@ static void a_known_address_is_answered_within_a_millisecond(void **state)
     skink__symbols_destroy(symbols);
 }
 
+/* Ask with so much memory more than there is in use, in a process of its own. */
+static int status_with_room(rlim_t bytes)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        FILE *file = fopen("/proc/self/statm", "re");
+        unsigned long pages = 0;
+        if (!file || fscanf(file, "%lu", &pages) != 1) _exit(3);
+        fclose(file);
+        rlim_t limit = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + bytes;
+        struct skink__symbols *symbols;
+        if (skink__symbols_create(&symbols) || setrlimit(RLIMIT_AS, &(struct rlimit){ limit, RLIM_INFINITY })) _exit(4);
+        skink__symbols_warm(symbols);
+        if (setrlimit(RLIMIT_AS, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY })) _exit(5);
+        skink__symbols_warm(symbols);
+        struct skink__frame frame;
+        skink__symbols_find(symbols, (uintptr_t)status_with_room, &frame, 1);
+        _exit(strcmp(frame.function, "status_with_room") ? 6 : 0);
+    }
+    int status = -1;
+    return child > 0 && waitpid(child, &status, 0) == child ? status : -1;
+}
+
+static void without_memory_there_are_no_names_for_the_time_being(void **state)
+{
+    (void)state;
+#if SKINK__ASAN || SKINK__TSAN
+    test_skip("the address space of a sanitizer is huge");
+#endif
+    struct rlimit space;
+    assert_int_equal(getrlimit(RLIMIT_AS, &space), 0);
+    if (space.rlim_max != RLIM_INFINITY) test_skip("the address space is limited");
+    for (rlim_t megabytes = 0; megabytes <= 32; megabytes++)
+        assert_int_equal(status_with_room(megabytes << 20), 0);
+}
+
 static const struct test_case cases[] = {
     CASE(find_names_function_file_and_line),
     CASE(find_unfolds_inlined_functions_innermost_first),
@@ -365,5 +404,6 @@ static const struct test_case cases[] = {
     CASE(rules_lead_to_the_caller_and_end_at_the_first_frame),
     CASE(several_threads_may_ask),
     CASE(a_known_address_is_answered_within_a_millisecond),
+    CASE_TIMEOUT(without_memory_there_are_no_names_for_the_time_being, 60),
 };
 TEST_MAIN(cases, NULL, NULL)
