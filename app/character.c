@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* app/character.c - UTF-8 as YAML wants it (see character.h). */
 #include "app/character.h"
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -46,13 +47,27 @@ static bool is_invisible(const char *text, size_t length)
     return false;
 }
 
-bool skink__text_is_printable(const char *text, size_t length)
+size_t skink__printable_length(const char *text, size_t left)
+{
+    size_t length = skink__character_length(text, left);
+    return length && !is_invisible(text, length) ? length : 0;
+}
+
+/* Of what is not printable: is it a character at all? */
+static bool is_character(const char *text, size_t left)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    if (at[0] < 0x80 || skink__character_length(text, left)) return true;
+    return at[0] == 0xc2 && left > 1 && at[1] >= 0x80 && at[1] < 0xa0; /* the control characters above ASCII */
+}
+
+const char *skink__text_fault(const char *text, size_t length)
 {
     while (length) {
-        size_t character = skink__character_length(text, length);
-        if (character == 0 || is_invisible(text, character)) return false;
+        size_t character = skink__printable_length(text, length);
+        if (character == 0) return is_character(text, length) ? "has a control character in it" : "is not UTF-8";
         text += character;
         length -= character;
     }
-    return true;
+    return NULL;
 }

@@ -174,11 +174,11 @@ static bool parse_address(const struct config_key *key, const char *text, size_t
     char address[256];
     if (length == 0) return complain(key, text, length, complaint, "is no value");
     if (length >= sizeof address) return complain(key, text, length, complaint, "is not an address");
-    if (!skink__text_is_printable(text, length))
-        return complain(key, text, length, complaint, "has a control character in it");
+    const char *fault = skink__text_fault(text, length);
+    if (fault) return complain(key, text, length, complaint, "%s", fault);
     memcpy(address, text, length);
     address[length] = '\0';
-    const char *fault = address_fault(address);
+    fault = address_fault(address);
     return fault ? complain(key, text, length, complaint, "%s", fault) : true;
 }
 
@@ -187,9 +187,8 @@ static bool parse_path(const struct config_key *key, const char *text, size_t le
     if (length == 0) return complain(key, text, length, complaint, "is no value");
     if (text[0] != '/') return complain(key, text, length, complaint, "does not start with a slash");
     if (memchr(text, ' ', length)) return complain(key, text, length, complaint, "has a blank in it");
-    if (!skink__text_is_printable(text, length))
-        return complain(key, text, length, complaint, "has a control character in it");
-    return true;
+    const char *fault = skink__text_fault(text, length);
+    return fault ? complain(key, text, length, complaint, "%s", fault) : true;
 }
 
 /* The position of the word among the key's; -1: it is none of them. */
@@ -216,9 +215,8 @@ static bool parse_word(const struct config_key *key, const char *text, size_t le
 static bool parse_text(const struct config_key *key, const char *text, size_t length, char *complaint)
 {
     if (length > TEXT_MAX) return complain(key, text, length, complaint, "is too long");
-    if (!skink__text_is_printable(text, length))
-        return complain(key, text, length, complaint, "has a control character in it");
-    return true;
+    const char *fault = skink__text_fault(text, length);
+    return fault ? complain(key, text, length, complaint, "%s", fault) : true;
 }
 
 bool skink__value_parse(const struct config_key *key, const char *text, size_t length, uint64_t *ret_number,

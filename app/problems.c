@@ -2,6 +2,7 @@
 /* app/problems.c - collecting and printing what is wrong with a configuration (see problems.h). */
 #include "app/problems.h"
 #include "app/allocate.h"
+#include "app/character.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,12 +103,19 @@ const char *skink__quote(const char *text, size_t length, char quoted[QUOTED_BYT
 {
     static const char more[] = "...";
     size_t room = QUOTED_BYTES - sizeof more - 2; /* the quotes; sizeof counts the NUL */
-    size_t shown = length < room ? length : room;
     char *end = quoted;
     *end++ = '"';
-    for (size_t i = 0; i < shown; i++)
-        *end++ = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
-    if (shown < length) end = stpcpy(end, more);
+    size_t at = 0;
+    while (at < length) {
+        size_t character = skink__printable_length(text + at, length - at);
+        if (at + (character ? character : 1) > room) break;
+        if (character)
+            end = mempcpy(end, text + at, character);
+        else
+            *end++ = '?';
+        at += character ? character : 1;
+    }
+    if (at < length) end = stpcpy(end, more);
     *end++ = '"';
     *end = '\0';
     return quoted;

@@ -518,6 +518,7 @@ static void addresses_are_checked(void **state)
     check_value(id, "[::x]:8080", false, 0, "is not an IPv6 address");
     check_value(id, "unix:", false, 0, "names no socket file");
     check_value(id, "unix:/a\nb", false, 0, "has a control character in it");
+    check_value(id, "unix:/a\xe9", false, 0, "\"unix:/a?\" is not UTF-8; expected");
     check_value(id, "unix:/a\xe2\x80\xa8", false, 0, "has a control character in it");
     check_value(id, "", false, 0, "is no value");
     char path[300] = "unix:/";

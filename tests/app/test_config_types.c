@@ -51,7 +51,7 @@ static void texts_are_taken_as_they_are(void **state)
 static void control_characters_in_texts_are_refused(void **state)
 {
     (void)state;
-    static const char *const wrong[] = { "a\nb", "\x1b[31m", "a\tb", "\xff" };
+    static const char *const wrong[] = { "a\nb", "\x1b[31m", "a\tb", "\xc2\x9b", "\xe2\x80\xa8" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char complaint[COMPLAINT_BYTES];
         uint64_t number;
