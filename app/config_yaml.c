@@ -199,8 +199,8 @@ static yaml_mark_t report_syntax(struct reader *r)
     return mark;
 }
 
-/* Read one piece of the file, to its end or to where it cannot be followed any further: a syntax error, or what is nested
- * too deeply. The place is then in *ret_mark. */
+/* Read one piece of the file, to its end or to where it cannot be followed any further: a syntax error, or what is
+ * nested too deeply. The place is then in *ret_mark. */
 static bool read_piece(struct reader *r, yaml_mark_t *ret_mark)
 {
     if (!yaml_parser_initialize(&r->parser)) {

@@ -2,10 +2,10 @@
 /*
  * loop/uv_means.h - is there what libuv is about to need?
  *
- * The first loop of a process opens a pipe, and the first work for the pool creates the pool's threads. Where that fails
- * libuv ends the process by abort(); and a loop for which descriptors run out half-way leaves one open (1.44). So it is tried
- * here before, and an error returned. Who takes what is needed between the trial and the call is not kept from it: that is
- * a matter of microseconds.
+ * The first loop of a process opens a pipe, and the first work for the pool creates the pool's threads. Where that
+ * fails libuv ends the process by abort(); and a loop for which descriptors run out half-way leaves one open (1.44). So
+ * it is tried here before, and an error returned. Who takes what is needed between the trial and the call is not kept
+ * from it: that is a matter of microseconds.
  */
 #ifndef SKINK_LOOP_UV_MEANS_H
 #define SKINK_LOOP_UV_MEANS_H

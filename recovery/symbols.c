@@ -153,8 +153,8 @@ static const Dwfl_Callbacks callbacks = {
     .find_debuginfo = find_debuginfo,
 };
 
-/* Without memory libdw ends the process by exit(), or reads what it did not get. So it is asked nothing unless there is room
- * for far more than it takes for a module; who asks again later may get an answer then. */
+/* Without memory libdw ends the process by exit(), or reads what it did not get. So it is asked nothing unless there is
+ * room for far more than it takes for a module; who asks again later may get an answer then. */
 static bool has_room(void)
 {
     void *room = mmap(NULL, ROOM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -218,10 +218,10 @@ SKINK_NODISCARD SKINK_API int skink_http_listen(skink_http_server *server, const
  * Returns at once. Idempotent; NULL is fine. */
 SKINK_API void skink_http_server_stop(skink_http_server *server) SKINK_ANY_THREAD;
 
-/* Destroy it, before or after its scheduler was stopped, but before that is destroyed; open connections are cut. Requests
- * that a stray still stands on keep their memory until it ends. When a stop of the scheduler has given up (-ETIMEDOUT) it is
- * leaked, as the scheduler is. NULL is fine. Never from a request's task, nor inside the runtime section of another
- * scheduler. */
+/* Destroy it, before or after its scheduler was stopped, but before that is destroyed; open connections are cut.
+ * Requests that a stray still stands on keep their memory until it ends. When a stop of the scheduler has given up
+ * (-ETIMEDOUT) it is leaked, as the scheduler is. NULL is fine. Never from a request's task, nor inside the runtime
+ * section of another scheduler. */
 SKINK_API void skink_http_server_destroy(skink_http_server *server) SKINK_ANY_THREAD SKINK_BLOCKS;
 
 #ifdef __cplusplus

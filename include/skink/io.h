@@ -21,10 +21,10 @@ extern "C" {
 #define SKINK_HANGUP 4u /* the peer is gone; reported also when not asked for */
 
 /*
- * Suspend this task until fd is ready for one of `events` (SKINK_READABLE | SKINK_WRITABLE) or deadline_ns
- * passes; outside a task, block the thread. Several tasks may wait for one descriptor. The descriptor must
- * be non-blocking for the read or write that follows, and must stay open during the call: libuv may end the process when a
- * descriptor that it is about to watch is closed. Whoever wants to close it cancels the tasks that wait, and waits for them.
+ * Suspend this task until fd is ready for one of `events` (SKINK_READABLE | SKINK_WRITABLE) or deadline_ns passes;
+ * outside a task, block the thread. Several tasks may wait for one descriptor. The descriptor must be non-blocking for
+ * the read or write that follows, and must stay open during the call: libuv may end the process when a descriptor that
+ * it is about to watch is closed. Whoever wants to close it cancels the tasks that wait, and waits for them.
  *   0           *ret_events (may be NULL) has what is ready
  *   -ETIMEDOUT, -ECANCELED   as skink_await()
  *   -EINVAL     no such event

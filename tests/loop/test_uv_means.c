@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_uv_means.c - what libuv ends the process for is asked for before: descriptors of the first loop, threads of the pool. */
+/* test_uv_means.c - what libuv ends the process for is asked for before: descriptors of the first loop, threads of the
+ * pool. */
 #include "skink/skink.h"
 #include "tests/support/case.h"
 #include "tests/support/process.h"
