@@ -31,6 +31,12 @@ void fixture_start(struct fixture *f, const skink_recovery_options *given)
     assert_int_equal(skink_scheduler_start(f->scheduler), 0);
 }
 
+void fixture_start_timeout(struct fixture *f, uint64_t deadlock_timeout_ns)
+{
+    skink_recovery_options options = { .deadlock_timeout_ns = deadlock_timeout_ns };
+    fixture_start(f, &options);
+}
+
 int fixture_stop(struct fixture *f)
 {
     int err = skink_scheduler_stop(f->scheduler, test_deadline_ns(5000));
@@ -91,6 +97,29 @@ void stuck_release(struct stuck *s)
 {
     atomic_store(&s->spinning, false);
     sem_post(&s->release);
+}
+
+void stuck_get_declared(struct fixture *f, struct stuck *s)
+{
+    uint64_t before = fixture_stats(f).deadlocks;
+    stuck_init(s);
+    stuck_spawn(f, s);
+    test_wait_until(fixture_stats(f).deadlocks == before + 1, 10000);
+}
+
+void stuck_end(struct stuck *s)
+{
+    stuck_release(s);
+    test_wait_until(atomic_load(&s->ended), 10000);
+}
+
+void stuck_end_all(struct fixture *f, struct stuck *s, int count)
+{
+    for (int i = 0; i < count; i++)
+        stuck_release(&s[i]);
+    for (int i = 0; i < count; i++)
+        test_wait_until(atomic_load(&s[i].ended), 10000);
+    test_wait_until(fixture_stats(f).strays == 0, 10000);
 }
 
 void warm_up(void)

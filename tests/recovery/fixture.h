@@ -20,6 +20,8 @@ struct fixture {
 
 /* Start both; fields of options that are zero mean the fixture's own defaults (T = 50 ms). */
 void fixture_start(struct fixture *f, const skink_recovery_options *options);
+/* The same with this T. */
+void fixture_start_timeout(struct fixture *f, uint64_t deadlock_timeout_ns);
 /* Stop and destroy both; the scheduler first. The stop must end within its limit; its result is returned. */
 int fixture_stop(struct fixture *f);
 
@@ -41,6 +43,14 @@ void stuck_init(struct stuck *s);
 void stuck_spawn(struct fixture *f, struct stuck *s);
 void stuck_task(void *arg);
 void stuck_release(struct stuck *s);
+
+/* Initialise one that blocks, spawn it, and wait until its slice has been declared, which must be the only one that
+ * is meanwhile. */
+void stuck_get_declared(struct fixture *f, struct stuck *s);
+/* Release it, and wait until its task has ended; its thread may be a stray for a moment longer. */
+void stuck_end(struct stuck *s);
+/* Release all of them, and wait until their tasks have ended and no stray is left. */
+void stuck_end_all(struct fixture *f, struct stuck *s, int count);
 
 /* Before counting: libuv keeps a few descriptors from the first loop on,
  * and a sanitizer a thread from the first one. */

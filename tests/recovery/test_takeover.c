@@ -40,9 +40,7 @@ static uint64_t declaration_time(struct fixture *f, struct stuck *s, uint64_t ti
     assert_true(seen_ns - spawned_ns >= timeout_ns);
     uint64_t took_ns = seen_ns - atomic_load(&s->started_ns);
     *ret_deferred_ns = uncounted(f) - uncounted_before;
-    stuck_release(s);
-    test_wait_until(atomic_load(&s->ended), 10000);
-    test_wait_until(fixture_stats(f).strays == 0, 10000);
+    stuck_end_all(f, s, 1);
     return took_ns;
 }
 
@@ -78,8 +76,7 @@ static void declared_in_time_beside(bool busy, uint64_t timeout_ns, bool spin, i
 {
     struct fixture f;
     struct treadmill treadmill;
-    skink_recovery_options options = { .deadlock_timeout_ns = timeout_ns };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, timeout_ns);
     if (busy) treadmill_start(&treadmill, f.scheduler);
     uint64_t best = UINT64_MAX;
     int in_time = 0;
@@ -172,8 +169,7 @@ static void loop_that_turns_is_hardly_looked_at(void **state)
     (void)state;
     struct fixture f;
     struct treadmill treadmill;
-    skink_recovery_options options = { .deadlock_timeout_ns = 2400 * SKINK_MS };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 2400 * SKINK_MS);
     treadmill_start(&treadmill, f.scheduler);
     uint64_t fewest = UINT64_MAX;
     for (int i = 0; i < 20 && fewest > 1; i++) {
@@ -200,9 +196,8 @@ static void first_short_timeout_in_a_busy_loop_is_noticed(void **state)
     (void)state;
     struct fixture f;
     struct treadmill treadmill;
-    skink_recovery_options options = { .deadlock_timeout_ns = 30 * SKINK_S };
     skink_task_options short_one = { .size = sizeof short_one, .deadlock_timeout_ns = 10 * SKINK_MS };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 30 * SKINK_S);
     treadmill_start(&treadmill, f.scheduler);
     /* Until it is hardly looked at, if the machine lets it come to that. */
     uint64_t before = UINT64_MAX;
@@ -223,9 +218,8 @@ static uint64_t lost_by_a_shorter_timeout_ns(void)
 {
     struct fixture f;
     struct stuck s;
-    skink_recovery_options options = { .deadlock_timeout_ns = 30 * SKINK_S };
     skink_task_options short_one = { .size = sizeof short_one, .deadlock_timeout_ns = 240 * SKINK_MS };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 30 * SKINK_S);
     stuck_init(&s);
     stuck_spawn(&f, &s);
     test_wait_until(fixture_stats(&f).current_slice_ns > 150 * SKINK_MS, 5000); /* it has been seen */
@@ -233,8 +227,7 @@ static uint64_t lost_by_a_shorter_timeout_ns(void)
     assert_int_equal(skink_spawn(f.scheduler, &short_one, NULL, nothing, NULL), 0);
     test_wait_until(fixture_stats(&f).ticks >= before.ticks + 5, 5000);
     uint64_t lost_ns = fixture_stats(&f).suspended_ns - before.suspended_ns;
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
     return lost_ns;
 }
@@ -303,8 +296,7 @@ static void task_s_own_timeout_counts_instead_of_the_watchdog_s(void **state)
 {
     (void)state;
     struct fixture f;
-    skink_recovery_options options = { .deadlock_timeout_ns = 30 * SKINK_S };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 30 * SKINK_S);
     struct stuck s;
     stuck_init(&s);
     skink_task_options own = SKINK_TASK_OPTIONS_INIT;
@@ -313,8 +305,7 @@ static void task_s_own_timeout_counts_instead_of_the_watchdog_s(void **state)
     assert_int_equal(skink_spawn(f.scheduler, &own, NULL, stuck_task, &s), 0);
     test_wait_until(atomic_load(&f.incidents) == 1, 2000);
     assert_string_equal(f.last_task, "own");
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -322,16 +313,14 @@ static void timeout_can_be_changed_while_a_slice_is_stuck(void **state)
 {
     (void)state;
     struct fixture f;
-    skink_recovery_options options = { .deadlock_timeout_ns = 30 * SKINK_S };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 30 * SKINK_S);
     struct stuck s;
     stuck_init(&s);
     stuck_spawn(&f, &s);
     test_wait_until(atomic_load(&s.started_ns) != 0, 5000);
     assert_int_equal(skink_recovery_set_timeout(f.recovery, 20 * SKINK_MS), 0);
     test_wait_until(fixture_stats(&f).deadlocks == 1, 5000);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -343,13 +332,10 @@ static void stuck_task_migrates_and_ends_on_the_fresh_thread(void **state)
     struct fixture f;
     struct stuck s;
     fixture_start(&f, NULL);
-    stuck_init(&s);
-    stuck_spawn(&f, &s);
-    test_wait_until(fixture_stats(&f).deadlocks == 1, 5000);
+    stuck_get_declared(&f, &s);
     assert_true(loop_is_alive(&f, 5000));
     assert_int_equal(fixture_stats(&f).strays, 1);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_not_equal(atomic_load(&s.started_tid), atomic_load(&s.ended_tid));
     test_wait_until(fixture_stats(&f).strays == 0, 5000);
     skink_recovery_stats stats = fixture_stats(&f);
@@ -377,8 +363,7 @@ static void incident_tells_what_was_stuck(void **state)
     assert_true(f.last.number >= 1);
     assert_true(f.last.slice_ns >= f.last.effective_ns);
     assert_true(f.last.time_unix_ns / SKINK_S + 60 > (uint64_t)time(NULL));
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -388,9 +373,7 @@ static void recovery_time_is_in_the_histogram(void **state)
     struct fixture f;
     struct stuck s;
     fixture_start(&f, NULL);
-    stuck_init(&s);
-    stuck_spawn(&f, &s);
-    test_wait_until(fixture_stats(&f).deadlocks == 1, 5000);
+    stuck_get_declared(&f, &s);
     assert_true(loop_is_alive(&f, 5000));
     skink_recovery_stats stats = fixture_stats(&f);
     uint64_t count = 0;
@@ -399,8 +382,7 @@ static void recovery_time_is_in_the_histogram(void **state)
     assert_int_equal(count, 1);
     assert_true(stats.recovery_sum_ns > 0);
     print_message("recovery took %llu us\n", (unsigned long long)(stats.recovery_sum_ns / 1000));
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -500,11 +482,7 @@ static void takeovers_lose_and_double_nothing(void **state)
     assert_int_equal(atomic_load(&c.out_of_order), 0);
     assert_int_equal(atomic_load(&c.most_inside), 1);
     assert_int_equal(fixture_stats(&c.f).deadlocks, STUCK);
-    for (int i = 0; i < STUCK; i++)
-        stuck_release(&c.stuck[i]);
-    for (int i = 0; i < STUCK; i++)
-        test_wait_until(atomic_load(&c.stuck[i].ended), 10000);
-    test_wait_until(fixture_stats(&c.f).strays == 0, 10000);
+    stuck_end_all(&c.f, c.stuck, STUCK);
     assert_int_equal(atomic_load(&c.ran), QUEUED);
     assert_int_equal(fixture_stop(&c.f), 0);
 }
@@ -524,10 +502,8 @@ static void two_schedulers_are_recovered_by_one_watchdog(void **state)
     assert_int_equal(skink_post(f.scheduler, stuck_task, &s[0]), 0);
     assert_int_equal(skink_post(second, stuck_task, &s[1]), 0);
     test_wait_until(fixture_stats(&f).takeovers == 2, 5000); /* with one standby thread: it is replaced at once */
-    for (int i = 0; i < 2; i++) {
-        stuck_release(&s[i]);
-        test_wait_until(atomic_load(&s[i].ended), 5000);
-    }
+    for (int i = 0; i < 2; i++)
+        stuck_end(&s[i]);
     assert_int_equal(skink_scheduler_stop(second, test_deadline_ns(5000)), 0);
     skink_scheduler_destroy(second);
     assert_int_equal(fixture_stop(&f), 0);
@@ -541,11 +517,9 @@ static void scheduler_that_is_restarted_is_still_watched(void **state)
     fixture_start(&f, NULL);
     assert_int_equal(skink_scheduler_stop(f.scheduler, test_deadline_ns(5000)), 0);
     assert_int_equal(skink_scheduler_start(f.scheduler), 0);
-    stuck_init(&s);
-    stuck_spawn(&f, &s);
-    test_wait_until(fixture_stats(&f).deadlocks == 1, 5000);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_get_declared(&f, &s);
+    stuck_end(&s);
+    assert_int_equal(fixture_stats(&f).deadlocks, 1);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -571,8 +545,7 @@ static void scheduler_that_is_restarted_beside_a_stray_is_watched(void **state)
     assert_int_equal(skink_scheduler_start(f.scheduler), 0);
     stuck_spawn(&f, &s[1]);
     test_wait_until(fixture_stats(&f).deadlocks == 1, 5000);
-    stuck_release(&s[1]);
-    test_wait_until(atomic_load(&s[1].ended), 5000);
+    stuck_end(&s[1]);
     assert_int_equal(fixture_stop(&f), -ECANCELED); /* the first one is still out */
     stuck_release(&s[0]);
     test_wait_until(test_thread_count(0) == threads, 5000);
