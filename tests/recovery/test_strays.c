@@ -17,29 +17,20 @@ static void start_with_limit(struct fixture *f)
     fixture_start(f, &options);
 }
 
-/* Get one more slice stuck and wait until it is declared. */
-static void stick(struct fixture *f, struct stuck *s)
-{
-    uint64_t before = fixture_stats(f).deadlocks;
-    stuck_init(s);
-    stuck_spawn(f, s);
-    test_wait_until(fixture_stats(f).deadlocks == before + 1, 10000);
-}
-
-static void release_all(struct fixture *f, struct stuck *s, int count)
-{
-    for (int i = 0; i < count; i++)
-        stuck_release(&s[i]);
-    for (int i = 0; i < count; i++)
-        test_wait_until(atomic_load(&s[i].ended), 10000);
-    test_wait_until(fixture_stats(f).strays == 0, 10000);
-}
-
 static bool is_held(struct fixture *f)
 {
     skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
     assert_int_equal(skink_scheduler_stats_read(f->scheduler, &stats), 0);
     return stats.held;
+}
+
+/* As many strays as there may be, and one more slice that is stuck: the last of s, which keeps the loop held. */
+static void start_and_get_held(struct fixture *f, struct stuck s[static LIMIT + 1])
+{
+    start_with_limit(f);
+    for (int i = 0; i <= LIMIT; i++)
+        stuck_get_declared(f, &s[i]);
+    assert_true(is_held(f));
 }
 
 /* Goal: a slice that moves on just before it would have been declared leaves nothing behind: the recovery is freed. */
@@ -72,11 +63,11 @@ static void at_the_limit_the_fresh_thread_runs_no_task(void **state)
     struct stuck s[LIMIT + 1];
     start_with_limit(&f);
     for (int i = 0; i < LIMIT; i++)
-        stick(&f, &s[i]);
+        stuck_get_declared(&f, &s[i]);
     assert_true(loop_is_alive(&f, 10000));
     assert_false(is_held(&f));
     assert_int_equal(skink_recovery_health(f.recovery), SKINK_HEALTH_STRAY_LIMIT);
-    stick(&f, &s[LIMIT]);
+    stuck_get_declared(&f, &s[LIMIT]);
     assert_true(is_held(&f));
     assert_true(loop_stands_still(&f, 200));
     skink_recovery_stats stats = fixture_stats(&f);
@@ -86,7 +77,7 @@ static void at_the_limit_the_fresh_thread_runs_no_task(void **state)
     assert_int_equal(skink_recovery_health(f.recovery), SKINK_HEALTH_STRAY_LIMIT);
     test_wait_until(atomic_load(&f.incidents) == LIMIT + 1, 5000);
     assert_true(f.last.held);
-    release_all(&f, s, LIMIT + 1);
+    stuck_end_all(&f, s, LIMIT + 1);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -95,9 +86,7 @@ static void hold_ends_when_a_stray_returns(void **state)
     (void)state;
     struct fixture f;
     struct stuck s[LIMIT + 1];
-    start_with_limit(&f);
-    for (int i = 0; i <= LIMIT; i++)
-        stick(&f, &s[i]);
+    start_and_get_held(&f, s);
     stuck_release(&s[0]);
     test_wait_until(!is_held(&f), 5000);
     assert_true(loop_is_alive(&f, 10000));
@@ -107,7 +96,7 @@ static void hold_ends_when_a_stray_returns(void **state)
     assert_int_equal(stats.takeovers, LIMIT + 1);
     assert_int_equal(stats.strays_total, LIMIT + 1);
     assert_int_equal(stats.strays_returned, 1);
-    release_all(&f, s, LIMIT + 1);
+    stuck_end_all(&f, s, LIMIT + 1);
     assert_int_equal(skink_recovery_health(f.recovery), SKINK_HEALTH_OK);
     assert_int_equal(fixture_stop(&f), 0);
 }
@@ -117,16 +106,13 @@ static void hold_ends_when_the_held_thread_itself_returns(void **state)
     (void)state;
     struct fixture f;
     struct stuck s[LIMIT + 1];
-    start_with_limit(&f);
-    for (int i = 0; i <= LIMIT; i++)
-        stick(&f, &s[i]);
-    stuck_release(&s[LIMIT]);
-    test_wait_until(atomic_load(&s[LIMIT].ended), 5000); /* it runs on the loop, so that is not held */
+    start_and_get_held(&f, s);
+    stuck_end(&s[LIMIT]); /* it runs on the loop, so that is not held */
     assert_false(is_held(&f));
     skink_recovery_stats stats = fixture_stats(&f);
     assert_int_equal(stats.strays, LIMIT);
     assert_int_equal(stats.strays_total - stats.strays_returned, stats.strays);
-    release_all(&f, s, LIMIT + 1);
+    stuck_end_all(&f, s, LIMIT + 1);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -138,10 +124,10 @@ static void a_stray_keeps_no_descriptor(void **state)
     struct stuck s;
     char part[32];
     start_with_limit(&f);
-    stick(&f, &s);
+    stuck_get_declared(&f, &s);
     snprintf(part, sizeof part, "/task/%d/", atomic_load(&s.started_tid));
     test_wait_until(test_fd_count_to(part) == 0, 5000);
-    release_all(&f, &s, 1);
+    stuck_end_all(&f, &s, 1);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -151,15 +137,12 @@ static void unwatching_ends_a_hold(void **state)
     (void)state;
     struct fixture f;
     struct stuck s[LIMIT + 1];
-    start_with_limit(&f);
-    for (int i = 0; i <= LIMIT; i++)
-        stick(&f, &s[i]);
-    assert_true(is_held(&f));
+    start_and_get_held(&f, s);
     assert_int_equal(skink_recovery_unwatch(f.recovery, f.scheduler), 0);
     assert_false(is_held(&f));
     assert_true(loop_is_alive(&f, 10000));
     assert_int_equal(fixture_stats(&f).strays, LIMIT + 1);
-    release_all(&f, s, LIMIT + 1);
+    stuck_end_all(&f, s, LIMIT + 1);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -174,13 +157,12 @@ static void stray_that_spins_steps_back_behind_the_others(void **state)
     stuck_spawn(&f, &s);
     test_wait_until(fixture_stats(&f).deadlocks == 1, 10000);
     test_wait_until(sched_getscheduler(atomic_load(&s.started_tid)) == SCHED_IDLE, 5000);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 10000);
+    stuck_end(&s);
     assert_int_equal(sched_getscheduler(atomic_load(&s.ended_tid)), SCHED_OTHER);
     test_wait_until(fixture_stats(&f).strays == 0, 10000);
-    stick(&f, &s); /* one that blocks */
+    stuck_get_declared(&f, &s); /* one that blocks */
     assert_int_equal(sched_getscheduler(atomic_load(&s.started_tid)), SCHED_OTHER);
-    release_all(&f, &s, 1);
+    stuck_end_all(&f, &s, 1);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -192,12 +174,12 @@ static void oldest_stray_s_age_is_known(void **state)
     start_with_limit(&f);
     assert_int_equal(fixture_stats(&f).oldest_stray_ns, 0);
     uint64_t before = skink_now();
-    stick(&f, &s[0]);
-    stick(&f, &s[1]);
+    stuck_get_declared(&f, &s[0]);
+    stuck_get_declared(&f, &s[1]);
     uint64_t age = fixture_stats(&f).oldest_stray_ns;
     assert_true(age >= 20 * SKINK_MS); /* that is how long the second one took */
     assert_true(age <= skink_now() - before);
-    release_all(&f, s, 2);
+    stuck_end_all(&f, s, 2);
     assert_int_equal(fixture_stats(&f).oldest_stray_ns, 0);
     assert_int_equal(fixture_stop(&f), 0);
 }
@@ -208,7 +190,7 @@ static void stop_does_not_wait_for_a_stray(void **state)
     struct fixture f;
     struct stuck s;
     start_with_limit(&f);
-    stick(&f, &s);
+    stuck_get_declared(&f, &s);
     uint64_t before = skink_now();
     assert_int_equal(skink_scheduler_stop(f.scheduler, skink_after(100 * SKINK_MS)), -ECANCELED);
     assert_true(skink_now() - before < test_ms(test_patience(4000)));
@@ -229,8 +211,8 @@ static void stray_may_outlive_recovery_and_scheduler(void **state)
     warm_up();
     int threads = test_thread_count(0);
     start_with_limit(&f);
-    stick(&f, &s[0]); /* the scheduler's own thread */
-    stick(&f, &s[1]); /* one of ours */
+    stuck_get_declared(&f, &s[0]); /* the scheduler's own thread */
+    stuck_get_declared(&f, &s[1]); /* one of ours */
     assert_int_equal(skink_scheduler_stop(f.scheduler, skink_now()), -ECANCELED);
     skink_scheduler_destroy(f.scheduler);
     skink_recovery_destroy(f.recovery);
@@ -252,15 +234,14 @@ static void declare_and_return_cycles_leave_nothing_behind(void **state)
     (void)state;
     enum { WARM_UP = 30 };
     struct fixture f;
-    skink_recovery_options options = { .deadlock_timeout_ns = 10 * SKINK_MS };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 10 * SKINK_MS);
     test_warm_diagnosis();
     int threads = 0, fds = 0, cycles = cycles_wanted();
     long resident_kb = 0;
     for (int i = 0; i < WARM_UP + cycles; i++) {
         struct stuck s;
-        stick(&f, &s);
-        release_all(&f, &s, 1);
+        stuck_get_declared(&f, &s);
+        stuck_end_all(&f, &s, 1);
         if (i != WARM_UP) continue;
         test_wait_until(fixture_stats(&f).standby_threads == 1, 5000);
         threads = test_thread_count(0);
