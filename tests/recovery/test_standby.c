@@ -68,8 +68,16 @@ static int setup(void **state)
 
 static void start(struct fixture *f)
 {
-    skink_recovery_options options = { .deadlock_timeout_ns = 20 * SKINK_MS };
-    fixture_start(f, &options);
+    fixture_start_timeout(f, 20 * SKINK_MS);
+}
+
+/* Get one more slice stuck, and wait until a standby has taken the loop over. */
+static void get_taken_over(struct fixture *f, struct stuck *s)
+{
+    uint64_t before = fixture_stats(f).takeovers;
+    stuck_init(s);
+    stuck_spawn(f, s);
+    test_wait_until(fixture_stats(f).takeovers == before + 1, 5000);
 }
 
 static void create_says_that_it_has_no_threads(void **state)
@@ -96,12 +104,10 @@ static void without_a_standby_nothing_is_done_until_there_is_one(void **state)
     struct stuck s[2];
     start(&f);
     atomic_store(&threads_fail, true);
-    stuck_init(&s[0]);
-    stuck_init(&s[1]);
-    stuck_spawn(&f, &s[0]);
-    test_wait_until(fixture_stats(&f).takeovers == 1, 5000);
+    get_taken_over(&f, &s[0]);
     uint64_t begun_ns = skink_now() - SKINK_S; /* it has tried since, and before it is seen here */
     test_wait_until(skink_recovery_health(f.recovery) == SKINK_HEALTH_NO_STANDBY, 5000);
+    stuck_init(&s[1]);
     stuck_spawn(&f, &s[1]);
     test_wait_until(atomic_load(&s[1].started_ns) != 0, 5000);
     assert_true(loop_stands_still(&f, 300));
@@ -116,10 +122,8 @@ static void without_a_standby_nothing_is_done_until_there_is_one(void **state)
     test_wait_until(fixture_stats(&f).takeovers == 2, 5000);
     assert_true(loop_is_alive(&f, 5000));
     test_wait_until(skink_recovery_health(f.recovery) == SKINK_HEALTH_OK, 5000);
-    for (int i = 0; i < 2; i++) {
-        stuck_release(&s[i]);
-        test_wait_until(atomic_load(&s[i].ended), 5000);
-    }
+    for (int i = 0; i < 2; i++)
+        stuck_end(&s[i]);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -131,11 +135,8 @@ static void a_standby_is_made_while_all_loops_sleep(void **state)
     struct stuck s;
     start(&f);
     atomic_store(&threads_fail, true);
-    stuck_init(&s);
-    stuck_spawn(&f, &s);
-    test_wait_until(fixture_stats(&f).takeovers == 1, 5000);
-    stuck_release(&s);
-    test_wait_until(fixture_stats(&f).strays == 0, 5000);
+    get_taken_over(&f, &s);
+    stuck_end_all(&f, &s, 1);
     uint64_t failures = fixture_stats(&f).standby_failures;
     test_wait_until(fixture_stats(&f).standby_failures > failures + 2, 5000);
     atomic_store(&threads_fail, false);
@@ -150,18 +151,14 @@ static void slice_that_comes_free_before_a_standby_is_there_just_goes_on(void **
     struct stuck s[2];
     start(&f);
     atomic_store(&threads_fail, true);
-    stuck_init(&s[0]);
+    get_taken_over(&f, &s[0]);
     stuck_init(&s[1]);
-    stuck_spawn(&f, &s[0]);
-    test_wait_until(fixture_stats(&f).takeovers == 1, 5000);
     stuck_spawn(&f, &s[1]);
     test_wait_until(fixture_stats(&f).current_slice_ns > 100 * SKINK_MS, 5000);
-    stuck_release(&s[1]);
-    test_wait_until(atomic_load(&s[1].ended), 5000);
+    stuck_end(&s[1]);
     assert_int_equal(atomic_load(&s[1].started_tid), atomic_load(&s[1].ended_tid));
     atomic_store(&threads_fail, false);
-    stuck_release(&s[0]);
-    test_wait_until(atomic_load(&s[0].ended), 5000);
+    stuck_end(&s[0]);
     assert_int_equal(fixture_stats(&f).deadlocks, 1);
     assert_int_equal(fixture_stop(&f), 0);
 }
@@ -182,10 +179,8 @@ static void several_standbys_serve_several_takeovers_without_new_threads(void **
     test_wait_until(fixture_stats(&f).takeovers == 3, 5000);
     assert_true(loop_is_alive(&f, 5000));
     atomic_store(&threads_fail, false);
-    for (int i = 0; i < 3; i++) {
-        stuck_release(&s[i]);
-        test_wait_until(atomic_load(&s[i].ended), 5000);
-    }
+    for (int i = 0; i < 3; i++)
+        stuck_end(&s[i]);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -214,10 +209,8 @@ static void a_standby_that_is_not_ready_is_none(void **state)
     atomic_store(&threads_late, false);
     test_wait_until(fixture_stats(&f).takeovers == 2, 5000);
     assert_true(loop_is_alive(&f, 5000));
-    for (int i = 0; i < 2; i++) {
-        stuck_release(&s[i]);
-        test_wait_until(atomic_load(&s[i].ended), 5000);
-    }
+    for (int i = 0; i < 2; i++)
+        stuck_end(&s[i]);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -236,9 +229,7 @@ static void a_thread_that_is_created_for_ever_holds_up_no_watchdog(void **state)
     fixture_start(&f, &options);
     atomic_store(&threads_hang, true);
     for (int i = 0; i < 2; i++) {
-        stuck_init(&s[i]);
-        stuck_spawn(&f, &s[i]);
-        test_wait_until(fixture_stats(&f).takeovers == (uint64_t)i + 1, 5000);
+        get_taken_over(&f, &s[i]);
         test_wait_until(atomic_load(&hanging) == 1, 5000);
         assert_int_equal(skink_recovery_ping(f.recovery, test_deadline_ns(5000)), 0);
         assert_true(loop_is_alive(&f, 5000));
@@ -247,10 +238,8 @@ static void a_thread_that_is_created_for_ever_holds_up_no_watchdog(void **state)
     atomic_store(&threads_hang, false);
     test_wait_until(fixture_stats(&f).standby_threads == 2, 5000);
     assert_int_equal(skink_recovery_health(f.recovery), SKINK_HEALTH_OK);
-    for (int i = 0; i < 2; i++) {
-        stuck_release(&s[i]);
-        test_wait_until(atomic_load(&s[i].ended), 5000);
-    }
+    for (int i = 0; i < 2; i++)
+        stuck_end(&s[i]);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -267,8 +256,7 @@ static void a_thread_that_is_created_for_ever_holds_up_no_end(void **state)
     stuck_init(&s);
     stuck_spawn(&f, &s);
     test_wait_until(atomic_load(&hanging) == 1, 5000);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
     test_wait_until(test_thread_count(0) == threads + 1, 5000);
     atomic_store(&threads_hang, false);
