@@ -369,8 +369,7 @@ static void a_loop_that_is_stuck_does_not_hide_the_others(void **state)
     if (!TEST_TSAN && !TEST_ASAN) assert_int_equal(count_in(dump, "running", "stuck_task"), 1);
     assert_non_null(strstr(text(dump, "note"), "stuck in a task"));
     json_decref(dump);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     finish(&f, future);
 }
 
@@ -393,8 +392,7 @@ static void a_loop_that_spins_does_not_hide_the_others(void **state)
     assert_int_equal(count_in(dump, "running", NULL), 1);
     assert_int_equal(count_in(dump, "fresh", "park_one"), 3);
     json_decref(dump);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     finish(&f, future);
 }
 
@@ -421,8 +419,7 @@ static void a_stray_is_told_with_its_stack_and_the_loop_goes_on(void **state)
         json_decref(dump);
     }
     assert_true(has_stack);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     finish(&f, future);
 }
 
@@ -452,8 +449,7 @@ static void a_task_in_a_stretch_that_blocks_is_told_as_such(void **state)
     assert_int_equal(count_in(dump, "blocking", NULL), 1);
     if (!TEST_TSAN && !TEST_ASAN) assert_int_equal(count_in(dump, "blocking", "block_as_announced"), 1);
     json_decref(dump);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     finish(&f, NULL);
 }
 
@@ -473,6 +469,14 @@ static void block_runtime(skink_scheduler *scheduler, struct skink__message *mes
     }
 }
 
+/* Have the loop run it, and get stuck in it until `release` is posted. */
+static void blocker_post(struct blocker *b, skink_scheduler *scheduler)
+{
+    *b = (struct blocker){ .message.deliver = block_runtime };
+    sem_init(&b->release, 0, 0);
+    assert_true(skink__scheduler_post(scheduler, &b->message));
+}
+
 static void a_stuck_runtime_section_is_told_within_the_patience(void **state)
 {
     (void)state;
@@ -481,9 +485,8 @@ static void a_stuck_runtime_section_is_told_within_the_patience(void **state)
     skink_future *future = new_future();
     spawn_many(&f, "one", park_one, future, 12);
     test_wait_until(suspended(&f) == 12, 5000);
-    struct blocker b = { .message.deliver = block_runtime };
-    sem_init(&b.release, 0, 0);
-    assert_true(skink__scheduler_post(f.scheduler, &b.message));
+    struct blocker b;
+    blocker_post(&b, f.scheduler);
     test_wait_until(atomic_load(&b.entered), 5000);
     skink_dump_options options = SKINK_DUMP_OPTIONS_INIT;
     options.patience_ns = 100 * SKINK_MS;
@@ -518,9 +521,8 @@ static void a_stuck_scheduler_does_not_hide_the_others(void **state)
     spawn_there(second, "two", park_one, future, 20);
     spawn_there(third, "three", park_one, future, 40);
     test_wait_until(suspended(&f) == 10 && suspended_in(second) == 20 && suspended_in(third) == 40, 5000);
-    struct blocker b = { .message.deliver = block_runtime };
-    sem_init(&b.release, 0, 0);
-    assert_true(skink__scheduler_post(f.scheduler, &b.message));
+    struct blocker b;
+    blocker_post(&b, f.scheduler);
     stuck_init(&s);
     struct fixture there = { .scheduler = second, .recovery = f.recovery };
     stuck_spawn(&there, &s);
@@ -540,8 +542,7 @@ static void a_stuck_scheduler_does_not_hide_the_others(void **state)
     assert_int_equal(count_in(dump, "running", NULL), 1);
     json_decref(dump);
     sem_post(&b.release);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(skink_future_complete(future, NULL), 0);
     test_wait_until(suspended_in(second) == 0 && suspended_in(third) == 0 && suspended(&f) == 0, 5000);
     skink_scheduler_destroy(second);

@@ -101,8 +101,7 @@ static void each_thread_is_told_with_its_role(void **state)
     skink__thread_unref(loop);
     assert_null(find_stack(dump, own_tid(), NULL)); /* who asks */
     json_decref(dump);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     fixture_stop(&f);
 }
 
@@ -161,9 +160,7 @@ static void a_thread_that_computes_is_told_as_running(void **state)
     (void)state;
     struct fixture f;
     struct stuck s;
-    skink_recovery_options options = SKINK_RECOVERY_OPTIONS_INIT;
-    options.deadlock_timeout_ns = 60 * SKINK_S;
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 60 * SKINK_S);
     stuck_init(&s);
     s.spin = true;
     stuck_spawn(&f, &s);
@@ -175,8 +172,7 @@ static void a_thread_that_computes_is_told_as_running(void **state)
     assert_string_equal(text(stack, "state"), "running");
     assert_int_equal(json_array_size(json_object_get(stack, "frames")), 0);
     json_decref(dump);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     fixture_stop(&f);
 }
 
