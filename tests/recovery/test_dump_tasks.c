@@ -4,6 +4,7 @@
 #include "skink/blocking.h"
 #include "skink/dump.h"
 #include "tests/recovery/fixture.h"
+#include "tests/recovery/json.h"
 #include "tests/support/process.h"
 #include "tests/support/scarce.h"
 #include <errno.h>
@@ -31,27 +32,6 @@ static json_t *dump_tasks(struct fixture *f, const skink_dump_options *given)
     return dump;
 }
 
-static json_int_t number(const json_t *object, const char *key)
-{
-    assert_true(json_is_integer(json_object_get(object, key)));
-    return json_integer_value(json_object_get(object, key));
-}
-
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value ? value : "";
-}
-
-static bool has_function(const json_t *stack, const char *function)
-{
-    size_t i;
-    json_t *frame;
-    json_array_foreach (json_object_get(stack, "frames"), i, frame)
-        if (strcmp(text(frame, "function"), function) == 0) return true;
-    return false;
-}
-
 /* How many tasks in this state have this function in their stack? */
 static json_int_t count_in(const json_t *dump, const char *state, const char *function)
 {
@@ -59,8 +39,8 @@ static json_int_t count_in(const json_t *dump, const char *state, const char *fu
     size_t i;
     json_t *stack;
     json_array_foreach (json_object_get(dump, "stacks"), i, stack)
-        if (strcmp(text(stack, "state"), state) == 0 && (!function || has_function(stack, function)))
-            count += number(stack, "count");
+        if (strcmp(text_of(stack, "state"), state) == 0 && (!function || has_function(stack, function)))
+            count += number_of(stack, "count");
     return count;
 }
 
@@ -157,7 +137,7 @@ static void equal_stacks_are_merged_and_the_most_frequent_come_first(void **stat
     spawn_many(&f, "room", park_with_room, future, 3);
     test_wait_until(suspended(&f) == 330, 5000);
     json_t *dump = dump_tasks(&f, NULL);
-    assert_int_equal(number(dump, "tasks"), 330);
+    assert_int_equal(number_of(dump, "tasks"), 330);
     assert_true(json_is_true(json_object_get(dump, "complete")));
     json_t *stacks = json_object_get(dump, "stacks");
     assert_int_equal(json_array_size(stacks), 4);
@@ -165,20 +145,20 @@ static void equal_stacks_are_merged_and_the_most_frequent_come_first(void **stat
     const json_int_t counts[] = { 300, 20, 7, 3 };
     for (size_t i = 0; i < 4; i++) {
         json_t *stack = json_array_get(stacks, i);
-        assert_int_equal(number(stack, "count"), counts[i]);
-        assert_string_equal(text(stack, "state"), "suspended");
+        assert_int_equal(number_of(stack, "count"), counts[i]);
+        assert_string_equal(text_of(stack, "state"), "suspended");
         assert_true(has_function(stack, functions[i]));
         assert_true(json_is_false(json_object_get(stack, "cut"))); /* walked to its first frame */
     }
     json_t *one = json_array_get(stacks, 0);
     json_t *innermost = json_array_get(json_object_get(one, "frames"), 0);
-    assert_string_equal(text(innermost, "function"), "skink_await");
+    assert_string_equal(text_of(innermost, "function"), "skink_await");
     assert_string_equal(json_string_value(json_array_get(json_object_get(one, "names"), 0)), "one");
     json_t *outermost =
         json_array_get(json_object_get(one, "frames"), json_array_size(json_object_get(one, "frames")) - 1);
-    assert_string_equal(text(outermost, "function"), "park_one");
-    assert_non_null(strstr(text(outermost, "file"), "test_dump_tasks.c"));
-    assert_true(number(outermost, "line") > 0);
+    assert_string_equal(text_of(outermost, "function"), "park_one");
+    assert_non_null(strstr(text_of(outermost, "file"), "test_dump_tasks.c"));
+    assert_true(number_of(outermost, "line") > 0);
     assert_string_equal(json_string_value(json_array_get(json_object_get(json_array_get(stacks, 1), "names"), 0)),
                         "sleeper \"\xef\xbf\xbd\"");
     json_decref(dump);
@@ -260,7 +240,7 @@ static void a_scheduler_that_does_not_run_says_so(void **state)
     assert_int_equal(skink_scheduler_create(NULL, &f.scheduler), 0);
     json_t *dump = dump_tasks(&f, NULL);
     assert_true(json_is_false(json_object_get(dump, "complete")));
-    assert_string_equal(text(dump, "note"), "the scheduler does not run");
+    assert_string_equal(text_of(dump, "note"), "the scheduler does not run");
     json_decref(dump);
     skink_scheduler_destroy(f.scheduler);
 }
@@ -288,7 +268,7 @@ static const json_t *part_of(const json_t *dump, const char *name)
     size_t i;
     json_t *part;
     json_array_foreach (json_object_get(dump, "schedulers"), i, part)
-        if (strcmp(text(part, "name"), name) == 0) return part;
+        if (strcmp(text_of(part, "name"), name) == 0) return part;
     fail_msg("%s is not among the schedulers", name);
     return NULL;
 }
@@ -319,15 +299,15 @@ static void equal_stacks_of_several_schedulers_are_merged(void **state)
     const skink_dump_options *const ways[] = { &watched, &named };
     for (int i = 0; i < 2; i++) {
         json_t *dump = dump_tasks(&f, ways[i]);
-        assert_int_equal(number(dump, "tasks"), 46);
+        assert_int_equal(number_of(dump, "tasks"), 46);
         assert_true(json_is_true(json_object_get(dump, "complete")));
         json_t *stacks = json_object_get(dump, "stacks");
         assert_int_equal(json_array_size(stacks), 2);
-        assert_int_equal(number(json_array_get(stacks, 0), "count"), 42);
+        assert_int_equal(number_of(json_array_get(stacks, 0), "count"), 42);
         assert_int_equal(json_array_size(json_object_get(json_array_get(stacks, 0), "names")), 2);
         assert_int_equal(json_array_size(json_object_get(dump, "schedulers")), 2);
-        assert_int_equal(number(part_of(dump, "loop"), "tasks"), 34);
-        assert_int_equal(number(part_of(dump, "second"), "tasks"), 12);
+        assert_int_equal(number_of(part_of(dump, "loop"), "tasks"), 34);
+        assert_int_equal(number_of(part_of(dump, "second"), "tasks"), 12);
         json_decref(dump);
     }
     watched.recovery = f.recovery;
@@ -361,13 +341,13 @@ static void a_loop_that_is_stuck_does_not_hide_the_others(void **state)
     uint64_t begun = test_now_ns();
     json_t *dump = dump_tasks(&f, NULL);
     assert_true(test_now_ns() - begun < test_ms(test_patience(5000)));
-    assert_int_equal(number(dump, "tasks"), 1006);
+    assert_int_equal(number_of(dump, "tasks"), 1006);
     assert_true(json_is_true(json_object_get(dump, "complete")));
     assert_int_equal(count_in(dump, "suspended", "park_one"), 1000);
     assert_int_equal(count_in(dump, "suspended", "park_deep"), 5);
     assert_int_equal(count_in(dump, "running", NULL), 1);
     if (!TEST_TSAN && !TEST_ASAN) assert_int_equal(count_in(dump, "running", "stuck_task"), 1);
-    assert_non_null(strstr(text(dump, "note"), "stuck in a task"));
+    assert_non_null(strstr(text_of(dump, "note"), "stuck in a task"));
     json_decref(dump);
     stuck_end(&s);
     finish(&f, future);
@@ -388,7 +368,7 @@ static void a_loop_that_spins_does_not_hide_the_others(void **state)
     test_wait_until(atomic_load(&s.started_tid) != 0, 5000);
     spawn_many(&f, "waiting", park_one, future, 3); /* in the inbox */
     json_t *dump = dump_tasks(&f, NULL);
-    assert_int_equal(number(dump, "tasks"), 104);
+    assert_int_equal(number_of(dump, "tasks"), 104);
     assert_int_equal(count_in(dump, "running", NULL), 1);
     assert_int_equal(count_in(dump, "fresh", "park_one"), 3);
     json_decref(dump);
@@ -412,7 +392,7 @@ static void a_stray_is_told_with_its_stack_and_the_loop_goes_on(void **state)
     uint64_t deadline = test_deadline_ns(5000);
     while (!has_stack && test_now_ns() < deadline) {
         json_t *dump = dump_tasks(&f, NULL);
-        assert_int_equal(number(dump, "tasks"), 11);
+        assert_int_equal(number_of(dump, "tasks"), 11);
         assert_int_equal(count_in(dump, "suspended", "park_one"), 10);
         assert_int_equal(count_in(dump, "stray", NULL), 1);
         has_stack = TEST_TSAN || TEST_ASAN || count_in(dump, "stray", "stuck_task") == 1;
@@ -445,7 +425,7 @@ static void a_task_in_a_stretch_that_blocks_is_told_as_such(void **state)
     test_wait_until(atomic_load(&s.started_ns) != 0, 5000);
     assert_true(loop_is_alive(&f, 5000)); /* it has been handed on */
     json_t *dump = dump_tasks(&f, NULL);
-    assert_int_equal(number(dump, "tasks"), 1);
+    assert_int_equal(number_of(dump, "tasks"), 1);
     assert_int_equal(count_in(dump, "blocking", NULL), 1);
     if (!TEST_TSAN && !TEST_ASAN) assert_int_equal(count_in(dump, "blocking", "block_as_announced"), 1);
     json_decref(dump);
@@ -494,8 +474,8 @@ static void a_stuck_runtime_section_is_told_within_the_patience(void **state)
     json_t *dump = dump_tasks(&f, &options);
     assert_true(test_now_ns() - begun < test_ms(test_patience(2000)));
     assert_true(json_is_false(json_object_get(dump, "complete")));
-    assert_non_null(strstr(text(dump, "note"), "runtime section"));
-    assert_int_equal(number(dump, "tasks"), 12);
+    assert_non_null(strstr(text_of(dump, "note"), "runtime section"));
+    assert_int_equal(number_of(dump, "tasks"), 12);
     assert_int_equal(count_in(dump, "suspended", NULL), 12);
     json_decref(dump);
     sem_post(&b.release);
@@ -535,9 +515,9 @@ static void a_stuck_scheduler_does_not_hide_the_others(void **state)
     assert_true(test_now_ns() - begun < test_ms(test_patience(3000)));
     assert_true(json_is_false(json_object_get(dump, "complete")));
     assert_true(json_is_false(json_object_get(part_of(dump, "loop"), "complete")));
-    assert_non_null(strstr(text(part_of(dump, "loop"), "note"), "runtime section"));
-    assert_int_equal(number(dump, "tasks"), 10 + 21 + 40);
-    assert_int_equal(number(part_of(dump, "loop"), "tasks"), 10);
+    assert_non_null(strstr(text_of(part_of(dump, "loop"), "note"), "runtime section"));
+    assert_int_equal(number_of(dump, "tasks"), 10 + 21 + 40);
+    assert_int_equal(number_of(part_of(dump, "loop"), "tasks"), 10);
     assert_int_equal(count_in(dump, "suspended", "park_one"), 60);
     assert_int_equal(count_in(dump, "running", NULL), 1);
     json_decref(dump);
@@ -667,10 +647,10 @@ static void a_hundred_thousand_tasks_are_told_within_a_second_and_hold_the_loop_
         double ms = (double)(test_now_ns() - begun) / 1e6;
         atomic_store(&pulse.on, false);
         double hold_us = (double)atomic_load(&pulse.worst_ns) / 1e3; /* the longest in this dump */
-        print_message("%.0f ms, %lld steps, worst hold %.0f us\n", ms, (long long)number(dump, "steps"), hold_us);
+        print_message("%.0f ms, %lld steps, worst hold %.0f us\n", ms, (long long)number_of(dump, "steps"), hold_us);
         assert_int_equal(count_in(dump, "suspended", "park_one"), TASKS * 7 / 10);
         assert_int_equal(count_in(dump, "suspended", "park_deep"), TASKS * 3 / 10);
-        assert_true(number(dump, "tasks") >= TASKS);
+        assert_true(number_of(dump, "tasks") >= TASKS);
         json_decref(dump);
         if (ms < best) best = ms;
         if (hold_us < best_hold_us) best_hold_us = hold_us;

@@ -4,6 +4,7 @@
 #include "loop/thread_roles.h"
 #include "skink/dump.h"
 #include "tests/recovery/fixture.h"
+#include "tests/recovery/json.h"
 #include <errno.h>
 #include <jansson.h>
 #include <pthread.h>
@@ -33,17 +34,6 @@ static json_t *dump_threads(struct fixture *f)
     return dump;
 }
 
-static json_int_t number(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value ? value : "";
-}
-
 /* The stack that has this thread in it, and the thread's own object; NULL without one. */
 static json_t *find_stack(const json_t *dump, pid_t tid, json_t **ret_thread)
 {
@@ -51,21 +41,12 @@ static json_t *find_stack(const json_t *dump, pid_t tid, json_t **ret_thread)
     json_t *stack, *thread;
     json_array_foreach (json_object_get(dump, "stacks"), i, stack) {
         json_array_foreach (json_object_get(stack, "threads"), k, thread) {
-            if (number(thread, "tid") != tid) continue;
+            if (number_of(thread, "tid") != tid) continue;
             if (ret_thread) *ret_thread = thread;
             return stack;
         }
     }
     return NULL;
-}
-
-static bool has_function(const json_t *stack, const char *function)
-{
-    size_t i;
-    json_t *frame;
-    json_array_foreach (json_object_get(stack, "frames"), i, frame)
-        if (strcmp(text(frame, "function"), function) == 0) return true;
-    return false;
 }
 
 /* ---- who is there ---- */
@@ -87,17 +68,17 @@ static void each_thread_is_told_with_its_role(void **state)
     json_t *thread;
     json_t *stack = find_stack(dump, atomic_load(&s.started_tid), &thread);
     assert_non_null(stack);
-    assert_string_equal(text(stack, "role"), "stray");
-    assert_string_equal(text(stack, "state"), "blocked");
-    assert_string_equal(text(thread, "incident"), f.last.id);
-    assert_string_equal(text(json_object_get(thread, "waits_on"), "kind"), "semaphore");
+    assert_string_equal(text_of(stack, "role"), "stray");
+    assert_string_equal(text_of(stack, "state"), "blocked");
+    assert_string_equal(text_of(thread, "incident"), f.last.id);
+    assert_string_equal(text_of(json_object_get(thread, "waits_on"), "kind"), "semaphore");
     assert_true(json_is_null(json_object_get(json_object_get(thread, "waits_on"), "owner")));
     if (!TEST_ASAN && !TEST_TSAN) assert_true(has_function(stack, "stuck_task"));
-    assert_string_equal(text(find_stack(dump, thread_named("skink-standby"), NULL), "role"), "standby");
-    assert_string_equal(text(find_stack(dump, thread_named("skink-watchdog"), NULL), "role"), "watchdog");
-    assert_string_equal(text(find_stack(dump, thread_named("skink-report"), NULL), "role"), "helper");
+    assert_string_equal(text_of(find_stack(dump, thread_named("skink-standby"), NULL), "role"), "standby");
+    assert_string_equal(text_of(find_stack(dump, thread_named("skink-watchdog"), NULL), "role"), "watchdog");
+    assert_string_equal(text_of(find_stack(dump, thread_named("skink-report"), NULL), "role"), "helper");
     struct skink__thread *loop = skink__scheduler_thread(f.scheduler);
-    assert_string_equal(text(find_stack(dump, skink__thread_tid(loop), NULL), "role"), "loop");
+    assert_string_equal(text_of(find_stack(dump, skink__thread_tid(loop), NULL), "role"), "loop");
     skink__thread_unref(loop);
     assert_null(find_stack(dump, own_tid(), NULL)); /* who asks */
     json_decref(dump);
@@ -142,7 +123,7 @@ static void workers_of_the_pool_are_known_even_when_idle(void **state)
         size_t i;
         json_t *stack;
         json_array_foreach (json_object_get(dump, "stacks"), i, stack)
-            if (strcmp(text(stack, "role"), "pool") == 0) workers += (size_t)number(stack, "count");
+            if (strcmp(text_of(stack, "role"), "pool") == 0) workers += (size_t)number_of(stack, "count");
     }
     assert_in_range(workers, least, 4);
     json_decref(dump);
@@ -168,8 +149,8 @@ static void a_thread_that_computes_is_told_as_running(void **state)
     json_t *thread;
     json_t *dump = dump_threads(&f);
     json_t *stack = find_stack(dump, s.started_tid, &thread);
-    assert_string_equal(text(stack, "role"), "loop");
-    assert_string_equal(text(stack, "state"), "running");
+    assert_string_equal(text_of(stack, "role"), "loop");
+    assert_string_equal(text_of(stack, "state"), "running");
     assert_int_equal(json_array_size(json_object_get(stack, "frames")), 0);
     json_decref(dump);
     stuck_end(&s);
@@ -208,13 +189,13 @@ static void equal_stacks_are_merged_and_a_lock_is_told_with_its_waiters(void **s
     } while (json_array_size(json_object_get(lock, "waiting")) < WAITERS && test_now_ns() < deadline);
     assert_int_equal(json_array_size(json_object_get(dump, "locks")), 1);
     assert_int_equal(json_array_size(json_object_get(lock, "waiting")), WAITERS);
-    assert_int_equal(number(lock, "owner"), own_tid());
-    assert_string_equal(text(lock, "kind"), "mutex");
+    assert_int_equal(number_of(lock, "owner"), own_tid());
+    assert_string_equal(text_of(lock, "kind"), "mutex");
     char address[32];
     snprintf(address, sizeof address, "0x%zx", (size_t)&coveted);
-    assert_string_equal(text(lock, "address"), address);
+    assert_string_equal(text_of(lock, "address"), address);
     json_t *first = json_array_get(json_object_get(dump, "stacks"), 0);
-    assert_int_equal(number(first, "count"), WAITERS);
+    assert_int_equal(number_of(first, "count"), WAITERS);
     if (!TEST_ASAN && !TEST_TSAN) assert_true(has_function(first, "covet"));
     assert_int_equal(json_array_size(json_object_get(dump, "deadlocks")), 0);
     json_decref(dump);
@@ -268,9 +249,9 @@ static void a_deadlock_of_any_two_threads_is_told(void **state)
     assert_int_equal(json_array_size(json_object_get(dump, "deadlocks")), 1); /* told once, not from each side */
     assert_int_equal(json_array_size(deadlock), 2);
     pid_t low = pairs[0].tid < pairs[1].tid ? pairs[0].tid : pairs[1].tid;
-    assert_int_equal(number(json_array_get(deadlock, 0), "tid"), low);
-    assert_int_equal(number(json_array_get(deadlock, 0), "owner"), pairs[0].tid + pairs[1].tid - low);
-    assert_int_equal(number(json_array_get(deadlock, 1), "owner"), low);
+    assert_int_equal(number_of(json_array_get(deadlock, 0), "tid"), low);
+    assert_int_equal(number_of(json_array_get(deadlock, 0), "owner"), pairs[0].tid + pairs[1].tid - low);
+    assert_int_equal(number_of(json_array_get(deadlock, 1), "owner"), low);
     json_decref(dump);
     char *told;
     skink_dump_options options = SKINK_DUMP_OPTIONS_INIT;
@@ -311,7 +292,7 @@ static void a_healthy_thread_sees_no_interruption(void **state)
     for (int i = 0; i < DUMPS; i++) {
         json_t *dump = dump_threads(NULL);
         json_t *stack = find_stack(dump, napper.tid, NULL);
-        seen += stack && strcmp(text(stack, "state"), "blocked") == 0;
+        seen += stack && strcmp(text_of(stack, "state"), "blocked") == 0;
         json_decref(dump);
     }
     atomic_store(&napper.quit, true);

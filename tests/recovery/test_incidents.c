@@ -3,6 +3,7 @@
 #include "recovery/incidents.h"
 #include "recovery/state.h"
 #include "tests/recovery/fixture.h"
+#include "tests/recovery/json.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -138,11 +139,6 @@ static json_t *parse(char *text, size_t length)
     return json;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    return json_string_value(json_object_get(object, key));
-}
-
 static void json_has_the_documented_keys(void **state)
 {
     (void)state;
@@ -176,10 +172,10 @@ static void json_has_the_documented_keys(void **state)
     json_t *json = parse(text, length);
     assert_string_equal(text_of(json, "id"), "abc-1");
     assert_string_equal(text_of(json, "time"), "2024-02-29T12:00:00.123456Z");
-    assert_int_equal(json_integer_value(json_object_get(json, "generation")), 3);
+    assert_int_equal(number_of(json, "generation"), 3);
     assert_string_equal(text_of(json, "task"), "GET /\"\xEF\xBF\xBD\n");
     assert_string_equal(text_of(json, "route"), "/x");
-    assert_int_equal(json_integer_value(json_object_get(json, "request")), 17);
+    assert_int_equal(number_of(json, "request"), 17);
     assert_string_equal(text_of(json, "cause"), "lock");
     assert_true(json_real_value(json_object_get(json, "slice_seconds")) == 1.5);
     assert_true(json_real_value(json_object_get(json, "cpu_seconds")) == 0.25);
@@ -188,7 +184,7 @@ static void json_has_the_documented_keys(void **state)
     const json_t *frame = json_array_get(json_object_get(json, "stack"), 0);
     assert_string_equal(text_of(frame, "function"), "inner");
     assert_string_equal(text_of(frame, "file"), "a.c");
-    assert_int_equal(json_integer_value(json_object_get(frame, "line")), 7);
+    assert_int_equal(number_of(frame, "line"), 7);
     assert_true(json_is_true(json_object_get(frame, "inlined")));
     const json_t *waits_on = json_object_get(json, "waits_on");
     assert_string_equal(text_of(waits_on, "kind"), "mutex");
@@ -204,7 +200,7 @@ static void json_has_the_documented_keys(void **state)
     assert_int_equal(skink_incident_json(&incident, &text, &length), 0);
     json = parse(text, length);
     waits_on = json_object_get(json, "waits_on");
-    assert_int_equal(json_integer_value(json_object_get(waits_on, "descriptor")), 0);
+    assert_int_equal(number_of(waits_on, "descriptor"), 0);
     assert_string_equal(text_of(waits_on, "target"), "pipe:[1]");
     assert_true(json_is_null(json_object_get(waits_on, "owner")));
     assert_string_equal(text_of(json, "outcome"), "finished after 4.200 s");
