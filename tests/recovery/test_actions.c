@@ -160,8 +160,7 @@ static void a_burst_in_a_window_without_end_is_one(void **state)
     for (int i = 0; i < 2; i++) {
         spawn(&f, &s[i], "again", SKINK_ACTION_DEFAULT);
         assert_true(loop_is_alive(&f, 4000));
-        stuck_release(&s[i]);
-        test_wait_until(atomic_load(&s[i].ended), 4000);
+        stuck_end(&s[i]);
     }
     test_wait_until(fixture_stats(&f).deadlocks == 2, 4000);
     assert_int_equal(fixture_stats(&f).limit_in_force[SKINK_LIMIT_BURST], 1);

@@ -88,8 +88,7 @@ static void loop_is_recovered_although_the_watchdog_had_no_memory_at_first(void 
         stuck_spawn(&f, &stuck);
         test_wait_until(atomic_load(&f.incidents) == 1, 5000);
         assert_true(loop_is_alive(&f, 5000));
-        stuck_release(&stuck);
-        test_wait_until(atomic_load(&stuck.ended), 5000);
+        stuck_end(&stuck);
         assert_int_equal(fixture_stop(&f), 0);
         scarce_assert_no_blocks();
     }

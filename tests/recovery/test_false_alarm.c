@@ -314,8 +314,7 @@ static void starved_for_ever_is_declared_at_the_ceiling(void **state)
     const char *wanted = getenv("SKINK_TEST_INJECTIONS");
     uint64_t injections = wanted ? (uint64_t)atoi(wanted) : 1;
     struct fixture f;
-    skink_recovery_options options = { .deadlock_timeout_ns = 100 * SKINK_MS };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 100 * SKINK_MS);
     for (uint64_t n = 1; n <= injections; n++)
         starve_once(&f, n);
     assert_int_equal(fixture_stop(&f), 0);
@@ -360,8 +359,7 @@ static void wall_clock_that_jumps_changes_nothing(void **state)
     assert_true(shift_clock(-20));
     assert_true(found);
     assert_true(skink_now() - begun_ns < 2 * TIMEOUT_MS * SKINK_MS);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
 }
 

@@ -80,17 +80,14 @@ static void stuck_slice_after_a_rest_is_declared(void **state)
 {
     (void)state;
     struct fixture f;
-    skink_recovery_options options = { .deadlock_timeout_ns = 10 * SKINK_MS };
-    fixture_start(&f, &options);
-    for (uint64_t round = 1; round <= 20; round++) {
+    fixture_start_timeout(&f, 10 * SKINK_MS);
+    for (int round = 0; round < 20; round++) {
         struct stuck s;
         let_it_park(&f);
-        stuck_init(&s);
-        stuck_spawn(&f, &s);
-        test_wait_until(fixture_stats(&f).deadlocks == round, 5000);
-        stuck_release(&s);
-        test_wait_until(atomic_load(&s.ended), 5000);
+        stuck_get_declared(&f, &s);
+        stuck_end(&s);
     }
+    assert_int_equal(fixture_stats(&f).deadlocks, 20);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -107,13 +104,11 @@ static void stuck_slice_after_a_timer_is_declared(void **state)
     (void)state;
     struct fixture f;
     struct stuck s;
-    skink_recovery_options options = { .deadlock_timeout_ns = 10 * SKINK_MS };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 10 * SKINK_MS);
     stuck_init(&s);
     assert_int_equal(skink_post(f.scheduler, sleep_and_get_stuck, &s), 0);
     test_wait_until(fixture_stats(&f).deadlocks == 1, 5000);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -133,8 +128,7 @@ static void started_after_the_watchdog_parked_is_watched(void **state)
     let_it_park(&f);
     assert_int_equal(skink_scheduler_start(f.scheduler), 0);
     test_wait_until(fixture_stats(&f).deadlocks == 1, 5000);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     assert_int_equal(fixture_stop(&f), 0);
 }
 
@@ -306,14 +300,12 @@ static void current_slice_is_told_while_it_runs(void **state)
     (void)state;
     struct fixture f;
     struct stuck s;
-    skink_recovery_options options = { .deadlock_timeout_ns = 2 * SKINK_S };
-    fixture_start(&f, &options);
+    fixture_start_timeout(&f, 2 * SKINK_S);
     test_wait_until(fixture_stats(&f).current_slice_ns == 0, 5000);
     stuck_init(&s);
     stuck_spawn(&f, &s);
     test_wait_until(fixture_stats(&f).current_slice_ns > 100 * SKINK_MS, 5000);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
+    stuck_end(&s);
     test_wait_until(fixture_stats(&f).current_slice_ns == 0, 5000);
     assert_int_equal(fixture_stats(&f).deadlocks, 0);
     assert_int_equal(fixture_stop(&f), 0);

@@ -75,9 +75,7 @@ static void run_one(struct fixture *f, const char *name)
     stuck_init(&s);
     assert_int_equal(skink_spawn(f->scheduler, &options, NULL, stuck_task, &s), 0);
     test_wait_until(fixture_stats(f).deadlocks == before + 1, 5000);
-    stuck_release(&s);
-    test_wait_until(atomic_load(&s.ended), 5000);
-    test_wait_until(fixture_stats(f).strays == 0, 5000);
+    stuck_end_all(f, &s, 1);
 }
 
 static void log_line_names_what_was_stuck_and_what_was_done(void **state)
