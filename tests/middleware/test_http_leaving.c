@@ -13,15 +13,22 @@
 
 #define H "Host: a\r\n"
 
+/* A client whose "GET /wait" has begun; its socket. */
+static int client_that_waits(const struct fixture *fixture, struct leaving *leaving)
+{
+    int fd = client_connect(fixture->port);
+    client_send_text(fd, "GET /wait HTTP/1.1\r\n" H "\r\n");
+    test_wait_until(atomic_load(&leaving->started), 4000);
+    return fd;
+}
+
 static void a_reset_cancels_the_request_and_drops_its_answer(void **state)
 {
     (void)state;
     struct fixture fixture;
     struct leaving leaving;
     leaving_fixture(&fixture, &leaving);
-    int fd = client_connect(fixture.port);
-    client_send_text(fd, "GET /wait HTTP/1.1\r\n" H "\r\n");
-    test_wait_until(atomic_load(&leaving.started), 4000);
+    int fd = client_that_waits(&fixture, &leaving);
     assert_int_equal(skink_token_status(leaving.token), 0);
     client_reset(fd);
     test_wait_until(atomic_load(&leaving.sleep_result) != 1, 4000);
@@ -41,9 +48,7 @@ static void a_half_close_cancels_the_request_but_its_answer_arrives(void **state
     struct fixture fixture;
     struct leaving leaving;
     leaving_fixture(&fixture, &leaving);
-    int fd = client_connect(fixture.port);
-    client_send_text(fd, "GET /wait HTTP/1.1\r\n" H "\r\n");
-    test_wait_until(atomic_load(&leaving.started), 4000);
+    int fd = client_that_waits(&fixture, &leaving);
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
     client_expect(fd, "", 200, "all the same");
     assert_true(client_sees_end(fd, 4000));
@@ -66,9 +71,7 @@ static void a_client_that_leaves_behind_a_full_backlog_is_seen(void **state)
     fixture_create(&fixture, NULL, &options);
     fixture_route(&fixture, "GET", "/wait", wait_for_leaving, &leaving);
     fixture_start(&fixture);
-    int fd = client_connect(fixture.port);
-    client_send_text(fd, "GET /wait HTTP/1.1\r\n" H "\r\n");
-    test_wait_until(atomic_load(&leaving.started), 4000);
+    int fd = client_that_waits(&fixture, &leaving);
     char *rubbish = calloc(1, 100000);
     assert_non_null(rubbish);
     client_send(fd, rubbish, 100000);
@@ -96,29 +99,38 @@ static void what_was_sent_before_a_half_close_is_answered(void **state)
     fixture_destroy(&fixture);
 }
 
+/* More than the buffers of a socket take. */
+enum { LARGE = 12 << 20 };
+
+/* Ask for a body of LARGE bytes back. */
+static void send_large_echo(int fd, const char *body)
+{
+    char head[128];
+    snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\n" H "Content-Length: %d\r\n\r\n", LARGE);
+    client_send_text(fd, head);
+    client_send(fd, body, LARGE);
+}
+
 static void a_slow_reader_gets_everything(void **state)
 {
     (void)state;
     struct fixture fixture;
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
-    options.max_body_bytes = 16 << 20;
+    options.max_body_bytes = LARGE;
     fixture_serve_with(&fixture, &options);
-    size_t length = 12 << 20;
-    char *body = malloc(length), head[128];
+    char *body = malloc(LARGE);
     assert_non_null(body);
-    for (size_t i = 0; i < length; i++)
+    for (int i = 0; i < LARGE; i++)
         body[i] = (char)(i * 31 % 253);
     int fd = client_connect(fixture.port);
-    snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\n" H "Content-Length: %zu\r\n\r\n", length);
-    client_send_text(fd, head);
-    client_send(fd, body, length);
+    send_large_echo(fd, body);
     client_send_text(fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
     /* The answer is larger than the socket's buffers: the next request waits for it. */
     test_wait_until(fixture_stats(&fixture).requests == 1, 4000);
     struct reply reply;
     client_read(fd, &reply, false);
-    assert_int_equal(reply.body_length, length);
-    assert_memory_equal(reply.body, body, length);
+    assert_int_equal(reply.body_length, LARGE);
+    assert_memory_equal(reply.body, body, LARGE);
     reply_free(&reply);
     client_expect(fd, "", 200, "hello\n");
     free(body);
@@ -131,16 +143,13 @@ static void a_reader_that_takes_nothing_is_cut(void **state)
     (void)state;
     struct fixture fixture;
     skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
-    options.max_body_bytes = 16 << 20;
+    options.max_body_bytes = LARGE;
     options.idle_timeout_ns = 300 * SKINK_MS;
     fixture_serve_with(&fixture, &options);
-    size_t length = 12 << 20;
-    char *body = calloc(1, length), head[128];
+    char *body = calloc(1, LARGE);
     assert_non_null(body);
     int fd = client_connect(fixture.port);
-    snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\n" H "Content-Length: %zu\r\n\r\n", length);
-    client_send_text(fd, head);
-    client_send(fd, body, length);
+    send_large_echo(fd, body);
     test_wait_until(fixture_stats(&fixture).requests == 1, 4000);
     test_wait_until(fixture_stats(&fixture).connections == 0, 6000);
     free(body);
