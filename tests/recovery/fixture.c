@@ -107,6 +107,13 @@ void stuck_get_declared(struct fixture *f, struct stuck *s)
     test_wait_until(fixture_stats(f).deadlocks == before + 1, 10000);
 }
 
+void stuck_get_told(struct fixture *f, struct stuck *s)
+{
+    uint64_t before = atomic_load(&f->incidents);
+    stuck_get_declared(f, s);
+    test_wait_until(atomic_load(&f->incidents) == before + 1, 10000);
+}
+
 void stuck_end(struct stuck *s)
 {
     stuck_release(s);

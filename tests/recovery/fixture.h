@@ -47,6 +47,8 @@ void stuck_release(struct stuck *s);
 /* Initialise one that blocks, spawn it, and wait until its slice has been declared, which must be the only one that
  * is meanwhile. */
 void stuck_get_declared(struct fixture *f, struct stuck *s);
+/* The same until its incident has been told as well: f->last is of it. */
+void stuck_get_told(struct fixture *f, struct stuck *s);
 /* Release it, and wait until its task has ended; its thread may be a stray for a moment longer. */
 void stuck_end(struct stuck *s);
 /* Release all of them, and wait until their tasks have ended and no stray is left. */

@@ -57,9 +57,7 @@ static void each_thread_is_told_with_its_role(void **state)
     struct fixture f;
     struct stuck s;
     fixture_start(&f, NULL);
-    stuck_init(&s);
-    stuck_spawn(&f, &s);
-    test_wait_until(atomic_load(&f.incidents) == 1, 5000);
+    stuck_get_told(&f, &s);
     /* Each has its name a moment before it says what it is. */
     const char *const names[] = { "skink-watchdog", "skink-standby", "skink-report" };
     for (size_t i = 0; i < 3; i++)

@@ -72,9 +72,7 @@ static void a_stray_is_known_by_its_incident(void **state)
     struct stuck s;
     assert_int_equal(skink__symbols_create(&symbols), 0);
     fixture_start(&f, NULL);
-    stuck_init(&s);
-    stuck_spawn(&f, &s);
-    test_wait_until(atomic_load(&f.incidents) == 1, 5000);
+    stuck_get_told(&f, &s);
     char expected[96];
     snprintf(expected, sizeof expected, "stray of incident %s", f.last.id);
     assert_role(&f, atomic_load(&s.started_tid), SKINK__ROLE_STRAY, expected);

@@ -351,9 +351,7 @@ static void incident_tells_what_was_stuck(void **state)
     struct fixture f;
     struct stuck s;
     fixture_start(&f, NULL);
-    stuck_init(&s);
-    stuck_spawn(&f, &s);
-    test_wait_until(atomic_load(&f.incidents) == 1, 5000);
+    stuck_get_told(&f, &s);
     assert_string_equal(f.last_task, "stuck");
     assert_int_equal(f.last.generation, 1);
     assert_int_equal(f.last.cause, SKINK_CAUSE_SYSCALL); /* a semaphore has no owner, and is no lock */
