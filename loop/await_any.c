@@ -2,9 +2,9 @@
 /*
  * await_any.c - wait for the first of several futures, or for all of them.
  *
- * The waiters of one wait are on the heap, with a reference for each that is linked: a task that was woken and then
- * dropped at a stop leaves the others linked, and they may be found long after its stack has gone. Who wakes claims the
- * whole first; then, under the lock of its future, the task. So none of the later ones touches the task.
+ * The waiters of one wait are on the heap, with a reference for each that is linked: a future may go with one of them
+ * in its list. Who wakes claims the whole first; then, under the lock of its future, the task. So none of the later
+ * ones touches the task. One that is dropped at a stop, woken or not, lets go of them as if it had come back.
  */
 #include "loop/memory.h"
 #include "loop/state.h"
@@ -48,6 +48,7 @@ static void unlink_all(struct skink__any *any, skink_future *const *futures)
 }
 
 struct any_wait {
+    struct skink__holding hold;
     struct skink__any *any;
     skink_future *const *futures;
 };
@@ -58,8 +59,19 @@ static bool abort_any(skink_task *task) SKINK__IN_RUNTIME
     bool won = skink__wait_claim(task);
     atomic_store(&wait->any->claimed, true);
     unlink_all(wait->any, wait->futures); /* and so nobody is about to wake it any more */
-    if (task->scheduler->stop_phase == SKINK__STOP_DONE) any_unref(wait->any); /* it is being dropped */
     return won;
+}
+
+/* The end of a wait: of the call, or of the task in it. */
+static void let_go(const struct any_wait *wait)
+{
+    unlink_all(wait->any, wait->futures);
+    any_unref(wait->any);
+}
+
+static void drop_any(struct skink__holding *hold)
+{
+    let_go((const struct any_wait *)((char *)hold - offsetof(struct any_wait, hold)));
 }
 
 /* The first that is complete; count without one. */
@@ -103,7 +115,7 @@ static bool link_all(struct skink__any *any, skink_future *const *futures)
 static int task_await_any(skink_task *task, skink_future *const *futures, size_t count,
                           uint64_t deadline_ns) SKINK__LEAVES_RUNTIME
 {
-    struct any_wait wait = { .futures = futures };
+    struct any_wait wait = { .hold.drop = drop_any, .futures = futures };
     int err = any_create(count, task, &wait.any);
     if (!err) err = skink__wait_begin(task, deadline_ns, -ETIMEDOUT, abort_any, &wait);
     if (err) {
@@ -116,10 +128,11 @@ static int task_await_any(skink_task *task, skink_future *const *futures, size_t
         skink__wait_undo(task);
         skink__runtime_leave(task->scheduler);
     } else {
+        skink__holding_begin(task, &wait.hold);
         err = skink__wait_suspend(task);
+        skink__holding_end(task, &wait.hold);
     }
-    unlink_all(wait.any, futures);
-    any_unref(wait.any);
+    let_go(&wait);
     return err;
 }
 

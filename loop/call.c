@@ -61,15 +61,25 @@ static void deliver_call(skink_scheduler *scheduler, struct skink__message *mess
     call_unref(call);
 }
 
-static bool abort_call(skink_task *task) SKINK__IN_RUNTIME
+static bool abort_call(skink_task *task)
 {
-    struct call *call = task->wait_object;
-    if (task->scheduler->stop_phase != SKINK__STOP_DONE) return false;
+    (void)task;
+    return false;
+}
+
+/* On the stack of the calling task. */
+struct call_hold {
+    struct skink__holding base;
+    struct call *call;
+};
+
+static void drop_call(struct skink__holding *hold)
+{
+    struct call *call = ((struct call_hold *)hold)->call;
     call_lock(call);
     call->task = NULL;
     call_unlock(call);
     call_unref(call);
-    return false;
 }
 
 bool skink__task_is_calling(const skink_task *task)
@@ -82,6 +92,7 @@ static int call_elsewhere(skink_task *task, skink_scheduler *scheduler, int (*fn
                           void *arg) SKINK__LEAVES_RUNTIME
 {
     struct call *call = skink__alloc(sizeof *call);
+    struct call_hold hold = { .base.drop = drop_call, .call = call };
     int err = -ENOMEM;
     if (!call) goto leave;
     *call = (struct call){ .message.deliver = deliver_call, .task = task, .fn = fn, .arg = arg };
@@ -95,7 +106,9 @@ static int call_elsewhere(skink_task *task, skink_scheduler *scheduler, int (*fn
         err = -ECANCELED;
         goto leave;
     }
+    skink__holding_begin(task, &hold.base);
     err = skink__wait_suspend(task);
+    skink__holding_end(task, &hold.base);
     call_unref(call);
     return err;
 leave:

@@ -138,6 +138,14 @@ enum skink__task_ending {
 
 #define SKINK__NOT_IN_HEAP UINT32_MAX
 
+/* What a call of ours has on the heap and lets go of as it returns; on the task's stack. A task that is dropped never
+ * comes back into the call, whether it still waits or has been woken: then `drop` does that, in the runtime section of
+ * the task's scheduler, once its wait is aborted. */
+struct skink__holding {
+    struct skink__holding *outer; /* skink_task.holdings */
+    void (*drop)(struct skink__holding *hold);
+};
+
 /* In the order of use: a task that is spawned, runs and ends without waiting for anything touches the first cache line,
  * and the second once. */
 struct skink_task {
@@ -179,6 +187,9 @@ struct skink_task {
      * inbox. */
     _Atomic bool slice_owed;
     uint64_t detection_scopes; /* its own slices: modes of skink_detection_begin(), two bits each, innermost lowest */
+
+    struct skink__holding
+        *holdings; /* its own slices, and runtime when it is dropped: innermost first; NULL at its end */
 
     struct skink__message cancel_message; /* inbox, once in a task's life; holds a reference */
     skink_future done;                    /* completes when the task has ended */
@@ -377,6 +388,17 @@ void skink__wait_begin_for_certain(skink_task *task, bool (*abort)(skink_task *t
 void skink__wait_undo(skink_task *task) SKINK__IN_RUNTIME;
 /* Suspend, and return what the wait ended with. The caller is out of the runtime section afterwards. */
 int skink__wait_suspend(skink_task *task) SKINK__LEAVES_RUNTIME;
+/* From before such a wait until after it, by the task (struct skink__holding). */
+static inline void skink__holding_begin(skink_task *task, struct skink__holding *hold)
+{
+    hold->outer = task->holdings;
+    task->holdings = hold;
+}
+static inline void skink__holding_end(skink_task *task, struct skink__holding *hold)
+{
+    SKINK_ASSERT(task->holdings == hold);
+    task->holdings = hold->outer;
+}
 /* Any thread: become the one who wakes this task. */
 bool skink__wait_claim(skink_task *task);
 /* The winner: make the task ready. `here`: in the runtime section of its scheduler. */

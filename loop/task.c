@@ -383,6 +383,15 @@ void skink__task_end(skink_task *task, bool dropped)
     task_unref(task, true);
 }
 
+static void drop_holdings(skink_task *task)
+{
+    while (task->holdings) {
+        struct skink__holding *hold = task->holdings;
+        task->holdings = hold->outer;
+        hold->drop(hold);
+    }
+}
+
 void skink__task_drop(skink_task *task)
 {
     skink_scheduler *scheduler = task->scheduler;
@@ -391,6 +400,7 @@ void skink__task_drop(skink_task *task)
         skink__count(&scheduler->tasks_suspended, -1);
     }
     if (task->heap_index != SKINK__NOT_IN_HEAP) skink__deadline_remove(&scheduler->deadlines, task);
+    drop_holdings(task);
     if (task->arg && task->kind->dropped) task->kind->dropped(task->arg);
     /* Its stack is not unwound and not used again: work on the thread pool may still write to it. It goes with the
      * scheduler's memory. */

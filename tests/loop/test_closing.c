@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_closing.c - what comes into the inbox between a stopping loop's last look at it and its close.
+ * test_closing.c - what comes into the inbox between a stopping loop's last look at it and its close; and what is ready
+ * then, and is dropped.
  *
  * That moment is short. Here a continuation lasts for as long as is needed: a stop gives up what is with a stray right
- * before it closes the inbox, and who waits for the end of that is called in place.
+ * before it closes the inbox, and who waits for the end of that is called in place. A loop that is held runs no task:
+ * what is woken stays ready.
  */
 #include "loop/lease.h"
 #include "loop/runtime.h"
@@ -22,10 +24,12 @@ struct fixture {
     skink_scheduler *scheduler, *other;
     skink_task *stuck;  /* with a stray, from the setup on */
     skink_task *caller; /* waits for `other`, and no cancellation ends that */
+    skink_future *futures[2];
+    skink_task *chooser; /* waits for the first of them, once it is spawned */
     void (*at_close)(struct fixture *f);
     _Atomic bool is_stuck, free, came_back;
     _Atomic bool is_held, answer;
-    _Atomic bool called_back;
+    _Atomic bool called_back, chose;
     _Atomic int closed; /* calls of at_close */
 };
 
@@ -61,6 +65,14 @@ static void call_other(void *arg)
     atomic_store(&f->called_back, true);
 }
 
+static void choose(void *arg)
+{
+    struct fixture *f = arg;
+    size_t index;
+    (void)!skink_await_any(f->futures, 2, SKINK_FOREVER, &index);
+    atomic_store(&f->chose, true);
+}
+
 static void *run_fresh(void *arg)
 {
     struct skink__thread *fresh = arg;
@@ -69,13 +81,13 @@ static void *run_fresh(void *arg)
     return NULL;
 }
 
-static void take_over(skink_scheduler *scheduler)
+static void take_over(skink_scheduler *scheduler, bool hold)
 {
     struct skink__thread *stray = skink__scheduler_thread(scheduler), *fresh;
     struct skink__lease *lease = skink__thread_lease(stray);
     assert_int_equal(skink__thread_create(&fresh), 0);
     assert_true(skink__lease_abandon(lease, skink__lease_slice(atomic_load(&lease->word))));
-    skink__takeover_begin(scheduler, fresh, &(struct skink__abandonment){ .incident_id = "incident-7" }, false);
+    skink__takeover_begin(scheduler, fresh, &(struct skink__abandonment){ .incident_id = "incident-7" }, hold);
     pthread_t id;
     assert_int_equal(pthread_create(&id, NULL, run_fresh, fresh), 0);
     pthread_detach(id);
@@ -97,11 +109,13 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     assert_int_equal(skink_scheduler_create(NULL, &f->scheduler), 0);
     assert_int_equal(skink_scheduler_create(NULL, &f->other), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(skink_future_create(&f->futures[i]), 0);
     assert_int_equal(skink_scheduler_start(f->scheduler), 0);
     assert_int_equal(skink_scheduler_start(f->other), 0);
     assert_int_equal(skink_spawn(f->scheduler, NULL, &f->stuck, get_stuck, f), 0);
     test_wait_until(atomic_load(&f->is_stuck), 5000);
-    take_over(f->scheduler);
+    take_over(f->scheduler, false);
     assert_int_equal(skink_post(f->other, hold_other, f), 0);
     test_wait_until(atomic_load(&f->is_held), 5000);
     assert_int_equal(skink_spawn(f->scheduler, NULL, &f->caller, call_other, f), 0);
@@ -118,6 +132,7 @@ static void stop_and_look(struct fixture *f, void (*at_close)(struct fixture *f)
     assert_int_equal(skink_scheduler_stop(f->scheduler, skink_now()), -ECANCELED);
     assert_int_equal(atomic_load(&f->closed), 1);
     assert_false(atomic_load(&f->called_back));
+    assert_false(atomic_load(&f->chose));
     atomic_store(&f->answer, true);
     atomic_store(&f->free, true);
     skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
@@ -127,6 +142,7 @@ static void stop_and_look(struct fixture *f, void (*at_close)(struct fixture *f)
     assert_false(atomic_load(&f->came_back));
     assert_int_equal(skink_task_await(f->stuck, test_deadline_ns(5000)), -ECANCELED);
     assert_int_equal(skink_task_await(f->caller, test_deadline_ns(5000)), -ECANCELED);
+    if (f->chooser) assert_int_equal(skink_task_await(f->chooser, test_deadline_ns(5000)), -ECANCELED);
 }
 
 static int teardown(void **state)
@@ -134,8 +150,11 @@ static int teardown(void **state)
     struct fixture *f = *state;
     skink_task_unref(f->stuck);
     skink_task_unref(f->caller);
+    skink_task_unref(f->chooser);
     skink_scheduler_destroy(f->other);
     skink_scheduler_destroy(f->scheduler);
+    for (int i = 0; i < 2; i++)
+        skink_future_unref(f->futures[i]);
     scarce_assert_no_blocks();
     free(f);
     return 0;
@@ -209,10 +228,64 @@ static void a_task_that_never_began_is_dropped(void **state)
     stop_and_look(f, wake_the_caller);
 }
 
+/* Right before it is dropped: what it holds for its wait must not be let go of twice. */
+static void cancel_in_place(struct fixture *f)
+{
+    (void)!skink_task_cancel(f->caller);
+}
+
+static void a_task_that_is_cancelled_in_place_is_dropped_once(void **state)
+{
+    stop_and_look(*state, cancel_in_place);
+}
+
+/* One more is stuck, and at the limit of strays no task runs: who is woken stays ready. One waits for other futures. */
+static void hold_with_a_chooser(struct fixture *f)
+{
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &f->chooser, choose, f), 0);
+    test_wait_until(skink__task_state(f->chooser) == SKINK__TASK_WAITING, 5000);
+    atomic_store(&f->is_stuck, false);
+    assert_int_equal(skink_post(f->scheduler, get_stuck, f), 0);
+    test_wait_until(atomic_load(&f->is_stuck), 5000);
+    take_over(f->scheduler, true);
+}
+
+static void do_nothing(struct fixture *f)
+{
+    (void)f;
+}
+
+static void tasks_that_are_ready_are_dropped_with_their_waits(void **state)
+{
+    struct fixture *f = *state;
+    hold_with_a_chooser(f);
+    assert_int_equal(skink_future_complete(f->futures[0], NULL), 0);
+    atomic_store(&f->answer, true);
+    test_wait_until(skink__task_state(f->chooser) == SKINK__TASK_READY, 5000);
+    test_wait_until(skink__task_state(f->caller) == SKINK__TASK_READY, 5000);
+    stop_and_look(f, do_nothing);
+}
+
+static void complete_one(struct fixture *f)
+{
+    (void)!skink_future_complete(f->futures[1], NULL);
+}
+
+/* The stop cancels the one, which makes it ready, and not the other. */
+static void tasks_that_wait_are_dropped_with_their_waits(void **state)
+{
+    struct fixture *f = *state;
+    hold_with_a_chooser(f);
+    stop_and_look(f, complete_one);
+}
+
 static const struct test_case cases[] = {
     CASE(a_task_that_is_woken_is_dropped_with_its_wait),
     CASE(a_task_that_comes_free_is_dropped),
     CASE(a_task_that_is_cancelled_is_dropped),
     CASE(a_task_that_never_began_is_dropped),
+    CASE(a_task_that_is_cancelled_in_place_is_dropped_once),
+    CASE(tasks_that_are_ready_are_dropped_with_their_waits),
+    CASE(tasks_that_wait_are_dropped_with_their_waits),
 };
 TEST_MAIN(cases, setup, teardown)
