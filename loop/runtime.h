@@ -90,6 +90,10 @@ struct skink__task_kind {
     /* In the runtime section, instead of the rest of fn, when the scheduler stops before the task has ended (or
      * started): fn will never run further. Not called for a task that stays with a stray. */
     void (*dropped)(void *arg);
+    /* In the runtime section of a scheduler that stops, which leaves the task with its stray. That may still come back,
+     * and fn go on when there has been a new start, or else `lost` is called; or never. No borrowed task is valid from
+     * now on. */
+    void (*given_up)(void *arg);
     /* On the stray's own thread, when it comes back after its scheduler has stopped: fn will never run further, and
      * nothing of the scheduler may be touched, only memory be freed. */
     void (*lost)(void *arg);
@@ -105,8 +109,8 @@ struct skink__task_spec {
     const struct skink__task_kind *kind; /* NULL: nothing special */
     void (*fn)(void *arg);
     void *arg;
-    /* *ret_task is no reference: valid in the runtime section until fn returns or dropped is called. A task without a
-     * handle is cheaper, since nobody can await it. */
+    /* *ret_task is no reference: valid in the runtime section until fn returns, or dropped or given_up is called. A
+     * task without a handle is cheaper, since nobody can await it. */
     bool borrow;
 };
 
@@ -140,6 +144,9 @@ void skink__wait_slot_fini(struct skink__wait_slot *slot);
  * come free of its stray? Then it is owed that slice until it begins, wherever the task is meanwhile. */
 bool skink__task_owe_slice(skink_task *task) SKINK__IN_RUNTIME;
 bool skink__task_is_owed_slice(const skink_task *task) SKINK__IN_RUNTIME;
+
+/* In a task, or in a call of one: is it the one that was spawned with this arg? Any thread. */
+bool skink__runtime_is_current(const void *arg);
 
 /* In the runtime section, by the calling task: it needs its arg no longer. The callbacks of its kind, which would be
  * given that, are not called any more, should it still be abandoned or dropped on its last few steps. */

@@ -60,6 +60,7 @@ static void give_up_one(skink_task *task) SKINK__IN_RUNTIME
     if (skink__task_state(task) != SKINK__TASK_ABANDONED) return;
     skink__task_set_state(task, SKINK__TASK_GIVEN_UP);
     skink__task_cancel_here(task, -ECANCELED);
+    if (task->arg && task->kind->given_up) task->kind->given_up(task->arg);
     if (task->has_done) (void)!skink_future_fail(&task->done, -ECANCELED);
 }
 

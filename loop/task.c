@@ -194,6 +194,12 @@ int skink__scheduler_spawn(skink_scheduler *scheduler, const struct skink__task_
     return spawn_from_anywhere(scheduler, spec, ret_task);
 }
 
+bool skink__runtime_is_current(const void *arg)
+{
+    const struct skink__thread *thread = skink__thread_self();
+    return thread && thread->current && thread->current->arg == arg;
+}
+
 void skink__runtime_disown(void)
 {
     struct skink__thread *thread = skink__thread_self();

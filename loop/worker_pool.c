@@ -317,8 +317,7 @@ bool skink__workers_withdraw(struct skink__job *job)
 
 bool skink__workers_is_current(const struct skink__job *job)
 {
-    const struct skink__thread *thread = skink__thread_self();
-    return thread && thread->current && thread->current->arg == job;
+    return skink__runtime_is_current(job);
 }
 
 void skink__workers_cancel(struct skink__job *job, int reason)

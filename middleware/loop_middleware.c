@@ -99,6 +99,16 @@ void skink__request_note_stuck(skink_request *request, const struct skink__aband
     skink__admission_leave(request); /* a thread is lost, not a permit */
 }
 
+void skink__request_give_up(skink_request *request)
+{
+    request->task = NULL; /* it may be lost at any time, on another thread */
+    if (!request->stuck) note_end(request, false);
+    skink__admission_leave(request);
+    bool late = skink__deadline_is_set(&request->late); /* nothing that it says can come within that time */
+    if (request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_STREAMED)
+        skink__answer_instead(request, late ? SKINK__HTTP_DEADLOCK : SKINK__HTTP_STOPPING, true);
+}
+
 void skink__request_finish(skink_request *request)
 {
     if (request->state == SKINK__REQUEST_OPEN) {
@@ -160,6 +170,11 @@ static void dropped(void *arg) SKINK__IN_RUNTIME
     skink__request_let_go(request, false);
 }
 
+static void given_up(void *arg) SKINK__IN_RUNTIME
+{
+    skink__request_give_up(arg);
+}
+
 void skink__request_lose(skink_request *request)
 {
     if (request->stuck) count_stuck(request, (uint32_t)-1);
@@ -185,7 +200,7 @@ static void label(const void *arg, struct skink__task_label *ret_label)
 }
 
 static const struct skink__task_kind kind = {
-    .abandoned = abandoned, .dropped = dropped, .lost = lost, .label = label
+    .abandoned = abandoned, .dropped = dropped, .given_up = given_up, .lost = lost, .label = label
 };
 
 /* A loop that is held runs no task; workers are no part of it. */

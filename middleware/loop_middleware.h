@@ -30,6 +30,9 @@ void skink__request_note_stuck(skink_request *request, const struct skink__aband
 bool skink__request_came_too_late(const skink_request *request);
 void skink__request_refuse_late(skink_request *request) SKINK__IN_RUNTIME;
 
+/* A stop leaves its task behind, which may yet come back. Its client is answered, and does not wait for that. */
+void skink__request_give_up(skink_request *request) SKINK__IN_RUNTIME;
+
 /* Its task has come to its end: answer for it, should it have said nothing, and let go of it. */
 void skink__request_finish(skink_request *request) SKINK__IN_RUNTIME;
 

@@ -292,8 +292,7 @@ skink_token *skink_request_token(const skink_request *request)
 {
     if (!request) return NULL;
     /* The task's own token: only its own task may ask for it. */
-    bool own = request->on_worker ? skink__worker_middleware_is_current(request)
-                                  : request->task && skink_task_current() == request->task;
+    bool own = request->on_worker ? skink__worker_middleware_is_current(request) : skink__runtime_is_current(request);
     if (!own) return NULL;
     skink_token *token = skink_task_token();
     /* Who polls it on another thread sees the deadline pass, be the loop stuck or not. */

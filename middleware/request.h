@@ -52,7 +52,7 @@ struct skink_request {
     bool drop_counted;                    /* an answer that was dropped has been counted */
     struct skink__connection *connection; /* NULL: nobody waits for the answer */
     struct skink__on_worker *on_worker;   /* until its loop knows of its job's end; NULL on the loop */
-    skink_task *task;                     /* borrowed, from its start until it ends; NULL else */
+    skink_task *task;                     /* borrowed, from its start until it ends or is given up; NULL else */
     bool in_flight;                       /* counted as such */
     int error_number;                     /* the server answered with it, or cut an answer for it; 0: neither */
     uint64_t sent_bytes;                  /* of its answer, handed over so far */
