@@ -91,6 +91,7 @@ static void detach(struct skink__job *job) SKINK__REQUIRES(pool_mutex)
 static void run_job(void *arg);
 static void on_stuck(void *arg, const struct skink__abandonment *why) SKINK__IN_RUNTIME;
 static void on_dropped(void *arg) SKINK__IN_RUNTIME;
+static void on_given_up(void *arg) SKINK__IN_RUNTIME;
 static void on_lost(void *arg);
 
 /* On the watchdog, which owns the scheduler: the type is constant while the job runs. */
@@ -101,7 +102,7 @@ static void label(const void *arg, struct skink__task_label *ret_label)
 }
 
 static const struct skink__task_kind kind = {
-    .abandoned = on_stuck, .dropped = on_dropped, .lost = on_lost, .label = label
+    .abandoned = on_stuck, .dropped = on_dropped, .given_up = on_given_up, .lost = on_lost, .label = label
 };
 
 /* One that blocks for all the time that it has will not come to its end in time, so it loses its thread then. */
@@ -268,6 +269,14 @@ static void on_stuck(void *arg, const struct skink__abandonment *why)
 static void on_dropped(void *arg)
 {
     end_job(arg, SKINK__JOB_STOPPED);
+}
+
+/* One that is known to block has its worker still. */
+static void on_given_up(void *arg)
+{
+    struct skink__job *job = arg;
+    let_go(job, false);
+    job->type->given_up(job);
 }
 
 static void on_lost(void *arg)

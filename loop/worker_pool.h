@@ -11,6 +11,7 @@
  *   its function returns                          ended(DONE)
  *   its thread is taken over, it being stuck      stuck(), and ended(DONE) when it comes back
  *   its time is up while it is suspended          overdue(), its awaits fail, and ended(DONE) when it returns
+ *   the workers stop, and leave it with a stray   given_up(), and ended(LOST), or (DONE) after a new start, or neither
  */
 #ifndef SKINK_LOOP_WORKER_POOL_H
 #define SKINK_LOOP_WORKER_POOL_H
@@ -63,6 +64,9 @@ struct skink__job_type {
     void (*stuck)(struct skink__job *job, const struct skink__abandonment *why);
     /* The same when its time is up while it is suspended. */
     void (*overdue)(struct skink__job *job);
+    /* In the runtime section of its worker, or of whoever stops it: a stop leaves it with its stray, be it stuck or
+     * known to block. */
+    void (*given_up)(struct skink__job *job);
     /* Once, and the last: the pool does not touch it any more. In some runtime section, or on a thread that stops the
      * workers, perhaps under the pool's lock: it may not call the pool. */
     void (*ended)(struct skink__job *job, enum skink__job_end end);

@@ -102,7 +102,10 @@ void skink__request_note_stuck(skink_request *request, const struct skink__aband
 void skink__request_give_up(skink_request *request)
 {
     request->task = NULL; /* it may be lost at any time, on another thread */
-    if (!request->stuck) note_end(request, false);
+    if (request->on_trial && !request->stuck) {
+        skink__quarantine_untried(&request->route->quarantine);
+        request->on_trial = false;
+    }
     skink__admission_leave(request);
     bool late = skink__deadline_is_set(&request->late); /* nothing that it says can come within that time */
     if (request->state == SKINK__REQUEST_OPEN || request->state == SKINK__REQUEST_STREAMED)
@@ -177,8 +180,10 @@ static void given_up(void *arg) SKINK__IN_RUNTIME
 
 void skink__request_lose(skink_request *request)
 {
-    if (request->stuck) count_stuck(request, (uint32_t)-1);
-    request->stuck = false;
+    if (request->stuck) { /* else it is not written: the loop may look at it, to give up one that was on a worker */
+        count_stuck(request, (uint32_t)-1);
+        request->stuck = false;
+    }
     skink__request_unref_lost(request);
 }
 

@@ -18,10 +18,11 @@ struct skink__on_worker {
     struct skink__job job;
     skink_request *request; /* a reference, until the loop has been told of the end */
 
-    /* To the loop: it is stuck, or its time is up. Once; with a reference on the request. */
+    /* To the loop: it is stuck, its time is up, or a stop has given it up. Once; with a reference on the request. */
     struct skink__message trouble;
     _Atomic bool trouble_posted;
-    struct skink__abandonment why; /* without an incident: not stuck; before the post */
+    bool given_up;                 /* before the post */
+    struct skink__abandonment why; /* the same; without an incident: not stuck */
 
     struct skink__message end;
     enum skink__job_end how;
@@ -85,6 +86,14 @@ static void overdue(struct skink__job *job)
     post_trouble(of_job(job), NULL);
 }
 
+static void given_up(struct skink__job *job)
+{
+    struct skink__on_worker *on = of_job(job);
+    if (atomic_load(&on->trouble_posted)) return; /* on this worker's thread, as now, so nobody posts it meanwhile */
+    on->given_up = true;
+    post_trouble(on, NULL);
+}
+
 static void ended(struct skink__job *job, enum skink__job_end how)
 {
     struct skink__on_worker *on = of_job(job);
@@ -103,7 +112,7 @@ static void label(const struct skink__job *job, struct skink__task_label *ret_la
 _Static_assert(offsetof(struct skink__on_worker, job) == 0, "label() casts");
 
 static const struct skink__job_type type = {
-    .run = run, .stuck = stuck, .overdue = overdue, .ended = ended, .label = label
+    .run = run, .stuck = stuck, .overdue = overdue, .given_up = given_up, .ended = ended, .label = label
 };
 
 /* ---- back on the loop ---- */
@@ -115,6 +124,11 @@ static void deliver_trouble(skink_scheduler *scheduler, struct skink__message *m
     struct skink__on_worker *on =
         (struct skink__on_worker *)((char *)message - offsetof(struct skink__on_worker, trouble));
     skink_request *request = on->request;
+    if (on->given_up) {
+        skink__request_give_up(request);
+        skink__request_unref(request);
+        return;
+    }
     if (on->why.incident_id[0]) {
         skink__request_note_stuck(request, &on->why);
     } else {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/middleware/test_execution_end.c - workers and their clients: who leaves, who stops;
  * and routes on several loops. */
+#include "skink/blocking.h"
 #include "skink/shutdown.h"
 #include "tests/middleware/shop.h"
 #include <errno.h>
@@ -82,6 +83,74 @@ static void a_stop_with_stuck_workers_does_not_hang(void **state)
     for (int i = 0; i < 3; i++)
         close(stuck[i]);
     close(suspended), close(waits);
+}
+
+static void block_as_announced(skink_request *request, void *arg)
+{
+    struct shop *shop = arg;
+    (void)!skink_blocking_begin();
+    atomic_fetch_add(&shop->entered, 1);
+    while (!atomic_load(&shop->release))
+        usleep(1000);
+    (void)!skink_blocking_end();
+    atomic_store(&shop->result, skink_respond_text(request, 200, "blocked"));
+    atomic_fetch_add(&shop->left, 1);
+}
+
+/* Its thread is off the loop of the only worker, and its client is told all the same. */
+static void stop_beside_one_that_is_known_to_block(struct shop *shop)
+{
+    shop_create(shop,
+                &(struct shop_setup){
+                    .threads = 1, .execution = SKINK_EXECUTE_THREADS, .timeout_ns = 60 * SKINK_S, .max_requests = 1 });
+    fixture_route(&shop->fixture, "GET", "/announced", block_as_announced, shop);
+    shop_start(shop);
+    int fd = shop_ask(shop, "/announced", 0);
+    test_wait_until(atomic_load(&shop->entered) == 1 && shop_recovery_stats(shop).blocking_handed_on == 1, WAIT_MS);
+    assert_int_equal(skink_workers_stop(shop->workers, skink_now()), -ECANCELED);
+    shop_expect_error(fd, 503, "\"number\":1006,", false);
+    assert_true(client_sees_end(fd, 4000));
+    close(fd);
+    test_wait_until(shop_permits(shop) == 0, WAIT_MS);
+    assert_int_equal(fixture_stats(&shop->fixture).in_flight, 0);
+    assert_int_equal(shop_stats(shop).busy, 0);
+}
+
+static void expect_step(const struct shop *shop)
+{
+    int fd = shop_ask(shop, "/step", 1);
+    client_expect(fd, "", 200, "stepped");
+    close(fd);
+}
+
+static void a_stop_answers_one_that_is_known_to_block(void **state)
+{
+    (void)state;
+    struct shop shop;
+    skink_scheduler_stats stats = SKINK_SCHEDULER_STATS_INIT;
+    stop_beside_one_that_is_known_to_block(&shop);
+    atomic_store(&shop.release, -1);
+    skink_scheduler *worker = skink_workers_scheduler_at(shop.workers, 0);
+    test_wait_until(skink_scheduler_stats_read(worker, &stats) == 0 && stats.tasks_living == 0, WAIT_MS);
+    assert_int_equal(atomic_load(&shop.left), 0);
+    assert_int_equal(skink_workers_start(shop.workers), 0);
+    expect_step(&shop);
+    shop_destroy(&shop);
+}
+
+static void one_that_is_known_to_block_may_come_back_after_a_new_start(void **state)
+{
+    (void)state;
+    struct shop shop;
+    stop_beside_one_that_is_known_to_block(&shop);
+    assert_int_equal(skink_workers_start(shop.workers), 0);
+    expect_step(&shop);
+    atomic_store(&shop.release, -1);
+    test_wait_until(atomic_load(&shop.left) == 2, WAIT_MS);
+    assert_int_equal(atomic_load(&shop.result), -ECANCELED);
+    test_wait_until(fixture_stats(&shop.fixture).late_answers_dropped == 1, WAIT_MS);
+    expect_step(&shop);
+    shop_destroy(&shop);
 }
 
 /* Stopped in the wrong order: what a worker still says has nobody to say it to,
@@ -372,6 +441,8 @@ static const struct test_case cases[] = {
     CASE(a_client_that_leaves_cancels_its_request),
     CASE(a_stop_lets_requests_finish),
     CASE(a_stop_with_stuck_workers_does_not_hang),
+    CASE(a_stop_answers_one_that_is_known_to_block),
+    CASE(one_that_is_known_to_block_may_come_back_after_a_new_start),
     CASE(a_worker_whose_loop_has_stopped_is_refused),
     CASE(a_loop_that_is_started_again_finds_what_its_worker_left),
     CASE(one_whose_worker_ended_meanwhile_is_answered_at_the_next_start),
