@@ -131,6 +131,7 @@ int skink__runtime_call(skink_scheduler *scheduler, int (*fn)(void *arg), void *
 /* ---- calls that may have to wait ---- */
 
 struct step {
+    struct skink__holding hold;
     struct skink__wait_slot *slot;
     skink_future *future; /* NULL: it is not known yet whether there is something to wait for */
     int (*fn)(void *arg);
@@ -155,17 +156,26 @@ static int leave_slot(void *arg)
     return 0;
 }
 
+/* What is in the slot stays there, with a reference of its own. */
+static void drop_step(struct skink__holding *hold)
+{
+    skink_future_unref(((struct step *)((char *)hold - offsetof(struct step, hold)))->future);
+}
+
 static int step_elsewhere(skink_scheduler *scheduler, struct step *step)
 {
+    skink_task *task = skink__thread_self()->current; /* it may go to another thread meanwhile */
     int err = skink__runtime_call(scheduler, step_here, step);
     if (err != SKINK__MUST_WAIT) return err;
     err = skink_future_create(&step->future);
     if (err) return err;
+    skink__holding_begin(task, &step->hold);
     err = skink__runtime_call(scheduler, step_here, step);
     if (err == SKINK__MUST_WAIT) {
         err = skink_await(step->future, SKINK_FOREVER, NULL);
         if (err) (void)!skink__runtime_call(scheduler, leave_slot, step);
     }
+    skink__holding_end(task, &step->hold);
     skink_future_unref(step->future);
     return err;
 }
@@ -175,7 +185,7 @@ int skink__runtime_step(skink_scheduler *scheduler, struct skink__wait_slot *slo
     skink_scheduler *here = skink__runtime_enter();
     if (here && here != scheduler && skink__in_task()) {
         skink__runtime_leave(here);
-        struct step step = { .slot = slot, .fn = fn, .arg = arg };
+        struct step step = { .hold.drop = drop_step, .slot = slot, .fn = fn, .arg = arg };
         return step_elsewhere(scheduler, &step);
     }
     int err = here == scheduler ? fn(arg) : -EPERM;

@@ -143,6 +143,28 @@ static bool in_runtime(void)
     return skink__thread_self() && !skink__in_task();
 }
 
+/* On the stack of a task that waits for it. */
+struct attempt_hold {
+    struct skink__holding base;
+    struct attempt *attempt;
+};
+
+static void drop_attempt(struct skink__holding *hold)
+{
+    attempt_unref(((struct attempt_hold *)hold)->attempt);
+}
+
+static int await_end(struct attempt *attempt, uint64_t deadline_ns)
+{
+    struct attempt_hold hold = { .base.drop = drop_attempt, .attempt = attempt };
+    struct skink__thread *thread = skink__thread_self();
+    skink_task *task = thread ? thread->current : NULL;
+    if (task) skink__holding_begin(task, &hold.base);
+    int err = skink_await(attempt->future, deadline_ns, NULL);
+    if (task) skink__holding_end(task, &hold.base);
+    return err;
+}
+
 /* One attempt. True: it will never end, and the caller tries another. */
 static bool try_once(skink_once *once, int (*fn)(void *arg), void *arg, uint64_t deadline_ns, int *ret_err)
 {
@@ -151,7 +173,7 @@ static bool try_once(skink_once *once, int (*fn)(void *arg), void *arg, uint64_t
     if (!attempt) return false;
     if (first) start(attempt);
     bool self = !first && runs_here(attempt);
-    int err = self ? -EDEADLK : skink_await(attempt->future, deadline_ns, NULL);
+    int err = self ? -EDEADLK : await_end(attempt, deadline_ns);
     bool again = err == -ECANCELED && skink_future_is_done(attempt->future) && atomic_load(&attempt->dropped);
     attempt_unref(attempt);
     *ret_err = err;

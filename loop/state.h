@@ -140,7 +140,7 @@ enum skink__task_ending {
 
 /* What a call of ours has on the heap and lets go of as it returns; on the task's stack. A task that is dropped never
  * comes back into the call, whether it still waits or has been woken: then `drop` does that, in the runtime section of
- * the task's scheduler, once its wait is aborted. */
+ * the task's scheduler, once its wait is aborted. For a task that is lost, its stray does, and may only free memory. */
 struct skink__holding {
     struct skink__holding *outer; /* skink_task.holdings */
     void (*drop)(struct skink__holding *hold);
@@ -188,8 +188,7 @@ struct skink_task {
     _Atomic bool slice_owed;
     uint64_t detection_scopes; /* its own slices: modes of skink_detection_begin(), two bits each, innermost lowest */
 
-    struct skink__holding
-        *holdings; /* its own slices, and runtime when it is dropped: innermost first; NULL at its end */
+    struct skink__holding *holdings; /* its own slices, and who drops or loses it: innermost first; NULL at its end */
 
     struct skink__message cancel_message; /* inbox, once in a task's life; holds a reference */
     skink_future done;                    /* completes when the task has ended */
@@ -388,7 +387,7 @@ void skink__wait_begin_for_certain(skink_task *task, bool (*abort)(skink_task *t
 void skink__wait_undo(skink_task *task) SKINK__IN_RUNTIME;
 /* Suspend, and return what the wait ended with. The caller is out of the runtime section afterwards. */
 int skink__wait_suspend(skink_task *task) SKINK__LEAVES_RUNTIME;
-/* From before such a wait until after it, by the task (struct skink__holding). */
+/* From before such waits until after them, by the task, in its runtime section or out of it (struct skink__holding). */
 static inline void skink__holding_begin(skink_task *task, struct skink__holding *hold)
 {
     hold->outer = task->holdings;

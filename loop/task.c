@@ -419,6 +419,7 @@ void skink__task_lose(skink_task *task)
     atomic_fetch_add_explicit(&task->scheduler->tasks_lost, 1, memory_order_relaxed);
     skink__task_set_state(task, SKINK__TASK_ENDED);
     atomic_store_explicit(&task->slice_owed, false, memory_order_relaxed);
+    drop_holdings(task);
     if (task->scopes) skink__scopes_end_all(task);
     if (task->arg && task->kind->lost) task->kind->lost(task->arg);
     task_unref(task, false);

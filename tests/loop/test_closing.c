@@ -239,15 +239,21 @@ static void a_task_that_is_cancelled_in_place_is_dropped_once(void **state)
     stop_and_look(*state, cancel_in_place);
 }
 
-/* One more is stuck, and at the limit of strays no task runs: who is woken stays ready. One waits for other futures. */
-static void hold_with_a_chooser(struct fixture *f)
+/* One more is stuck, and at the limit of strays no task runs: who is woken stays ready. */
+static void hold_the_loop(struct fixture *f)
 {
-    assert_int_equal(skink_spawn(f->scheduler, NULL, &f->chooser, choose, f), 0);
-    test_wait_until(skink__task_state(f->chooser) == SKINK__TASK_WAITING, 5000);
     atomic_store(&f->is_stuck, false);
     assert_int_equal(skink_post(f->scheduler, get_stuck, f), 0);
     test_wait_until(atomic_load(&f->is_stuck), 5000);
     take_over(f->scheduler, true);
+}
+
+/* One of its tasks waits for other futures. */
+static void hold_with_a_chooser(struct fixture *f)
+{
+    assert_int_equal(skink_spawn(f->scheduler, NULL, &f->chooser, choose, f), 0);
+    test_wait_until(skink__task_state(f->chooser) == SKINK__TASK_WAITING, 5000);
+    hold_the_loop(f);
 }
 
 static void do_nothing(struct fixture *f)
@@ -279,6 +285,61 @@ static void tasks_that_wait_are_dropped_with_their_waits(void **state)
     stop_and_look(f, complete_one);
 }
 
+static struct skink__wait_slot slot; /* of a third scheduler's */
+static _Atomic int steps;
+
+static int must_wait(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&steps, 1);
+    return SKINK__MUST_WAIT;
+}
+
+static void step_on_third(void *arg)
+{
+    (void)!skink__runtime_step(arg, &slot, must_wait, NULL);
+}
+
+/* The second time it has something to wait for. */
+static void a_task_that_waits_elsewhere_is_dropped_with_its_wait(void **state)
+{
+    struct fixture *f = *state;
+    skink_scheduler *third;
+    assert_int_equal(skink_scheduler_create(NULL, &third), 0);
+    assert_int_equal(skink_scheduler_start(third), 0);
+    assert_int_equal(skink_post(f->scheduler, step_on_third, third), 0);
+    test_wait_until(atomic_load(&steps) == 2, 5000);
+    hold_the_loop(f);
+    stop_and_look(f, do_nothing);
+    skink_scheduler_destroy(third);
+    skink__wait_slot_fini(&slot);
+}
+
+static skink_once once = SKINK_ONCE_INIT;
+static _Atomic bool once_begun;
+
+static int wait_within(void *arg)
+{
+    struct fixture *f = arg;
+    atomic_store(&once_begun, true);
+    return skink_await(f->futures[0], SKINK_FOREVER, NULL);
+}
+
+static void run_once(void *arg)
+{
+    (void)!skink_once_run(&once, wait_within, arg, SKINK_FOREVER);
+}
+
+static void a_task_that_waits_for_an_initialisation_is_dropped_with_its_wait(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(skink_post(f->scheduler, run_once, f), 0);
+    test_wait_until(atomic_load(&once_begun), 5000);
+    hold_the_loop(f);
+    stop_and_look(f, do_nothing);
+    assert_false(skink_once_is_done(&once));
+}
+
 static const struct test_case cases[] = {
     CASE(a_task_that_is_woken_is_dropped_with_its_wait),
     CASE(a_task_that_comes_free_is_dropped),
@@ -287,5 +348,7 @@ static const struct test_case cases[] = {
     CASE(a_task_that_is_cancelled_in_place_is_dropped_once),
     CASE(tasks_that_are_ready_are_dropped_with_their_waits),
     CASE(tasks_that_wait_are_dropped_with_their_waits),
+    CASE(a_task_that_waits_elsewhere_is_dropped_with_its_wait),
+    CASE(a_task_that_waits_for_an_initialisation_is_dropped_with_its_wait),
 };
 TEST_MAIN(cases, setup, teardown)
