@@ -27,6 +27,15 @@ void fixture_create(struct fixture *fixture, const skink_scheduler_options *sche
     assert_int_equal(skink_http_server_create(fixture->scheduler, http_options, &fixture->server), 0);
 }
 
+void fixture_create_two(struct fixture *first, struct fixture *second)
+{
+    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
+    options.flags = SKINK_HTTP_REUSE_PORT;
+    fixture_create(first, NULL, &options);
+    fixture_create(second, NULL, &options);
+    fixture_add_common_routes(first);
+}
+
 void fixture_route(struct fixture *fixture, const char *method, const char *pattern, skink_handler handler, void *arg)
 {
     assert_int_equal(skink_http_route(fixture->server, method, pattern, NULL, handler, arg), 0);

@@ -17,6 +17,8 @@ struct fixture {
 /* A scheduler that does not run and a server without routes; NULL options: defaults. Fails the case. */
 void fixture_create(struct fixture *fixture, const skink_scheduler_options *scheduler_options,
                     const skink_http_options *http_options);
+/* Two servers on loops of their own, which may share an address. The first has the common routes; tests copy them. */
+void fixture_create_two(struct fixture *first, struct fixture *second);
 void fixture_route(struct fixture *fixture, const char *method, const char *pattern, skink_handler handler, void *arg);
 
 /* Listen on a free port of 127.0.0.1, and start. */

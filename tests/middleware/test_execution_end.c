@@ -373,11 +373,7 @@ static void routes_are_copied_to_another_loop(void **state)
 {
     (void)state;
     struct fixture first, second;
-    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
-    options.flags = SKINK_HTTP_REUSE_PORT;
-    fixture_create(&first, NULL, &options);
-    fixture_create(&second, NULL, &options);
-    fixture_add_common_routes(&first);
+    fixture_create_two(&first, &second);
     static struct shop shop;
     assert_int_equal(skink_http_use_on(first.server, "/hello", shop_note_way_out, &shop), 0);
     assert_int_equal(skink_http_route_set_limits(first.server, "/sleep", 3, 4), 0);

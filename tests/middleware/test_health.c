@@ -216,11 +216,7 @@ static void of_several_loops_the_worst_is_told(void **state)
 {
     (void)state;
     struct fixture first, second;
-    skink_http_options options = SKINK_HTTP_OPTIONS_INIT;
-    options.flags = SKINK_HTTP_REUSE_PORT;
-    fixture_create(&first, NULL, &options);
-    fixture_create(&second, NULL, &options);
-    fixture_add_common_routes(&first);
+    fixture_create_two(&first, &second);
     assert_int_equal(skink_http_copy_routes(first.server, second.server), 0);
     fixture_start(&first);
     fixture_start(&second);
